@@ -1,0 +1,180 @@
+"""The label columns: names, meaning, range, rules, missing values, encoding.
+
+Sixteen columns, named as in the public SynFundus-1M annotation table (arXiv 2312.00377). Every one is nullable, and
+null means unknown, never 0. `dr_grade` is ordinal and is encoded everywhere by its four cumulative probabilities
+P(grade >= 1..4); the other fifteen are binary. So both models speak of the same `NUM_VALUES` = 19 numbers: the
+annotator emits them as logits, the generator is conditioned on them.
+
+The condition vector of the generator, `CONDITION_DIM` = 36 float32 numbers:
+
+    [0:19]   value of each head as 2 p - 1, in [-1, 1]; 0 where the label is unknown
+    [19:35]  1 where the label is known, 0 where it is unknown (one per label, in the order of `LABELS`)
+    [35]     1 for the null condition of classifier-free guidance, whose other entries are 0
+
+"Nothing is known" (all 36 zero) and "null condition" are thus different states.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synfundus.errors import WrongInputError
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label column."""
+
+    name: str
+    """Column name, as in the SynFundus-1M annotation table."""
+    title: str
+    """What a reader of the report sees."""
+    kind: str
+    """`disease`, `readability` or `side`."""
+    max_value: int = 1
+    """Largest value; the smallest is 0."""
+
+
+LABELS: tuple[Label, ...] = (
+    Label("dr_grade", "Diabetic retinopathy grade", "disease", max_value=4),
+    Label("eye_side", "Eye side (0 right, 1 left)", "side"),
+    Label("is_amd", "Age-related macular degeneration", "disease"),
+    Label("is_aon", "Anomalies of the optic nerve", "disease"),
+    Label("is_crp", "Choroidal retinal pathology", "disease"),
+    Label("is_dm", "Degenerative myopia", "disease"),
+    Label("is_dme", "Diabetic macular edema", "disease"),
+    Label("is_em", "Epimacular membrane", "disease"),
+    Label("is_gc", "Glaucoma", "disease"),
+    Label("is_htr", "Hypertensive retinopathy", "disease"),
+    Label("is_pm", "Pathological myopia", "disease"),
+    Label("is_rvo", "Retinal vein occlusion", "disease"),
+    Label("is_fundus", "Is a fundus photograph", "readability"),
+    Label("is_macular_readable", "Macula readable", "readability"),
+    Label("is_optic_disc_readable", "Optic disc readable", "readability"),
+    Label("is_retinal_region_readable", "Retinal region readable", "readability"),
+)
+LABEL_NAMES: tuple[str, ...] = tuple(label.name for label in LABELS)
+LABEL_BY_NAME: Mapping[str, Label] = {label.name: label for label in LABELS}
+DISEASES: tuple[str, ...] = tuple(label.name for label in LABELS if label.kind == "disease")
+READABILITY: tuple[str, ...] = tuple(label.name for label in LABELS if label.kind == "readability")
+
+NUM_LABELS = len(LABELS)
+NUM_DR_GRADES = 5
+NUM_DR_HEADS = NUM_DR_GRADES - 1
+NUM_VALUES = NUM_DR_HEADS + NUM_LABELS - 1
+HEAD_NAMES: tuple[str, ...] = tuple(f"dr_grade>={k}" for k in range(1, NUM_DR_GRADES)) + LABEL_NAMES[1:]
+"""Name of each of the 19 numbers, in order."""
+HEADS: Mapping[str, slice] = {
+    name: slice(0, NUM_DR_HEADS) if i == 0 else slice(NUM_DR_HEADS + i - 1, NUM_DR_HEADS + i)
+    for i, name in enumerate(LABEL_NAMES)
+}
+"""Which of the 19 numbers belong to a label."""
+CONDITION_DIM = NUM_VALUES + NUM_LABELS + 1
+NULL_INDEX = CONDITION_DIM - 1
+
+SOURCES = ("expert", "filled", "unknown")
+"""Where the value of a label of a real image comes from."""
+
+LabelRow = Mapping[str, int | None]
+FloatArray = NDArray[np.float32]
+
+
+def parse_value(name: str, text: object) -> int | None:
+    """The value of label `name` from a table cell; empty, NaN and None are unknown.
+
+    Raises:
+        WrongInputError: not a whole number in the label's range.
+    """
+    if text is None or (isinstance(text, float) and math.isnan(text)):
+        return None
+    word = str(text).strip()
+    if word == "" or word.lower() in ("nan", "na", "null", "none"):
+        return None
+    top = LABEL_BY_NAME[name].max_value
+    try:
+        number = float(word)
+    except ValueError:
+        number = math.nan
+    if not (number.is_integer() and 0 <= number <= top):
+        raise WrongInputError(
+            f"{name} is {word!r}; expected a whole number from 0 to {top}, or an empty cell for unknown"
+        )
+    return int(number)
+
+
+def apply_rules(row: LabelRow) -> dict[str, int | None]:
+    """`row` with the rules between labels applied and all 16 names present.
+
+    A picture that is not a fundus has no disease and no side (null: the question does not arise), and its regions are
+    not readable (0).
+    """
+    clean = {name: row.get(name) for name in LABEL_NAMES}
+    if clean["is_fundus"] == 0:
+        for name in (*DISEASES, "eye_side"):
+            clean[name] = None
+        for name in READABILITY:
+            clean[name] = 0
+    return clean
+
+
+def encode_values(rows: Sequence[LabelRow]) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Hard labels as head probabilities.
+
+    Returns:
+        `p_BV` (len(rows), 19), 0 or 1, and 0 where unknown; `known_BK` (len(rows), 16).
+    """
+    p_BV = np.zeros((len(rows), NUM_VALUES), np.float32)
+    known_BK = np.zeros((len(rows), NUM_LABELS), np.bool_)
+    for b, row in enumerate(rows):
+        for k, name in enumerate(LABEL_NAMES):
+            value = row.get(name)
+            if value is None:
+                continue
+            known_BK[b, k] = True
+            p_BV[b, HEADS[name]] = np.arange(1, NUM_DR_GRADES) <= value if k == 0 else value
+    return p_BV, known_BK
+
+
+def expand_known(known_BK: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Per-label mask (B, 16) as a per-head mask (B, 19): the four DR heads share one label."""
+    return np.concatenate([np.repeat(known_BK[:, :1], NUM_DR_HEADS, axis=1), known_BK[:, 1:]], axis=1)
+
+
+def condition_vector(p_BV: FloatArray, known_BK: NDArray[np.bool_]) -> FloatArray:
+    """Condition vectors (B, 36) from head probabilities (B, 19) in [0, 1], soft ones allowed, and known-masks (B, 16)."""
+    value_BV = np.where(expand_known(known_BK), 2.0 * p_BV - 1.0, 0.0)
+    null_B1 = np.zeros((len(p_BV), 1))
+    return np.concatenate([value_BV, known_BK, null_B1], axis=1).astype(np.float32)
+
+
+def encode_conditions(rows: Sequence[LabelRow]) -> FloatArray:
+    """Condition vectors (len(rows), 36) of hard labels, nulls allowed."""
+    return condition_vector(*encode_values(rows))
+
+
+def null_condition() -> FloatArray:
+    """The null condition of classifier-free guidance, (36,)."""
+    vector = np.zeros(CONDITION_DIM, np.float32)
+    vector[NULL_INDEX] = 1.0
+    return vector
+
+
+def grade_distribution(p_B4: FloatArray) -> FloatArray:
+    """P(grade = 0..4), (B, 5), from cumulative P(grade >= 1..4), (B, 4), made non-increasing first."""
+    cumulative = np.minimum.accumulate(np.clip(p_B4, 0.0, 1.0), axis=1)
+    edges = np.pad(cumulative, ((0, 0), (1, 1)), constant_values=((0, 0), (1, 0)))
+    return np.asarray(edges[:, :-1] - edges[:, 1:], dtype=np.float32)
+
+
+def require_known(names: Iterable[str], where: str) -> None:
+    """Refuse a name that is not one of the 16 labels.
+
+    Raises:
+        WrongInputError: names `where` it stands and the known ones.
+    """
+    for name in names:
+        if name not in LABEL_BY_NAME:
+            raise WrongInputError(f"{where}: {name!r} is not a label; the labels are {', '.join(LABEL_NAMES)}")

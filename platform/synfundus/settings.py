@@ -1,0 +1,30 @@
+"""Everything that comes from the environment, read here and nowhere else."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PREFIX = "SYNFUNDUS_"
+
+
+def _read(name: str) -> str | None:
+    return os.environ.get(PREFIX + name) or None  # noqa: TID251  the one place
+
+
+def _config_home() -> Path:
+    base = os.environ.get("XDG_CONFIG_HOME")  # noqa: TID251  the one place
+    return (Path(base) if base else Path.home() / ".config") / "synfundus"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a machine or a person, never of a study; each is an environment variable `SYNFUNDUS_<NAME>`."""
+
+    patient_key: str | None = field(default_factory=lambda: _read("PATIENT_KEY"))
+    """Secret of the keyed hash of patient ids. None: one is generated in `config_folder`, its owner's only."""
+
+    real_data: str | None = field(default_factory=lambda: _read("REAL_DATA"))
+    """Folder of the real photographs (`images/`, `labels.csv`) that the real study and its test use."""
+
+    config_folder: Path = field(default_factory=_config_home)
+    """Where the generated patient key lives."""

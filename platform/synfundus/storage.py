@@ -1,0 +1,230 @@
+"""One root URI for everything a study makes: write-once objects, manifests, listing.
+
+A name is a relative POSIX path below the root. Everything but `runs/` is write-once: a second write of the same bytes
+is a success (somebody was first), of other bytes an `AlreadyExistsError`. A folder is complete when its `manifest.json`
+exists, which is written last and names each object with size and SHA-256.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from synfundus.errors import AlreadyExistsError, StorageError, WrongInputError
+
+MANIFEST = "manifest.json"
+MUTABLE = "runs"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a reader may trust about one object."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+def sha256_hex(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """One byte string for one value: sorted keys, no NaN, a newline at the end."""
+    return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+class Storage(Protocol):
+    """A place that holds objects below one root URI."""
+
+    @property
+    def root(self) -> str: ...
+
+    def write_once(self, name: str, data: bytes) -> Written: ...
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write or overwrite an object of the mutable part (`runs/`)."""
+        ...
+
+    def read(self, name: str) -> bytes: ...
+
+    def exists(self, name: str) -> bool: ...
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Names of all objects below the folder `prefix`, sorted."""
+        ...
+
+    def uri(self, name: str) -> str:
+        """Full address of a name, as pyarrow, Ray Train and a person read it."""
+        ...
+
+    def open_input(self, name: str) -> io.BufferedIOBase:
+        """A seekable reader of one object, for Parquet."""
+        ...
+
+
+def _full_disk(error: OSError, name: str) -> StorageError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"disk full while writing {name}; free some space and run the same command again")
+    return StorageError(f"cannot write {name}: {error.strerror or error}")
+
+
+@dataclass(frozen=True)
+class LocalStorage:
+    """Objects as files. Write-once by a temporary file and `os.link`, which refuses where `os.replace` overwrites."""
+
+    root: str
+    """A `file://` URI, absolute."""
+
+    @property
+    def folder(self) -> Path:
+        return Path(unquote(urlsplit(self.root).path))
+
+    def path(self, name: str) -> Path:
+        parts = PurePosixPath(name)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise ValueError(f"not a name below the root: {name!r}")
+        return self.folder / parts
+
+    def uri(self, name: str) -> str:
+        return str(self.path(name))
+
+    def _temporary(self, target: Path, data: bytes) -> Path:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary
+
+    def write_once(self, name: str, data: bytes) -> Written:
+        """Write an object that nobody overwrites.
+
+        Raises:
+            AlreadyExistsError: it exists with other content.
+            StorageError: full disk, no right to write.
+        """
+        if PurePosixPath(name).parts[0] == MUTABLE:
+            raise ValueError(f"{name} lies in the mutable part; use replace")
+        target = self.path(name)
+        written = Written(name, len(data), sha256_hex(data))
+        try:
+            temporary = self._temporary(target, data)
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                there = target.read_bytes()
+                if sha256_hex(there) != written.sha256:
+                    raise AlreadyExistsError(f"{name} exists with other content below {self.root}") from None
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise _full_disk(error, name) from error
+        return written
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write or overwrite an object below `runs/`."""
+        if PurePosixPath(name).parts[0] != MUTABLE:
+            raise ValueError(f"{name} is write-once; only {MUTABLE}/ is mutable")
+        target = self.path(name)
+        try:
+            self._temporary(target, data).replace(target)
+        except OSError as error:
+            raise _full_disk(error, name) from error
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self.path(name).read_bytes()
+        except OSError as error:
+            raise StorageError(f"cannot read {name} below {self.root}: {error.strerror or error}") from error
+
+    def exists(self, name: str) -> bool:
+        return self.path(name).is_file()
+
+    def names(self, prefix: str) -> Iterator[str]:
+        folder = self.path(prefix)
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and not path.name.endswith(".part"):
+                yield path.relative_to(self.folder).as_posix()
+
+    def open_input(self, name: str) -> io.BufferedIOBase:
+        try:
+            return self.path(name).open("rb")
+        except OSError as error:
+            raise StorageError(f"cannot read {name} below {self.root}: {error.strerror or error}") from error
+
+
+def open_storage(root: str) -> Storage:
+    """The storage of a root URI: a path or `file://…`.
+
+    Raises:
+        WrongInputError: a scheme that is not supported, or a root that cannot be written.
+    """
+    scheme = urlsplit(root).scheme
+    if scheme not in ("", "file"):
+        raise WrongInputError(f"root: {root!r} has scheme {scheme!r}; this version supports a path or file://")
+    folder = Path(unquote(urlsplit(root).path) if scheme else root).expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        remedy = "choose another root in the study file"
+        raise WrongInputError(f"root: cannot write to {folder} ({error.strerror}); {remedy}") from error
+    return LocalStorage(folder.as_uri())
+
+
+def is_complete(storage: Storage, folder: str) -> bool:
+    """Whether the stage that writes `folder` has finished."""
+    return storage.exists(f"{folder}/{MANIFEST}")
+
+
+def write_manifest(storage: Storage, folder: str, objects: list[Written], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Close `folder`: write its manifest last. `facts` are further keys (kind, digest, counts), equal for equal input."""
+    files = {
+        str(PurePosixPath(item.name).relative_to(folder)): {"size_bytes": item.size_bytes, "sha256": item.sha256}
+        for item in sorted(objects, key=lambda item: item.name)
+    }
+    manifest = {**facts, "files": files}
+    storage.write_once(f"{folder}/{MANIFEST}", canonical_json(manifest))
+    return manifest
+
+
+def read_manifest(storage: Storage, folder: str) -> dict[str, Any]:
+    """The manifest of a complete folder.
+
+    Raises:
+        WrongInputError: the stage that writes it has not finished.
+    """
+    if not is_complete(storage, folder):
+        raise WrongInputError(f"{folder} is not complete below {storage.root}; run the stage that makes it first")
+    manifest: dict[str, Any] = json.loads(storage.read(f"{folder}/{MANIFEST}"))
+    return manifest
+
+
+def read_trusted(storage: Storage, folder: str, file: str, manifest: Mapping[str, Any]) -> bytes:
+    """An object that the manifest names, its hash verified.
+
+    Raises:
+        StorageError: the manifest does not name it, or the bytes differ from what it says.
+    """
+    entry = manifest["files"].get(file)
+    if entry is None:
+        raise StorageError(f"{folder}/{MANIFEST} does not name {file}")
+    data = storage.read(f"{folder}/{file}")
+    if sha256_hex(data) != entry["sha256"]:
+        raise StorageError(f"{folder}/{file} differs from its manifest (SHA-256); restore it or remake the stage")
+    return data

@@ -1,0 +1,27 @@
+"""Fixtures that several tests share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from synfundus.storage import Storage, open_storage
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    """An empty root on this disk."""
+    return open_storage(str(tmp_path / "root"))
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """A real local Ray cluster of four logical CPUs, shared by the tests of a run."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
+    import ray  # after the two variables that it reads at import
+
+    ray.init(num_cpus=4, include_dashboard=False, object_store_memory=300 * 2**20, log_to_driver=False)
+    yield
+    ray.shutdown()

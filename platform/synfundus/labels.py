@@ -144,7 +144,7 @@ def expand_known(known_BK: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def condition_vector(p_BV: FloatArray, known_BK: NDArray[np.bool_]) -> FloatArray:
-    """Condition vectors (B, 36) from head probabilities (B, 19) in [0, 1], soft ones allowed, and known-masks (B, 16)."""
+    """Condition vectors (B, 36) from head probabilities (B, 19) in [0, 1], and known-masks (B, 16)."""
     value_BV = np.where(expand_known(known_BK), 2.0 * p_BV - 1.0, 0.0)
     null_B1 = np.zeros((len(p_BV), 1))
     return np.concatenate([value_BV, known_BK, null_B1], axis=1).astype(np.float32)

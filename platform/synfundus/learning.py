@@ -1,8 +1,8 @@
 """What both trainings share: optimisation settings, the learning-rate curve, the order of samples, exact resume.
 
-Everything random in a training is a pure function of (seed, step, global sample position), and the global batch is fixed
-whatever the world size; so resuming needs a step number and the tensors of `Learner.state`, and no random state.
-A learner knows torch and torch.distributed only; `distributed/training.py` drives it on Ray Train, and a plain loop can.
+Everything random in a training is a pure function of (seed, step, global sample position), and the global batch is
+fixed whatever the world size; so resuming needs a step number and the tensors of `Learner.state`, and no random state.
+A learner knows torch and torch.distributed only; `distributed/training.py` drives it on Ray Train, a plain loop can.
 """
 
 import hashlib
@@ -110,7 +110,7 @@ class Learner(ABC):
                 f" x {config.accumulation_steps} accumulation steps; change one of them"
             )
         self.config, self.device, self.rank, self.world_size = config, device, rank, world_size
-        self.network = network.to(device=device, memory_format=torch.channels_last)
+        self.network = network.to(device).to(memory_format=torch.channels_last)
         self.forward_network: nn.Module = DistributedDataParallel(self.network) if world_size > 1 else self.network
         decayed = [p for p in self.network.parameters() if p.requires_grad and p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.requires_grad and p.ndim <= 1]

@@ -193,7 +193,7 @@ def is_complete(storage: Storage, folder: str) -> bool:
 
 
 def write_manifest(storage: Storage, folder: str, objects: list[Written], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Close `folder`: write its manifest last. `facts` are further keys (kind, digest, counts), equal for equal input."""
+    """Close `folder`: write its manifest last. `facts` are further keys, equal for equal input."""
     files = {
         str(PurePosixPath(item.name).relative_to(folder)): {"size_bytes": item.size_bytes, "sha256": item.sha256}
         for item in sorted(objects, key=lambda item: item.name)

@@ -1,6 +1,7 @@
 """Everything that comes from the environment, read here and nowhere else."""
 
 import os
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,3 +29,23 @@ class Settings:
 
     config_folder: Path = field(default_factory=_config_home)
     """Where the generated patient key lives."""
+
+
+def prepare_ray_environment() -> str | None:
+    """Set what Ray reads at import, where the user has not.
+
+    A local cluster listens on loopback, where other users of the machine may be: it gets a token of its own.
+
+    Returns:
+        Address of the cluster that this process belongs to; None: start one.
+    """
+    environment = os.environ  # noqa: TID251  Ray is set up through it
+    address = environment.get("RAY_ADDRESS")
+    if not address:
+        environment.setdefault("RAY_AUTH_MODE", "token")
+        if environment["RAY_AUTH_MODE"] == "token":
+            environment.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    environment.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    environment.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
+    environment.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    return address

@@ -1,0 +1,44 @@
+# Two commands for a newcomer: `make demo`, `make test`. Both make their own environment in .venv from requirements.lock.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: help install demo check test bench lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## make the environment: everything pinned and hashed, no resolver runs
+
+# uv comes from the lock too: pip checks its hash, and uv then installs the rest in parallel.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { echo "Python 3.11 to 3.14 is needed; set PYTHON=python3.x" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	@awk '/^uv==/ {found=1} found {print} found && !/\\$$/ {exit}' requirements.lock > .venv/uv.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## the whole loop on procedural phantoms: 2 cores, no data, no GPU
+	$(BIN)/synfundus demo
+
+check: $(STAMP)  ## guard, format, lint, types, layers
+	@test ! -e platform/__init__.py || { echo "platform/__init__.py shadows the standard library; remove it" >&2; exit 1; }
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check  ## check, and all tests of one machine
+	$(BIN)/python -m pytest
+
+bench: $(STAMP)  ## benchmarks; each prints a table and keeps it in tests/benchmarks/results
+	for script in tests/benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+lock: $(STAMP)  ## pin the ranges of pyproject.toml anew
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock
+
+clean:  ## remove the environment (studies and outputs stay)
+	rm -rf .venv

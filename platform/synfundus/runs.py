@@ -1,0 +1,91 @@
+"""What a run leaves behind about itself: `runs/<run>/run.json`, and the guard against a name used twice."""
+
+import json
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from synfundus import __version__
+from synfundus.errors import WrongInputError
+from synfundus.storage import Storage, canonical_json, is_complete, read_manifest
+
+PACKAGES = ("torch", "torchvision", "diffusers", "timm", "ray", "numpy", "pyarrow", "pillow")
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of those that decide its numbers."""
+    found = {"synfundus": __version__, "python": platform.python_version()}
+    return {**found, **{name: metadata.version(name) for name in PACKAGES}}
+
+
+def git_revision() -> str | None:
+    """Revision of the checkout that this code runs from, with `+` where it was changed; None outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        options = {"cwd": folder, "capture_output": True, "text": True, "timeout": 10, "check": True}
+        revision = subprocess.run(["git", "rev-parse", "HEAD"], **options).stdout.strip()  # type: ignore[call-overload]
+        changed = subprocess.run(["git", "status", "--porcelain"], **options).stdout.strip()  # type: ignore[call-overload]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{revision}+" if changed else str(revision)
+
+
+def hardware() -> dict[str, Any]:
+    """What the numbers were made on."""
+    names = [line for line in _cpuinfo() if line.startswith("model name")]
+    cpu = names[0].split(":", 1)[1].strip() if names else platform.processor()
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {"cpu": cpu, "num_cpus": len(names), "gpus": gpus}
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def start_run(storage: Storage, run: str, output: str, digest: str, study: dict[str, Any]) -> bool:
+    """Record a stage's run before it begins.
+
+    Args:
+        run: folder below `runs/`.
+        output: the folder that the stage writes.
+        digest: of everything that the output depends on.
+
+    Returns:
+        Whether there is work left: False when `output` is complete.
+
+    Raises:
+        WrongInputError: the name was used before with other settings.
+    """
+    name = f"runs/{run}/run.json"
+    if storage.exists(name):
+        before = json.loads(storage.read(name))
+        if before["digest"] != digest:
+            changed = _first_difference(before["study"], study)
+            raise WrongInputError(
+                f"{output} was begun with another configuration{changed}; give the study another name"
+                f" or another root (or delete {output} and runs/{run} below {storage.root})"
+            )
+        return not is_complete(storage, output)
+    if is_complete(storage, output):
+        known = read_manifest(storage, output).get("digest")
+        if known is not None and known != digest:
+            raise WrongInputError(f"{output} exists with another configuration; give the study another name or root")
+    record = {"digest": digest, "study": study, "versions": versions(), "git": git_revision(), "hardware": hardware()}
+    storage.replace(name, canonical_json(record))
+    return not is_complete(storage, output)
+
+
+def _first_difference(before: Any, now: Any, path: str = "") -> str:
+    """Where two settings trees differ first, in words."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            found = _first_difference(before.get(key), now.get(key), f"{path}.{key}" if path else key)
+            if found:
+                return found
+        return ""
+    return "" if before == now else f" ({path} was {before!r}, is {now!r})"

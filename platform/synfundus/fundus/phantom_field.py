@@ -1,0 +1,121 @@
+"""The phantom's canvas: coordinates, masks of polygons, smooth noise, blending.
+
+Everything is placed in units of the radius of the field of view (x to the right, y down; the field is the unit disc),
+so that a picture is the same one at every size. Colours are display values in [0, 1], pictures are `rgb_CHW` float32.
+"""
+
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw
+
+FloatArray = NDArray[np.float32]
+Points = NDArray[np.float64]
+
+
+def stream(seed: int, purpose: str) -> np.random.Generator:
+    """A generator of its own for each purpose: leaving one finding out moves nothing else."""
+    return np.random.default_rng((seed, zlib.crc32(purpose.encode())))
+
+
+def smoothstep(x: FloatArray) -> FloatArray:
+    """0 below 0, 1 above 1, 3x² - 2x³ between."""
+    t = np.clip(x, 0.0, 1.0)
+    return np.asarray(t * t * (3.0 - 2.0 * t), dtype=np.float32)
+
+
+class Field:
+    """The square picture of `size_px` pixels a side that circumscribes the field of view."""
+
+    def __init__(self, size_px: int) -> None:
+        self.size_px = size_px
+        self.pixel = 2.0 / size_px
+        # Enough samples a pixel that a vessel thinner than one still fades in and out evenly.
+        self.oversampling = max(2 if size_px > 256 else 3, 256 // size_px)
+        axis = ((np.arange(size_px) + 0.5) * self.pixel - 1.0).astype(np.float32)
+        self.x_HW, self.y_HW = np.meshgrid(axis, axis)
+        self.radius_HW = np.hypot(self.x_HW, self.y_HW)
+        for array in (self.x_HW, self.y_HW, self.radius_HW):
+            array.flags.writeable = False
+
+    def distance(self, centre: ArrayLike, aspect: float = 1.0) -> FloatArray:
+        """Distance to `centre`; `aspect` > 1 makes its level lines taller than wide."""
+        cx, cy = np.asarray(centre, np.float32)
+        return np.asarray(np.hypot(self.x_HW - cx, (self.y_HW - cy) / np.float32(aspect)), dtype=np.float32)
+
+    def disc(self, distance_HW: FloatArray, radius: float, softness: float) -> FloatArray:
+        """1 inside `radius`, 0 outside, with an edge `softness` wide and never sharper than a pixel."""
+        width = max(softness, 1.2 * self.pixel)
+        return smoothstep((np.float32(radius) - distance_HW) / np.float32(width) + np.float32(0.5))
+
+    def mask(self, polygons: Sequence[Points]) -> FloatArray:
+        """Coverage in [0, 1] of the union of polygons; each item is an array (num_polygons, num_corners, 2)."""
+        factor = self.oversampling
+        side = self.size_px * factor
+        image = Image.new("L", (side, side))
+        draw = ImageDraw.Draw(image)
+        for group in polygons:
+            corners = (group.reshape(len(group), -1) + 1.0) * (side / 2.0) - 0.5
+            for polygon in corners.tolist():
+                draw.polygon(polygon, fill=255)
+        return np.asarray(image.reduce(factor), dtype=np.float32) * np.float32(1.0 / 255.0)
+
+    def noise(self, rng: np.random.Generator, cells: int) -> FloatArray:
+        """Smooth noise of about unit variance whose grains are 2 / `cells` wide."""
+        return self.enlarge(rng.standard_normal((cells, cells), dtype=np.float32)) * np.float32(1.25)
+
+    def enlarge(self, grid: FloatArray) -> FloatArray:
+        """A coarse grid over the whole square as a picture (or, where it is finer, an antialiased smaller one)."""
+        side = (self.size_px, self.size_px)
+        return np.asarray(Image.fromarray(grid).resize(side, Image.Resampling.BICUBIC))
+
+    def soften(self, picture_HW: FloatArray, cells: int) -> FloatArray:
+        """The picture with all detail finer than 2 / `cells` removed."""
+        small = Image.fromarray(picture_HW).resize((cells, cells), Image.Resampling.HAMMING)
+        return np.asarray(small.resize((self.size_px, self.size_px), Image.Resampling.BICUBIC))
+
+
+@lru_cache(maxsize=8)
+def field_of(size_px: int) -> Field:
+    """The (read-only) field of a size, made once."""
+    return Field(size_px)
+
+
+def blend(rgb_CHW: FloatArray, mask_HW: FloatArray, colour: Sequence[float]) -> None:
+    """Cover the picture, in place, with an opaque colour where the mask is 1."""
+    for channel_HW, value in zip(rgb_CHW, colour, strict=True):
+        channel_HW += mask_HW * (np.float32(value) - channel_HW)
+
+
+def absorb(rgb_CHW: FloatArray, mask_HW: FloatArray, transmission: Sequence[float]) -> None:
+    """Lay a dye over the picture, in place, that lets `transmission` of each channel pass where the mask is 1."""
+    for channel_HW, value in zip(rgb_CHW, transmission, strict=True):
+        channel_HW *= 1.0 - mask_HW * np.float32(1.0 - value)
+
+
+def blobs(
+    rng: np.random.Generator, centres: Points, radii: ArrayLike, wobble: float = 0.18, aspect: float = 1.0
+) -> Points:
+    """Irregular closed outlines (num, 14, 2) of mean radius `radii` about `centres` (num, 2), randomly turned."""
+    num = len(centres)
+    angle = np.linspace(0.0, 2.0 * np.pi, 14, endpoint=False)
+    phase = rng.uniform(0.0, 2.0 * np.pi, (num, 3, 1))
+    order = np.array([2.0, 3.0, 5.0])[:, None]
+    reach = 1.0 + wobble * (np.sin(order * angle + phase) / np.sqrt(order)).sum(axis=1)
+    reach *= np.broadcast_to(np.asarray(radii, np.float64), (num,))[:, None]
+    turn = rng.uniform(0.0, 2.0 * np.pi, (num, 1))
+    u, v = reach * np.cos(angle) * aspect, reach * np.sin(angle)
+    outline = np.stack([u * np.cos(turn) - v * np.sin(turn), u * np.sin(turn) + v * np.cos(turn)], axis=-1)
+    return np.asarray(outline + centres[:, None])
+
+
+def ribbons(points: Points, width: ArrayLike) -> Points:
+    """Outlines (num, 2 steps, 2) of strokes along `points` (num, steps, 2); `width` broadcasts to (num, steps)."""
+    along = np.gradient(points, axis=1)
+    along /= np.linalg.norm(along, axis=-1, keepdims=True) + 1e-12
+    side = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+    side *= 0.5 * np.broadcast_to(np.asarray(width, np.float64), points.shape[:2])[..., None]
+    return np.concatenate([points + side, (points - side)[:, ::-1]], axis=1)

@@ -1,0 +1,75 @@
+"""Fréchet and kernel distance against torch-fidelity, torchmetrics and closed forms."""
+
+import numpy as np
+import pytest
+import torch
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
+from torchmetrics.image.kid import poly_mmd
+
+from synfundus.evaluation import fidelity
+from synfundus.evaluation.fidelity import fit_gaussian, frechet_distance, kernel_distance
+
+
+def _features(n: int, dim: int, seed: int, shift: float = 0.0) -> np.ndarray:
+    """Correlated, skewed, non-negative features, as after a last activation."""
+    rng = np.random.default_rng(seed)
+    mixing = np.random.default_rng(99).normal(0, 1, (dim, dim)) / np.sqrt(dim)
+    return np.asarray(np.maximum(rng.normal(shift, 1.0, (n, dim)) @ mixing + 0.3, 0), np.float32)
+
+
+def _frechet(x: np.ndarray, y: np.ndarray) -> float:
+    return frechet_distance(fit_gaussian(x), fit_gaussian(y))
+
+
+@pytest.mark.parametrize(("n", "dim"), [(400, 32), (60, 128)])
+def test_frechet_distance_equals_torch_fidelity(n: int, dim: int) -> None:
+    x, y = _features(n, dim, 0), _features(n + 7, dim, 1, shift=0.2)
+    statistics = [fid_features_to_statistics(torch.from_numpy(z)) for z in (x, y)]
+    expected = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    assert _frechet(x, y) == pytest.approx(expected, rel=1e-3)
+
+
+def test_frechet_distance_equals_torchmetrics() -> None:
+    from torchmetrics.image.fid import _compute_fid
+
+    x, y = _features(300, 24, 0), _features(300, 24, 1, shift=0.3)
+    moments = [torch.from_numpy(m) for z in (x, y) for m in (z.astype(float).mean(0), np.cov(z.astype(float).T))]
+    assert _frechet(x, y) == pytest.approx(float(_compute_fid(*moments)), rel=1e-3)
+
+
+def test_frechet_distance_of_diagonal_gaussians_is_the_closed_form() -> None:
+    """Sum of squared differences of means and of standard deviations; here exact sample moments by construction."""
+    base = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]) * np.sqrt(3 / 2)  # covariance: the identity
+    x, y = base * [2.0, 3.0], base * [1.0, 5.0] + [4.0, -1.0]
+    assert _frechet(x, y) == pytest.approx(16 + 1 + (2 - 1) ** 2 + (3 - 5) ** 2, rel=1e-12)
+
+
+def test_frechet_distance_of_a_set_to_itself_is_zero_also_when_singular() -> None:
+    x = _features(20, 64, 3)
+    assert _frechet(x, x) == pytest.approx(0.0, abs=1e-9)
+    assert _frechet(x, x[::-1] + 1.0) == pytest.approx(64.0, rel=1e-6)
+
+
+def test_kernel_distance_equals_torch_fidelity_and_torchmetrics_on_one_subset_of_full_size() -> None:
+    x, y = _features(150, 64, 0), _features(150, 64, 1, shift=0.4)
+    fidelity_kid = kid_features_to_metric(
+        torch.from_numpy(x), torch.from_numpy(y), kid_subsets=1, kid_subset_size=150, verbose=False
+    )["kernel_inception_distance_mean"]
+    metrics_kid = float(poly_mmd(torch.from_numpy(x).double(), torch.from_numpy(y).double()))
+    assert kernel_distance(x, y) == pytest.approx(fidelity_kid, rel=1e-3)
+    assert kernel_distance(x, y) == pytest.approx(metrics_kid, rel=1e-3)
+
+
+def test_kernel_distance_is_unbiased() -> None:
+    rng = np.random.default_rng(0)
+    values = [kernel_distance(rng.normal(0, 1, (12, 4)), rng.normal(0, 1, (20, 4))) for _ in range(2000)]
+    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values))
+    assert min(values) < 0
+
+
+def test_kernel_distance_does_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = _features(50, 8, 0), _features(61, 8, 1)
+    whole = kernel_distance(x, y)
+    monkeypatch.setattr(fidelity, "CHUNK_ROWS", 7)
+    assert kernel_distance(x, y) == pytest.approx(whole, rel=1e-12)

@@ -41,7 +41,7 @@ class Overlap:
     recall: float
     """Share of the reference within a neighbourhood of the candidates (same paper)."""
     density: float
-    """Mean number of neighbourhoods of the reference around a candidate, over k (Naeem et al. 2020, arXiv 2002.09797)."""
+    """Mean number of the reference's neighbourhoods around a candidate, over k (Naeem et al. 2020, 2002.09797)."""
     coverage: float
     """Share of the reference whose neighbourhood holds a candidate (same paper)."""
 

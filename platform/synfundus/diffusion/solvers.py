@@ -141,8 +141,9 @@ def timesteps(num_train_timesteps: int, num_steps: int) -> NDArray[np.int64]:
     Trailing, for all solvers, because a run starts from pure noise, which is what the network saw at T-1 and nowhere
     else (Lin et al. 2024, arXiv 2305.08891, section 3.3 and table 2).
     """
-    spacing = num_train_timesteps / num_steps
-    return np.round(num_train_timesteps - np.arange(num_steps) * spacing).astype(np.int64) - 1
+    # arange, because diffusers rounds its values; the cut drops the -1 that it adds where T / S rounds down (S = 61).
+    spaced = np.arange(num_train_timesteps, 0, -num_train_timesteps / num_steps)[:num_steps]
+    return spaced.round().astype(np.int64) - 1
 
 
 @lru_cache(maxsize=512)

@@ -22,6 +22,13 @@ def ray_session() -> Iterator[None]:
     os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
     import ray  # after the two variables that it reads at import
 
-    ray.init(num_cpus=4, include_dashboard=False, object_store_memory=300 * 2**20, log_to_driver=False)
+    helpers = {"PYTHONPATH": str(Path(__file__).parent)}  # workers import what tests send them by name
+    ray.init(
+        num_cpus=4,
+        include_dashboard=False,
+        object_store_memory=300 * 2**20,
+        log_to_driver=False,
+        runtime_env={"env_vars": helpers},
+    )
     yield
     ray.shutdown()

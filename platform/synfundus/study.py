@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from synfundus.config import Config
+from synfundus.diagnosis.external import ExternalConfig
 from synfundus.diagnosis.training import AnnotatorConfig
 from synfundus.diffusion.training import GeneratorConfig
 from synfundus.errors import WrongInputError
@@ -51,6 +52,8 @@ class Study(Config):
     """Where everything is written: a folder or a file:// URI."""
     data: DataConfig
     annotator: AnnotatorConfig
+    external_annotator: ExternalConfig | None = None
+    """An annotator made elsewhere, in place of `annotator`."""
     generator: GeneratorConfig
     samples: SamplesConfig
     evaluation: EvaluationConfig

@@ -60,7 +60,7 @@ class Quota(Config):
 
 
 class SamplesConfig(Config):
-    """What is drawn and how. Everything here but `pool_size` is part of the plan's digest."""
+    """What is drawn and how. Everything here but `pool_size` and `use_gpu` is part of the plan's digest."""
 
     num_samples: int = Field(gt=0)
     seed: int = Field(default=0, ge=0, lt=2**53)
@@ -84,7 +84,9 @@ class SamplesConfig(Config):
     held_out_quantile: float = Field(default=0.01, gt=0, lt=0.5)
     """A sample is rejected when it lies nearer to a training image than this share of held-out photographs do."""
     pool_size: int = Field(default=2, gt=0)
-    """Sampling actors."""
+    """Sampling actors. Like `use_gpu` not part of the plan: neither changes what a sample is."""
+    use_gpu: bool = False
+    """One GPU an actor."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "SamplesConfig":
@@ -256,7 +258,7 @@ class Plan:
         ]
         return {
             "kind": "plan",
-            "settings": self.config.model_dump(mode="json", exclude={"pool_size"}),
+            "settings": self.config.model_dump(mode="json", exclude={"pool_size", "use_gpu"}),
             "generator": self.generator,
             "annotator": self.annotator,
             "data": self.data,
@@ -266,7 +268,7 @@ class Plan:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
-        """The plan that `to_dict` wrote; `pool_size` takes its default, for it is not part of a plan."""
+        """The plan that `to_dict` wrote; `pool_size` and `use_gpu` take their defaults, for they are not part of a plan."""
         table = values["combinations"]
         return cls(
             SamplesConfig.model_validate(values["settings"]),

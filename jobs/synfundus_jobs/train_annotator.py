@@ -1,0 +1,58 @@
+"""Job `train-annotator`: train, calibrate and measure the annotator, or take an external one in its place."""
+
+import sys
+
+from synfundus.diagnosis.external import adopt_external
+from synfundus.distributed.tasks import AnnotatorTask
+from synfundus.distributed.training import train
+from synfundus.fundus.dataset import PreparedImages
+from synfundus.progress import show_progress
+from synfundus.runs import start_run
+from synfundus.storage import Storage, read_manifest
+from synfundus.study import Study, digest_of
+from synfundus_jobs.job import Job, Rows
+from synfundus_jobs.summaries import annotator_rows
+
+
+def _run_name(study: Study) -> str:
+    return f"{study.name}-annotator"
+
+
+def describe(study: Study, storage: Storage) -> Rows:
+    if study.external_annotator is not None:
+        return [("adopt", study.external_annotator.predictions or str(study.external_annotator.weights))]
+    config = study.annotator
+    return [
+        ("read", f"{study.data_folder}, training part"),
+        (
+            "train",
+            f"{config.architecture} at {config.image_size_px} px, {config.num_steps} steps of {config.batch_size}",
+        ),
+        ("workers", f"{config.num_workers} x {config.num_threads} threads, {config.precision}"),
+        ("write", f"{study.annotator_folder} below {storage.root}"),
+    ]
+
+
+def run(study: Study, storage: Storage) -> Rows:
+    data = read_manifest(storage, study.data_folder)
+    config = study.external_annotator or study.annotator
+    settings = config.model_dump(mode="json")
+    digest = digest_of({"config": settings, "data": digest_of(data)})
+    if start_run(storage, _run_name(study), study.annotator_folder, digest, {"annotator": settings}):
+        if study.external_annotator is not None:
+            images = PreparedImages(storage, study.data_folder)
+            adopt_external(storage, study.annotator_folder, study.external_annotator, images)
+        else:
+            task = AnnotatorTask(
+                study.annotator, storage, _run_name(study), study.data_folder, study.annotator_folder, digest
+            )
+            with show_progress("train-annotator", study.annotator.num_steps, "steps") as progress:
+                train(task, progress)
+    return annotator_rows(study, storage)
+
+
+JOB = Job("train-annotator", __doc__.split(": ", 1)[1], describe, run)
+main = JOB.main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

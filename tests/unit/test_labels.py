@@ -1,0 +1,89 @@
+"""Labels: range, null, rules, encoding."""
+
+import numpy as np
+import pytest
+
+from synfundus.errors import WrongInputError
+from synfundus.labels import (
+    CONDITION_DIM,
+    HEADS,
+    LABEL_NAMES,
+    NULL_INDEX,
+    NUM_VALUES,
+    apply_rules,
+    condition_vector,
+    encode_conditions,
+    encode_values,
+    expand_known,
+    grade_distribution,
+    null_condition,
+    parse_value,
+)
+
+
+@pytest.mark.parametrize("text", ["", "  ", None, float("nan"), "NaN", "null"])
+def test_an_empty_cell_is_unknown_and_never_0(text: object) -> None:
+    assert parse_value("is_gc", text) is None
+
+
+@pytest.mark.parametrize(("text", "value"), [("4", 4), ("0.0", 0), (3, 3), (2.0, 2)])
+def test_whole_numbers_in_range_are_read(text: object, value: int) -> None:
+    assert parse_value("dr_grade", text) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("dr_grade", "5"), ("is_gc", "2"), ("is_gc", "-1"), ("dr_grade", "1.5"), ("is_gc", "yes")]
+)
+def test_a_value_out_of_range_names_label_and_range(name: str, text: str) -> None:
+    with pytest.raises(WrongInputError, match=rf"{name} is '{text}'; expected a whole number from 0 to \d"):
+        parse_value(name, text)
+
+
+def test_what_is_no_fundus_has_no_disease_and_nothing_readable() -> None:
+    row = apply_rules({"is_fundus": 0, "is_gc": 1, "dr_grade": 2, "eye_side": 1, "is_macular_readable": 1})
+    assert row["is_gc"] is None
+    assert row["dr_grade"] is None
+    assert row["eye_side"] is None
+    assert row["is_macular_readable"] == 0
+
+
+def test_a_grade_is_four_cumulative_values() -> None:
+    p_BV, known_BK = encode_values([{"dr_grade": g} for g in range(5)])
+    assert p_BV[:, HEADS["dr_grade"]].tolist() == [[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+    assert known_BK[:, 0].all()
+    assert not known_BK[:, 1:].any()
+
+
+def test_heads_cover_all_values_once() -> None:
+    covered = np.concatenate([np.arange(NUM_VALUES)[HEADS[name]] for name in LABEL_NAMES])
+    assert covered.tolist() == list(range(NUM_VALUES))
+
+
+def test_unknown_and_null_are_different_conditions() -> None:
+    unknown = encode_conditions([{}])[0]
+    assert unknown.tolist() == [0.0] * CONDITION_DIM
+    null = null_condition()
+    assert null[NULL_INDEX] == 1
+    assert null.sum() == 1
+
+
+def test_a_soft_label_conditions_with_its_probability() -> None:
+    p_BV, known_BK = encode_values([{"is_gc": 1, "eye_side": 0}])
+    p_BV[0, HEADS["is_gc"]] = 0.75
+    vector = condition_vector(p_BV, known_BK)[0]
+    assert vector[HEADS["is_gc"]] == pytest.approx(0.5)
+    assert vector[HEADS["eye_side"]] == -1
+    assert vector[NUM_VALUES + LABEL_NAMES.index("is_gc")] == 1
+    assert vector[NUM_VALUES + LABEL_NAMES.index("is_amd")] == 0
+
+
+def test_grade_distribution_is_the_difference_of_the_cumulative_one() -> None:
+    p = grade_distribution(np.array([[0.9, 0.5, 0.2, 0.1], [0.3, 0.6, 0.0, 0.0]], np.float32))
+    assert p[0] == pytest.approx([0.1, 0.4, 0.3, 0.1, 0.1])
+    assert p[1] == pytest.approx([0.7, 0.0, 0.3, 0.0, 0.0])  # made non-increasing first
+
+
+def test_the_four_heads_of_a_grade_share_one_mask() -> None:
+    known = np.zeros((1, 16), np.bool_)
+    known[0, 0] = known[0, 5] = True
+    assert np.flatnonzero(expand_known(known)[0]).tolist() == [0, 1, 2, 3, 8]

@@ -53,6 +53,10 @@ class Storage(Protocol):
         """Write or overwrite an object of the mutable part (`runs/`)."""
         ...
 
+    def remove(self, name: str) -> None:
+        """Remove an object of the mutable part (`runs/`); one that is not there is no error."""
+        ...
+
     def read(self, name: str) -> bytes: ...
 
     def exists(self, name: str) -> bool: ...
@@ -143,6 +147,20 @@ class LocalStorage:
             self._temporary(target, data).replace(target)
         except OSError as error:
             raise _full_disk(error, name) from error
+
+    def remove(self, name: str) -> None:
+        """Remove an object below `runs/`, and the folders that this leaves empty."""
+        if PurePosixPath(name).parts[0] != MUTABLE:
+            raise ValueError(f"{name} is write-once; only {MUTABLE}/ is mutable")
+        target = self.path(name)
+        try:
+            target.unlink(missing_ok=True)
+            for folder in target.parents:
+                if folder == self.folder or any(folder.iterdir()):
+                    break
+                folder.rmdir()
+        except OSError as error:
+            raise StorageError(f"cannot remove {name}: {error.strerror or error}") from error
 
     def read(self, name: str) -> bytes:
         try:

@@ -5,17 +5,17 @@ neighbour within 4 of 64 bits of a usual perceptual hash. Two steps, both on the
 window (`Prepared.twin_HW`), where vessels have their contrast:
 
 1. Code. 256 bits: the sign of the locally normalised band of vessels and larger, at 256 points. A crop moves and
-   magnifies the window, so each image is also asked for with its `VIEWS` (moved and shrunk sampling points). Pairs within
-   `CODE_RADIUS` bits are candidates.
+   magnifies the window, so each image is also asked for with its `VIEWS` (moved and shrunk sampling points). Pairs
+   within `CODE_RADIUS` bits are candidates.
 2. Comparison. Scale and shift are estimated (correlation of the vessel pattern by FFT over a range of scales, then
-   Gauss-Newton; Lucas and Kanade 1981). Then two figures: the correlation of the vessel patterns says whether it is the same
-   eye, and what remains of the grey levels, after smoothing and after any change of brightness and contrast, says
-   whether it is the same exposure: light falls differently on every other one.
+   Gauss-Newton; Lucas and Kanade 1981). Then two figures: the correlation of the vessel patterns says whether it is
+   the same eye, and what remains of the grey levels, after smoothing and after any change of brightness and contrast,
+   says whether it is the same exposure: light falls differently on every other one.
 
 Measured figures behind the limits: `docs/preparation.md`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +33,8 @@ CODE_BITS = 256
 CODE_RADIUS = 51
 """Largest number of differing bits of a candidate."""
 FIRST_WORD_RADIUS = 24
-"""Pairs that differ in more of the first 64 bits are not looked at further: 5 standard deviations above the mean of a pair
-at `CODE_RADIUS`, were its differing bits spread by chance."""
+"""Pairs that differ in more of the first 64 bits are not looked at further: 3.5 standard deviations above the mean of a
+pair at `CODE_RADIUS`, were its differing bits spread by chance."""
 SAME_EYE = 0.6
 """Correlation of registered vessel patterns from which on two images show the same eye. Different eyes: at most 0.46
 among the 838; copies: at least 0.74."""
@@ -226,7 +226,8 @@ def _correlation(a: FloatImage, b: FloatImage) -> float:
 def _residual_levels(one_HW: FloatImage, other_HW: FloatImage, both_HW: NDArray[np.bool_]) -> float:
     """What a quadratic tone curve from one to the other leaves, smoothed: noise of coding averages out, light does not.
 
-    Clipped pixels are left out. The levels are those of the image of larger contrast, so that a dark copy cannot hide a difference.
+    Clipped pixels are left out. The levels are those of the image of larger contrast, so that a dark copy cannot hide
+    a difference.
     """
     both_HW = both_HW & (one_HW < 250) & (other_HW < 250)
     if both_HW.sum() < MIN_LIT_PX:
@@ -267,14 +268,14 @@ class Entry:
         return (-self.field_px, -self.num_known, self.name)
 
 
-def choose(entries: Sequence[Entry], copies: Iterable[tuple[int, int]]) -> dict[int, int]:
+def choose(entries: Mapping[int, Entry], copies: Iterable[tuple[int, int]]) -> dict[int, int]:
     """Which images go, and for which.
 
     Args:
-        copies: pairs of indices of `entries` that are the same photograph, in any order.
+        copies: pairs of keys of `entries` that are the same photograph, in any order.
 
     Returns:
-        index of a dropped image -> index of the kept one that it is a copy of. An image goes only if it is itself a copy
+        key of a dropped image -> key of the kept one that it is a copy of. An image goes only if it is itself a copy
         of one that stays; so a chain of three whose ends differ keeps both ends.
     """
     neighbours: dict[int, set[int]] = {}

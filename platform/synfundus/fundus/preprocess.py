@@ -5,19 +5,19 @@ ignored, since cameras that embed one are the exception and a mixture of convert
 ones. Of an animation or a multi-page file the first frame counts. Transparent pixels lie on black.
 
 The field of view is the lit disc on the dark surround. The crop is the smallest square window around it, so that what
-lies beyond the frame (many cameras cut the disc at top and bottom) becomes black. A frame without a dark surround, and a
-picture that is labelled as no fundus, stays whole.
+lies beyond the frame (many cameras cut the disc at top and bottom) becomes black. A frame without a dark surround, and
+a picture that is labelled as no fundus, stays whole.
 """
 
 import hashlib
 import io
 import math
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from scipy import ndimage
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
@@ -38,7 +38,7 @@ MAX_MEGAPIXELS = 80
 """Default limit of an original, and below Pillow's own alarm (89)."""
 
 DETECTION_PX = 320
-"""Longer side, at most, at which the field of view is looked for: half of it at least, so its edge is known to 0.6 %."""
+"""Longer side, at most, at which the field of view is looked for; it is at least half of it (an edge within 0.6 %)."""
 DARK_LEVEL = 60
 """Corners brighter than this (of 255) are no dark surround."""
 FLAT_LEVELS = 12
@@ -48,14 +48,14 @@ MIN_FIELD_FRACTION = 0.02
 SNAP_FRACTION = 0.015
 """A window that differs from the (squared) frame by less is the frame: prepared images stay as they are."""
 OVERSAMPLING = 2
-"""Decoded pixels per prepared pixel from which on libjpeg may decode at reduced size (a box average, so antialiased)."""
+"""Decoded pixels a prepared pixel that libjpeg leaves when it decodes at reduced size (a box average: antialiased)."""
 TWIN_PX = 128
 """Side of the grey image from which duplicates are told."""
 
 ByteImage = NDArray[np.uint8]
 
 
-class Reason(str, Enum):
+class Reason(StrEnum):
     """Why an image is not among the prepared ones."""
 
     UNREADABLE = "unreadable"

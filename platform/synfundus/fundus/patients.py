@@ -1,0 +1,84 @@
+"""Patient ids leave a source only as a keyed hash, so that nobody without the key can test a guess.
+
+The key is `SYNFUNDUS_PATIENT_KEY`, or is generated once in the user's configuration folder, readable by its owner only.
+It never lies below a study's root, where whoever may read the data would find it.
+"""
+
+import hashlib
+import os
+import secrets
+import stat
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from synfundus.errors import WrongInputError
+from synfundus.settings import Settings
+
+KEY_FILE = "patient.key"
+MIN_KEY_CHARACTERS = 16
+
+
+def patient_key(settings: Settings, root: str) -> bytes:
+    """The 32-byte key of this person or institution; made on first use.
+
+    Args:
+        root: root URI of the study.
+
+    Raises:
+        WrongInputError: the key is too short, its file is readable by others or lies below the root.
+    """
+    if settings.patient_key is not None:
+        return _derive(settings.patient_key, "SYNFUNDUS_PATIENT_KEY")
+    path = settings.config_folder / KEY_FILE
+    root_folder = unquote(urlsplit(root).path) if urlsplit(root).scheme in ("", "file") else None
+    if root_folder is not None and path.resolve().is_relative_to(Path(root_folder).resolve()):
+        raise WrongInputError(
+            f"{path} would lie below the root {root_folder}, beside the data that it protects;"
+            " choose another root, or set XDG_CONFIG_HOME or SYNFUNDUS_PATIENT_KEY"
+        )
+    try:
+        if not path.exists():
+            _generate(path)
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise WrongInputError(f"{path} may be read by others (mode {mode:03o}); run: chmod 600 {path}")
+        return _derive(path.read_text(encoding="utf-8").strip(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise WrongInputError(
+            f"patient key: cannot use {path} ({reason}); make it writable or set SYNFUNDUS_PATIENT_KEY"
+        ) from error
+
+
+def _derive(secret: str, where: str) -> bytes:
+    if len(secret) < MIN_KEY_CHARACTERS:
+        raise WrongInputError(
+            f"{where}: the patient key has {len(secret)} characters; give a random one of at least {MIN_KEY_CHARACTERS}"
+        )
+    return hashlib.blake2b(secret.encode(), digest_size=32, person=b"synfundus-key").digest()
+
+
+def _generate(path: Path) -> None:
+    """Write a new key, complete or not at all; of two processes that do so at once the first wins."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{KEY_FILE}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(secrets.token_hex(32) + "\n")
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def hash_patient(key: bytes, patient: str) -> str:
+    """What stands in the data for a patient: 32 hex digits."""
+    return hashlib.blake2b(patient.encode(), digest_size=16, key=key, person=b"patient").hexdigest()
+
+
+def key_fingerprint(key: bytes) -> str:
+    """Names a key without giving it away: tells whether two datasets' patient hashes can be compared."""
+    return hashlib.blake2b(b"", digest_size=8, key=key, person=b"fingerprint").hexdigest()

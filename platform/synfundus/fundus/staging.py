@@ -1,0 +1,163 @@
+"""The two passes over a chunk of originals, and the small table between them.
+
+Pass 1 reads, prepares and codes each original of a chunk: `stage_records`. Then it is known which images are copies.
+Pass 2 makes the chunk's final rows from what pass 1 kept: `finish_chunk`. A chunk is a run of records in the order of
+their names; it becomes one shard, so that neither order nor content depends on who worked on it.
+"""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from synfundus.fundus.dataset import encode_table
+from synfundus.fundus.duplicates import VIEWS, Codes, Likeness, codes, compare, pattern
+from synfundus.fundus.prepare_config import PrepareConfig
+from synfundus.fundus.preprocess import Prepared, Reason, Rejected, encode_png, image_id, prepare_image
+from synfundus.fundus.sources import SourceRecord
+from synfundus.labels import LABEL_NAMES, LabelRow
+
+STAGED_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("field_px", pa.int32()),
+        ("pixels", pa.string()),
+        ("codes", pa.binary()),
+        ("png", pa.binary()),
+    ]
+)
+"""`png` is the prepared image, or a thumbnail of a rejected one that was decoded; `pixels` a digest of the former."""
+FACTS = ("image_id", "reason", "detail", "field_px", "pixels")
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What pass 1 found out about one original."""
+
+    image_id: str | None
+    """None where its bytes could not be read."""
+    reason: Reason | None
+    """Why it was rejected; None: it was prepared."""
+    detail: str
+    field_px: int
+    pixels: str | None
+    """Digest of the prepared pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalRow:
+    """What pass 2 adds to a prepared image."""
+
+    patient: str
+    """Keyed hash."""
+    split: str
+    labels: LabelRow
+
+
+def load_and_prepare(
+    record: SourceRecord, size_px: int, config: PrepareConfig
+) -> tuple[str | None, Prepared | Rejected]:
+    """Image id and result of one original; a file that went away or may not be read is `unreadable`."""
+    try:
+        data = record.load()
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        return None, Rejected(Reason.UNREADABLE, error.strerror or type(error).__name__)
+    result = prepare_image(
+        data,
+        size_px,
+        min_field_px=config.smallest_field_px,
+        max_megapixels=config.max_megapixels,
+        is_fundus=record.labels.get("is_fundus") != 0,
+    )
+    return image_id(data), result
+
+
+def stage_records(records: Sequence[SourceRecord], config: PrepareConfig) -> bytes:
+    """Pass 1 over one chunk, as Parquet bytes. Memory: one original and the prepared images of the chunk."""
+    rows: list[dict[str, object]] = []
+    for record in records:
+        identity, result = load_and_prepare(record, config.size_px, config)
+        row: dict[str, object] = {"image_id": identity}
+        if isinstance(result, Rejected):
+            thumbnail = None if result.thumbnail is None else encode_png(result.thumbnail)
+            row |= {"reason": result.reason.value, "detail": result.detail, "field_px": 0, "png": thumbnail}
+        else:
+            code = codes(result.twin_HW)
+            row |= {
+                "detail": "",
+                "field_px": result.field_px,
+                "pixels": hashlib.blake2b(result.pixels_HWC.tobytes(), digest_size=16).hexdigest(),
+                "codes": None if code is None else code.tobytes(),
+                "png": encode_png(result.pixels_HWC),
+            }
+        rows.append(row)
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=STAGED_SCHEMA), sink, compression="none")
+    return sink.getvalue()
+
+
+def read_facts(file: io.BufferedIOBase) -> list[Staged]:
+    """What pass 1 found out about a chunk, without pixels and codes."""
+    rows = pq.ParquetFile(file).read(columns=list(FACTS)).to_pylist()
+    return [
+        Staged(
+            row["image_id"],
+            None if row["reason"] is None else Reason(row["reason"]),
+            row["detail"],
+            row["field_px"],
+            row["pixels"],
+        )
+        for row in rows
+    ]
+
+
+def read_codes(file: io.BufferedIOBase) -> tuple[list[int], Codes]:
+    """Places in the chunk of images that have codes, and those, (n, 14, 4)."""
+    column = pq.ParquetFile(file).read(columns=["codes"]).column("codes").to_pylist()
+    places = [place for place, data in enumerate(column) if data is not None]
+    flat = np.frombuffer(b"".join(column[place] for place in places), np.uint64)
+    return places, flat.reshape(len(places), len(VIEWS), -1)
+
+
+def read_pictures(file: io.BufferedIOBase, places: Sequence[int]) -> list[bytes | None]:
+    """PNG bytes at some places of a chunk; None where nothing could be decoded."""
+    column = pq.ParquetFile(file).read(columns=["png"]).column("png")
+    return [column[place].as_py() for place in places]
+
+
+def finish_chunk(file: io.BufferedIOBase, final: Sequence[FinalRow | None]) -> bytes | None:
+    """Pass 2 over one chunk: the Parquet bytes of its shard; None if no image of it stays."""
+    staged = pq.ParquetFile(file).read(columns=["image_id", "png"]).to_pylist()
+    rows = []
+    for found, row in zip(staged, final, strict=True):
+        if row is None:
+            continue
+        values: dict[str, object] = {
+            "image_id": found["image_id"],
+            "image": {"bytes": found["png"], "path": None},
+            "patient": row.patient,
+            "split": row.split,
+        }
+        for name in LABEL_NAMES:
+            value = row.labels.get(name)
+            source = "unknown" if value is None else "expert"
+            values |= {name: value, f"source_{name}": source, f"filled_{name}": None}
+        rows.append(values)
+    return encode_table(rows) if rows else None
+
+
+def compare_records(one: SourceRecord, other: SourceRecord, config: PrepareConfig) -> Likeness:
+    """Read two originals again and compare them registered; what cannot be read any more is unlike."""
+    twins = []
+    for record in (one, other):
+        _, result = load_and_prepare(record, config.size_px, config)
+        if isinstance(result, Rejected):
+            return Likeness(0.0, np.inf)
+        twins.append(pattern(result.twin_HW))
+    return compare(*twins)

@@ -143,6 +143,10 @@ class PreparedImages:
             self._files[name] = pq.ParquetFile(self.storage.open_input(f"{self.folder}/{name}"))
         return self._files[name]
 
+    def __del__(self) -> None:
+        for file in getattr(self, "_files", {}).values():
+            file.close(force=True)  # Parquet leaves open what it did not open itself
+
     def _group(self, number: int) -> ImageBatch:
         """A decoded row group, from the cache or from storage."""
         if number in self._cache:

@@ -1,0 +1,163 @@
+"""The annotator's network: any timm classifier with one logit per head of `labels.HEAD_NAMES`, and its input.
+
+Shapes: B images, C channels, H, W pixels, V heads (19).
+"""
+
+import difflib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import load_state_dict
+from torch import Tensor, nn
+
+from synfundus.config import Config
+from synfundus.errors import WrongInputError
+from synfundus.labels import HEAD_NAMES, NUM_VALUES
+
+_log = logging.getLogger(__name__)
+WEIGHTS = "model.safetensors"
+
+
+class ModelSpec(Config):
+    """Which network, and what it expects as input; equal to what timm reads from `config.json`."""
+
+    architecture: str
+    """A name of timm's registry."""
+    image_size_px: int
+    """Side of the square that the network sees."""
+    num_classes: int = NUM_VALUES
+    """Outputs. An external model may have others than our heads."""
+    mean: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
+    """Per channel, of pixels in [0, 1]."""
+    std: tuple[float, float, float] = IMAGENET_DEFAULT_STD
+    """Per channel, of pixels in [0, 1]."""
+
+    model_args: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of the architecture, as timm's `config.json` has them."""
+
+    def timm_config(self, network: nn.Module) -> dict[str, Any]:
+        """`config.json` as `timm.create_model("local-dir:…")` reads it."""
+        known: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+        config: dict[str, Any] = {
+            "architecture": self.architecture,
+            "num_classes": self.num_classes,
+            "model_args": self.model_args,
+            "num_features": int(network.num_features),  # type: ignore[arg-type]
+            "pretrained_cfg": {
+                "input_size": [3, self.image_size_px, self.image_size_px],
+                "fixed_input_size": bool(known.get("fixed_input_size", False)),
+                "interpolation": "bilinear",
+                "crop_pct": 1.0,
+                "mean": list(self.mean),
+                "std": list(self.std),
+                "num_classes": self.num_classes,
+                "pool_size": known.get("pool_size"),
+                "first_conv": known.get("first_conv"),
+                "classifier": known.get("classifier"),
+            },
+        }
+        if self.num_classes == NUM_VALUES:
+            config["label_names"] = list(HEAD_NAMES)
+        return config
+
+    @classmethod
+    def from_timm_config(cls, config: Mapping[str, Any]) -> "ModelSpec":
+        input_cfg = config["pretrained_cfg"]
+        return cls(
+            architecture=config["architecture"],
+            num_classes=config["num_classes"],
+            image_size_px=input_cfg["input_size"][1],
+            mean=input_cfg["mean"],
+            std=input_cfg["std"],
+            model_args=config.get("model_args", {}),
+        )
+
+
+def build_annotator(
+    architecture: str, num_classes: int = NUM_VALUES, drop_rate: float = 0.0, **model_args: Any
+) -> nn.Module:
+    """An untrained timm classifier; nothing is downloaded.
+
+    Raises:
+        WrongInputError: timm has no such architecture; names the nearest one.
+    """
+    if not timm.is_model(architecture):
+        close = difflib.get_close_matches(architecture, timm.list_models(), n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else "see timm.list_models()"
+        raise WrongInputError(f"architecture: timm {timm.__version__} has no {architecture!r}; {remedy}")
+    network: nn.Module = timm.create_model(
+        architecture, pretrained=False, num_classes=num_classes, drop_rate=drop_rate, **model_args
+    )
+    return network
+
+
+def preprocess(
+    images_BHWC: NDArray[np.uint8] | Tensor,
+    image_size_px: int,
+    mean: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN,
+    std: tuple[float, float, float] = IMAGENET_DEFAULT_STD,
+) -> Tensor:
+    """The network's input: uint8 (B, H, W, 3) to float32 (B, 3, S, S), resized with antialiasing and normalised.
+
+    Stays on the device of a tensor; of an array on the CPU.
+    """
+    x_BHWC = torch.as_tensor(images_BHWC)
+    x_BCHW = x_BHWC.permute(0, 3, 1, 2).float().div(255.0)
+    if x_BCHW.shape[2:] != (image_size_px, image_size_px):
+        x_BCHW = F.interpolate(
+            x_BCHW, size=(image_size_px, image_size_px), mode="bilinear", antialias=True, align_corners=False
+        )
+    shape = (1, 3, 1, 1)
+    x_BCHW = (x_BCHW - x_BCHW.new_tensor(mean).view(shape)) / x_BCHW.new_tensor(std).view(shape)
+    return x_BCHW.contiguous(memory_format=torch.channels_last)
+
+
+def read_weights(source: str) -> dict[str, Tensor]:
+    """Tensors of a folder in our layout, or of a .safetensors or .pth file; no code is unpickled.
+
+    Raises:
+        WrongInputError: there is none, or it holds something else than tensors.
+    """
+    path = Path(source).expanduser()
+    file = path / WEIGHTS if path.is_dir() else path
+    if not file.is_file():
+        raise WrongInputError(f"no weights at {file}; name a folder with {WEIGHTS}, or a .safetensors or .pth file")
+    try:
+        tensors = load_state_dict(str(file), weights_only=True)
+        return {str(name): value for name, value in tensors.items() if isinstance(value, Tensor)}
+    except Exception as error:  # torch, pickle, zipfile and safetensors each raise their own
+        reason = str(error).splitlines()[0]
+        raise WrongInputError(f"cannot read weights from {file} ({reason}); tensors only, as safetensors") from error
+
+
+def initialise(network: nn.Module, source: str) -> list[str]:
+    """Take up the weights of `source` whose name and shape fit, and say what was dropped (a head, mostly).
+
+    Returns:
+        Names of the network's tensors that keep their own initialisation.
+
+    Raises:
+        WrongInputError: nothing fits.
+    """
+    own = network.state_dict()
+    found = read_weights(source)
+    fitting = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
+    if not any(value.ndim > 1 for value in fitting.values()):
+        raise WrongInputError(f"init_from: no tensor of {source} fits this architecture; name weights of the same one")
+    network.load_state_dict(fitting, strict=False)
+    missing = [name for name in own if name not in fitting]
+    if missing:
+        names = ", ".join(missing[:4]) + (", …" if len(missing) > 4 else "")
+        _log.warning(
+            "init_from %s: %d of %d tensors do not fit and start anew: %s", source, len(missing), len(own), names
+        )
+    return missing

@@ -1,0 +1,91 @@
+"""A small set of prepared images whose labels can be seen: a bright spot for the side, redness for the DR grade."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from synfundus.diagnosis.training import AnnotatorConfig
+from synfundus.fundus.dataset import PreparedImages, encode_table
+from synfundus.fundus.preprocess import encode_png
+from synfundus.labels import LABEL_NAMES
+from synfundus.storage import Storage, write_manifest
+
+SIZE_PX = 32
+FOLDER = "data/spots"
+
+
+def spot_image(side: int, grade: int, seed: int) -> NDArray[np.uint8]:
+    """Right eyes (0) have the spot on the right."""
+    pixels = np.random.default_rng(seed).integers(40, 90, (SIZE_PX, SIZE_PX, 3)).astype(np.uint8)
+    column = 22 if side == 0 else 4
+    pixels[12:20, column : column + 6] = 250
+    pixels[..., 0] += np.uint8(30 * grade)
+    return pixels
+
+
+def spot_row(number: int, **labels: int | None) -> dict[str, Any]:
+    """Row `number` in `dataset.SCHEMA`; two images a patient, three patients of five in training."""
+    side, grade = number % 2, (number // 2) % 5
+    known: dict[str, int | None] = {"eye_side": side, "dr_grade": grade, "is_fundus": 1, **labels}
+    patient = number // 2
+    source = hashlib.sha256(str(number).encode()).hexdigest()
+    row: dict[str, Any] = {
+        "image_id": source[:16],
+        "image": {"bytes": encode_png(spot_image(side, grade, number)), "path": None},
+        "patient": f"patient-{patient}",
+        "split": ("train", "train", "train", "validation", "test")[(patient + patient // 5) % 5],
+    }
+    for name in LABEL_NAMES:
+        row[name] = known.get(name)
+        row[f"source_{name}"] = "unknown" if row[name] is None else "expert"
+    return row
+
+
+@pytest.fixture
+def make_images(storage: Storage) -> Callable[..., PreparedImages]:
+    """`make_images(rows, folder=...)` writes prepared images in shards of 60 rows."""
+
+    def make(rows: list[dict[str, Any]], folder: str = FOLDER) -> PreparedImages:
+        objects = [
+            storage.write_once(f"{folder}/images-{shard:05d}.parquet", encode_table(rows[start : start + 60]))
+            for shard, start in enumerate(range(0, len(rows), 60))
+        ]
+        objects.append(storage.write_once(f"{folder}/rejected.json", b"{}\n"))
+        write_manifest(storage, folder, objects, {"kind": "data", "size_px": SIZE_PX, "num_images": len(rows)})
+        return PreparedImages(storage, folder)
+
+    return make
+
+
+@pytest.fixture
+def make_row() -> Callable[..., dict[str, Any]]:
+    return spot_row
+
+
+@pytest.fixture
+def spots(make_images: Callable[..., PreparedImages]) -> PreparedImages:
+    """150 images; a third has no label but `is_fundus`."""
+    rows = [spot_row(i, **({"eye_side": None, "dr_grade": None} if i % 6 >= 4 else {})) for i in range(150)]
+    return make_images(rows)
+
+
+@pytest.fixture
+def tiny() -> AnnotatorConfig:
+    """timm's own test network; fp32, so that equality is exact."""
+    return AnnotatorConfig(
+        architecture="test_resnet",
+        image_size_px=32,
+        num_steps=60,
+        batch_size=16,
+        learning_rate=3e-3,
+        warmup_steps=5,
+        precision="fp32",
+        rotation_deg=5.0,
+        scale=0.05,
+        dropout=0.1,
+        num_threads=1,
+    )

@@ -1,0 +1,78 @@
+"""The network's input, its names and its initial weights."""
+
+import logging
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from synfundus.diagnosis.model import build_annotator, initialise, preprocess, read_weights
+from synfundus.errors import WrongInputError
+
+
+def test_preprocess_normalises_each_channel() -> None:
+    pixels = np.zeros((1, 4, 4, 3), np.uint8)
+    pixels[..., 0], pixels[..., 1], pixels[..., 2] = 0, 127, 255
+    x = preprocess(pixels, 4)
+    assert x.shape == (1, 3, 4, 4)
+    expected = [(0 - 0.485) / 0.229, (127 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    np.testing.assert_allclose(x[0, :, 2, 1], expected, rtol=1e-6)
+
+
+def test_preprocess_is_antialiased() -> None:
+    """A one-pixel checkerboard becomes its mean; without antialiasing it would stay black and white."""
+    board = ((np.indices((64, 64)).sum(axis=0) % 2) * 255).astype(np.uint8)
+    x = preprocess(np.repeat(board[None, :, :, None], 3, axis=3), 8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    np.testing.assert_allclose(x[..., 1:-1, 1:-1], 0.5, atol=0.01)
+
+
+def test_a_misspelt_architecture_names_the_nearest() -> None:
+    with pytest.raises(WrongInputError, match=r"no 'resnet10tt'; did you mean 'resnet10t'\?"):
+        build_annotator("resnet10tt")
+
+
+def test_initial_weights_fit_and_a_foreign_head_is_dropped_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, target = build_annotator("test_resnet", 1000), build_annotator("test_resnet")
+    save_file(source.state_dict(), tmp_path / "model.safetensors")
+    head = {name: value.clone() for name, value in target.state_dict().items() if name.startswith("fc.")}
+    with caplog.at_level(logging.WARNING):
+        missing = initialise(target, str(tmp_path))
+    assert sorted(missing) == ["fc.bias", "fc.weight"]
+    assert "2 of" in caplog.text
+    assert "fc.weight" in caplog.text
+    for name, value in target.state_dict().items():
+        torch.testing.assert_close(value, head[name] if name in head else source.state_dict()[name], rtol=0, atol=0)
+
+
+def test_a_pth_file_with_a_state_dict_is_read(tmp_path: Path) -> None:
+    source, target = build_annotator("test_resnet"), build_annotator("test_resnet")
+    torch.save({"state_dict": source.state_dict()}, tmp_path / "w.pth")
+    assert initialise(target, str(tmp_path / "w.pth")) == []
+    torch.testing.assert_close(target.state_dict()["fc.weight"], source.state_dict()["fc.weight"])
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    save_file({"something.else": torch.zeros(3, 3)}, tmp_path / "w.safetensors")
+    with pytest.raises(WrongInputError, match=r"no tensor of .* fits this architecture"):
+        initialise(build_annotator("test_resnet"), str(tmp_path / "w.safetensors"))
+
+
+class _Code:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (open, ("/nonexistent/synfundus",))
+
+
+def test_no_code_is_unpickled(tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(pickle.dumps(_Code()))
+    with pytest.raises(WrongInputError, match="cannot read weights"):
+        read_weights(str(tmp_path / "w.pth"))
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(WrongInputError, match="no weights at"):
+        read_weights(str(tmp_path / "none.safetensors"))

@@ -1,0 +1,146 @@
+"""The annotator's loss, its weights, its exact resume, and that it learns."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from synfundus.diagnosis.checkpoint import load_annotator
+from synfundus.diagnosis.counts import LabelCounts, count_labels
+from synfundus.diagnosis.training import AnnotatorConfig, AnnotatorLearner, class_weights, masked_loss
+from synfundus.errors import WrongInputError
+from synfundus.fundus.dataset import PreparedImages
+from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES, expand_known
+from synfundus.storage import Storage
+
+CPU = torch.device("cpu")
+SIDE = HEADS["eye_side"].start
+
+
+def test_counts_equal_those_of_the_decoded_images(spots: PreparedImages) -> None:
+    counts = count_labels(spots, "train")
+    batch = spots.batch("train", range(spots.num_images("train")))
+    np.testing.assert_array_equal(counts.expert_NK, batch.expert_BK)
+    np.testing.assert_array_equal(counts.positive_V, batch.p_BV.sum(axis=0))
+    np.testing.assert_array_equal(counts.known, expand_known(batch.expert_BK).sum(axis=0))
+    # is_fundus is 1 throughout: nothing to learn from it, so images with no other label teach nothing.
+    assert not counts.both_classes[HEAD_NAMES.index("is_fundus")]
+    np.testing.assert_array_equal(counts.teaching(), np.flatnonzero(batch.expert_BK[:, 0]))
+
+
+def _counts(known: dict[str, tuple[int, int]], num_images: int) -> LabelCounts:
+    """label -> (known, positive); the first `known` images have it."""
+    expert_NK, positive_V = np.zeros((num_images, NUM_LABELS), np.bool_), np.zeros(NUM_VALUES, np.int64)
+    for name, (number, positive) in known.items():
+        expert_NK[:number, LABEL_NAMES.index(name)] = True
+        positive_V[HEADS[name]] = positive
+    return LabelCounts(expert_NK, positive_V)
+
+
+def test_class_weights_balance_classes_and_heads() -> None:
+    counts = _counts({"eye_side": (100, 50), "is_gc": (50, 10), "is_amd": (100, 1), "is_fundus": (100, 100)}, 100)
+    positive_V, negative_V = class_weights(counts)
+    # Three heads can learn. Balanced and known throughout: 1/3 each.
+    assert positive_V[SIDE] == pytest.approx(1 / 3)
+    assert negative_V[SIDE] == pytest.approx(1 / 3)
+    # 10 against 40, known for half of the images: both classes weigh the same, the head as much as the others.
+    gc = HEAD_NAMES.index("is_gc")
+    assert 10 * positive_V[gc] == pytest.approx(40 * negative_V[gc])
+    assert (10 * positive_V[gc] + 40 * negative_V[gc]) / 100 == pytest.approx(1 / 3)
+    # 1 against 99: the positive is not weighed 99 times, but 10 times.
+    amd = HEAD_NAMES.index("is_amd")
+    assert positive_V[amd] / negative_V[amd] == pytest.approx(10)
+    assert (1 * positive_V[amd] + 99 * negative_V[amd]) / 100 == pytest.approx(1 / 3)
+    # One class only, or no label at all.
+    assert positive_V[HEAD_NAMES.index("is_fundus")] == negative_V[HEAD_NAMES.index("is_fundus")] == 0
+    assert positive_V[HEAD_NAMES.index("is_pm")] == 0
+
+
+def test_masked_loss_equals_its_definition_and_ignores_unknown_heads() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logit = torch.randn(6, NUM_VALUES, generator=generator).requires_grad_()
+    p = torch.randint(0, 2, (6, NUM_VALUES), generator=generator).float()
+    known = torch.rand(6, NUM_VALUES, generator=generator) < 0.5
+    positive, negative = torch.rand(2, NUM_VALUES, generator=generator)
+    loss = masked_loss(logit, p, known, positive, negative)
+    expected = 0.0
+    for b, v in np.argwhere(known.numpy()):
+        z, y = float(logit.detach()[b, v]), float(p[b, v])
+        probability = 1 / (1 + np.exp(-z))
+        expected -= float(positive[v]) * y * np.log(probability) + float(negative[v]) * (1 - y) * np.log1p(-probability)
+    assert float(loss.detach()) == pytest.approx(expected / 6, rel=1e-5)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert logit.grad is not None
+    assert torch.equal(logit.grad != 0, known)
+
+
+def test_the_loss_is_the_mean_over_workers() -> None:
+    """Its normalisers are constants, so that averaged gradients are those of the global batch."""
+    logit, p = torch.randn(8, NUM_VALUES), torch.rand(8, NUM_VALUES).round()
+    known = torch.rand(8, NUM_VALUES) < torch.linspace(0.1, 0.9, 8)[:, None]
+    weights = torch.rand(2, NUM_VALUES)
+    halves = [masked_loss(logit[s], p[s], known[s], *weights) for s in (slice(0, 4), slice(4, 8))]
+    torch.testing.assert_close(sum(halves) / 2, masked_loss(logit, p, known, *weights))
+
+
+def test_filled_labels_teach_nothing(
+    make_images: Callable[..., PreparedImages], make_row: Callable[..., dict[str, Any]], tiny: AnnotatorConfig
+) -> None:
+    rows = [make_row(i) for i in range(40)]
+    plain = AnnotatorLearner(make_images(rows), tiny, CPU).train_step(0)
+    for row in rows:
+        row["source_is_gc"], row["filled_is_gc"] = "filled", 0.7
+    filled = AnnotatorLearner(make_images(rows, "data/filled"), tiny, CPU).train_step(0)
+    assert filled == plain
+
+
+def test_a_resumed_run_equals_the_unbroken_one(spots: PreparedImages, tiny: AnnotatorConfig) -> None:
+    unbroken = AnnotatorLearner(spots, tiny, CPU)
+    losses = [unbroken.train_step(step)["loss"] for step in range(6)]
+    first = AnnotatorLearner(spots, tiny, CPU)
+    for step in range(3):
+        first.train_step(step)
+    torch.rand(7)  # somebody else draws in between
+    second = AnnotatorLearner(spots, tiny, CPU)
+    second.load_state(first.state())
+    assert [second.train_step(step)["loss"] for step in range(3, 6)] == losses[3:]
+    ours, theirs = second.state(), unbroken.state()
+    assert ours.keys() == theirs.keys()
+    assert any("running_mean" in name for name in ours)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_it_learns_side_and_grade_and_calls_the_constant_label_unusable(
+    storage: Storage, spots: PreparedImages, tiny: AnnotatorConfig
+) -> None:
+    learner = AnnotatorLearner(spots, tiny, CPU)
+    for step in range(tiny.num_steps):
+        learner.train_step(step)
+    metrics = learner.save(storage, "annotators/spots", {"study": "spots"})
+    test = metrics["parts"]["test"]
+    assert test["eye_side"]["auc"]["value"] == 1.0
+    assert test["eye_side"]["sensitivity"]["value"] >= 0.9
+    assert test["dr_grade"]["quadratic_kappa"]["value"] > 0.7
+    assert "training needs both classes" in metrics["unusable"]["is_fundus"]
+    assert test["is_fundus"]["auc"]["status"] == "not measurable"
+    assert test["is_gc"]["auc"] == {
+        "status": "not measurable",
+        "reason": "needs both classes, has 0 positive and 0 negative",
+        "n": 0,
+    }
+    annotator = load_annotator(storage, "annotators/spots")
+    batch = spots.batch("test", range(spots.num_images("test")))
+    rows = annotator.predict(batch.images_BHWC).annotations
+    side = [row["eye_side"] for row, known in zip(rows, batch.expert_BK[:, 1], strict=True) if known]
+    assert np.mean(side == batch.p_BV[batch.expert_BK[:, 1], SIDE]) > 0.9
+    assert all(row["is_fundus"] is None and row["is_gc"] is None for row in rows)
+
+
+def test_nothing_to_learn_is_one_line(
+    make_images: Callable[..., PreparedImages], make_row: Callable[..., dict[str, Any]], tiny: AnnotatorConfig
+) -> None:
+    images = make_images([make_row(i, eye_side=None, dr_grade=0) for i in range(20)])
+    with pytest.raises(WrongInputError, match=r"data/spots: no label has both values in its \d+ training images"):
+        AnnotatorLearner(images, tiny, CPU)

@@ -1,0 +1,153 @@
+"""Label tables as CSV files: strict reading, errors that name file, row, column and remedy.
+
+Rows are counted as a spreadsheet counts them: the header is row 1. Blank rows count but are skipped.
+"""
+
+import csv
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from synfundus.errors import WrongInputError
+from synfundus.labels import parse_value
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One data row."""
+
+    table: "CsvTable"
+    number: int
+    cells: list[str]
+
+    @property
+    def where(self) -> str:
+        return f"{self.table.path} row {self.number}"
+
+    def text(self, column: str) -> str:
+        """The cell without spaces around it; empty where the table has no such column."""
+        index = self.table.index.get(column)
+        return "" if index is None else self.cells[index].strip()
+
+    def label(self, name: str, column: str) -> int | None:
+        """The cell as a value of label `name`.
+
+        Raises:
+            WrongInputError: not a whole number in the label's range.
+        """
+        try:
+            return parse_value(name, self.text(column))
+        except WrongInputError as error:
+            raise WrongInputError(f"{self.where}, column {column!r}: {error}") from None
+
+    def choice(self, column: str, values: dict[str, int | None]) -> int | None:
+        """The value that `values` gives to the cell's text; empty is unknown unless `values` says otherwise.
+
+        Raises:
+            WrongInputError: the text is not among `values`.
+        """
+        text = self.text(column)
+        whole = text.removesuffix(".0")  # spreadsheets turn whole numbers beside empty cells into 1.0
+        for key in (text, whole):
+            if key in values:
+                return values[key]
+        if text == "":
+            return None
+        raise WrongInputError(
+            f"{self.where}, column {column!r}: {text!r} is not a known value; expected one of {', '.join(values)}"
+        )
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """A CSV file with a header; `rows` streams it, so that a million rows need no memory."""
+
+    path: Path
+    delimiter: str
+    index: dict[str, int]
+    """Column name, spaces around it removed, to its position."""
+    num_cells: int
+
+    @classmethod
+    def open(cls, path: Path, *required: str, delimiter: str = ",") -> "CsvTable":
+        """Read the header.
+
+        Raises:
+            WrongInputError: no such file, not UTF-8, no header, a column twice, or a `required` column missing.
+        """
+        header = next(_records(path, delimiter), None)
+        if header is None:
+            raise WrongInputError(f"{path}: the file is empty; expected a header row")
+        index: dict[str, int] = {}
+        for position, cell in enumerate(header):
+            name = cell.strip()
+            if name in index:
+                raise WrongInputError(f"{path}: the header has the column {name!r} twice; rename or remove one")
+            if name:
+                index[name] = position
+        table = cls(path, delimiter, index, len(header))
+        for column in required:
+            table.require(column)
+        return table
+
+    def require(self, column: str) -> None:
+        """Refuse a table without `column`.
+
+        Raises:
+            WrongInputError: names the file and the nearest column.
+        """
+        if column in self.index:
+            return
+        if len(self.index) == 1 and any(mark in next(iter(self.index)) for mark in ";\t"):
+            remedy = f"cells must be separated by {self.delimiter!r}; save the file so"
+        else:
+            close = difflib.get_close_matches(column, self.index, n=1, cutoff=0.5)
+            remedy = f"did you mean {close[0]!r}?" if close else f"its columns are {', '.join(self.index)}"
+        raise WrongInputError(f"{self.path}: no column {column!r}; {remedy}")
+
+    def rows(self) -> Iterator[Row]:
+        """Data rows in file order.
+
+        Raises:
+            WrongInputError: not UTF-8, broken quoting, or a row whose cells do not fit the header.
+        """
+        for number, cells in enumerate(_records(self.path, self.delimiter), start=1):
+            if number == 1 or not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) < self.num_cells or any(cell.strip() for cell in cells[self.num_cells :]):
+                raise WrongInputError(
+                    f"{self.path} row {number}: {len(cells)} cells where the header has {self.num_cells}; "
+                    f"put cells that contain {self.delimiter!r} in double quotes, and see that no row is cut off"
+                )
+            yield Row(self, number, cells)
+
+
+def _records(path: Path, delimiter: str) -> Iterator[list[str]]:
+    """Lists of cells; a byte order mark is dropped, any line ending is read."""
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for cells in csv.reader(file, delimiter=delimiter, strict=True):
+                number += 1
+                yield cells
+    except UnicodeDecodeError:
+        raise WrongInputError(_encoding_message(path)) from None
+    except csv.Error as error:
+        raise WrongInputError(f"{path} row {number + 1}: not readable as CSV ({error})") from None
+    except FileNotFoundError:
+        raise WrongInputError(f"{path}: no such file; check the path and the name of the CSV file") from None
+    except OSError as error:
+        raise WrongInputError(
+            f"{path}: cannot be read ({error.strerror}); give its path and the right to read"
+        ) from None
+
+
+def _encoding_message(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return f"{path} line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as 'CSV UTF-8'"
+    return f"{path}: changed while it was read; run the command again"

@@ -1,0 +1,50 @@
+"""EyePACS, Kaggle's Diabetic Retinopathy Detection: DR grades of both eyes; the name tells patient and side."""
+
+import re
+from pathlib import PurePosixPath
+from typing import Literal
+
+from synfundus.config import Config
+from synfundus.errors import WrongInputError
+from synfundus.fundus.sources.base import SourceListing, graded
+from synfundus.fundus.sources.csv_table import CsvTable
+from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder
+from synfundus.fundus.sources.matching import FromName, Matching
+
+NAME = re.compile(r"(?P<patient>\d+)_(?P<side>left|right)", re.IGNORECASE)
+
+
+class EyePacsSource(Config):
+    """EyePACS: `trainLabels.csv`, `train/<patient>_<side>.jpeg`."""
+
+    layout: Literal["eyepacs"]
+    """EyePACS."""
+    path: str
+    """The unpacked dataset."""
+
+    def listing(self) -> SourceListing:
+        """Match rows and images.
+
+        Raises:
+            WrongInputError: a file, folder or column missing, no image, a grade out of range, a name of another form.
+        """
+        root = existing_folder(self.path)
+        table = CsvTable.open(root / "trainLabels.csv", "image", "level")
+        images = ImageFolder(root / "train", root)
+        matching = Matching()
+        for row in table.rows():
+            said = from_name(row.text("image"))
+            if said.patient_id is None:
+                raise WrongInputError(f"{row.where}: {row.text('image')!r} is not of the form 10_left or 10_right")
+            labels = graded(dr_grade=row.label("dr_grade", "level"), **said.labels)
+            matching.add(images, row, row.text("image"), labels, said.patient_id)
+        matching.rest(images, from_name)
+        return matching.listing()
+
+
+def from_name(name: str) -> FromName:
+    """Patient and side of `10_left` or `10_left.jpeg`; neither of any other name."""
+    match = NAME.match(PurePosixPath(name).name)
+    if match is None:
+        return FromName({}, None)
+    return FromName({"eye_side": int(match["side"].lower() == "left")}, f"eyepacs:{match['patient']}")

@@ -1,0 +1,111 @@
+"""Any folder of images with a CSV of labels: the study says which column means what."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from synfundus.config import Config
+from synfundus.errors import WrongInputError
+from synfundus.fundus.sources.base import SourceListing
+from synfundus.fundus.sources.csv_table import CsvTable, Row
+from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder
+from synfundus.fundus.sources.matching import Matching
+from synfundus.labels import LABEL_BY_NAME, LABEL_NAMES
+
+PATIENT_COLUMN = "patient_id"
+
+
+def _as_text(values: Any) -> Any:
+    """Keys as a table spells them: YAML reads 0 as a number, and yes, no, on, off as booleans beyond recovery."""
+    if not isinstance(values, dict):
+        return values
+    for key in values:
+        if key is None or isinstance(key, bool):
+            raise ValueError("yes, no, on, off, true, false and null must be in quotes among the keys of `map`")
+    return {str(key): value for key, value in values.items()}
+
+
+class LabelColumn(Config):
+    """Where a label stands in the table."""
+
+    column: str
+    """Name of the column."""
+    map: Annotated[dict[str, int | None] | None, BeforeValidator(_as_text)] = None
+    """Text of a cell to label value, null for unknown; any other text is an error. Without it cells hold the values."""
+
+
+def _as_column(said: Any) -> Any:
+    """A bare name is a column without a map."""
+    return {"column": said} if isinstance(said, str) else said
+
+
+class FolderSource(Config):
+    """A folder of images with a CSV."""
+
+    layout: Literal["folder"]
+    """Any folder + CSV."""
+    path: str
+    """The folder that holds the CSV and the images."""
+    csv: str = "labels.csv"
+    """The table, below `path`: UTF-8, separated by commas, one row per image."""
+    images: str = "images"
+    """Folder of the images below `path` (`.` for `path` itself); they are looked for in it and below it."""
+    image_column: str = "file_name"
+    """Column with the file name of the image, with or without folders and suffix."""
+    patient_column: str | None = None
+    """Column with the patient; null takes `patient_id` if there is one. Without any, an image counts as a patient."""
+    columns: dict[str, Annotated[LabelColumn, BeforeValidator(_as_column)]] = Field(default_factory=dict)
+    """Label to column, or to column and map. A label that is not here is read from the column of its name, if any."""
+    constants: dict[str, int] = Field(default_factory=dict)
+    """Label to the value that every row of the table has, such as `is_fundus: 1`."""
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> "FolderSource":
+        for name in (*self.columns, *self.constants):
+            if name not in LABEL_BY_NAME:
+                raise ValueError(f"{name!r} is not a label; the labels are {', '.join(LABEL_NAMES)}")
+        mapped = [(name, value) for name, said in self.columns.items() for value in (said.map or {}).values()]
+        for name, value in (*mapped, *self.constants.items()):
+            top = LABEL_BY_NAME[name].max_value
+            if value is not None and not 0 <= value <= top:
+                raise ValueError(f"{name}: {value} is out of range; expected a whole number from 0 to {top}")
+        if both := sorted(self.columns.keys() & self.constants.keys()):
+            raise ValueError(f"{both[0]} is in `columns` and in `constants`; keep one")
+        return self
+
+    def listing(self) -> SourceListing:
+        """Match rows and images.
+
+        Raises:
+            WrongInputError: folder, CSV or column missing, no image, a value out of range, an image in two rows, or no
+                label column at all.
+        """
+        root = existing_folder(self.path)
+        table = CsvTable.open(root / self.csv, self.image_column)
+        columns = self._label_columns(table)
+        if self.patient_column is not None:
+            table.require(self.patient_column)
+        images = ImageFolder(root / self.images, root)
+        matching = Matching()
+        for row in table.rows():
+            labels = dict(self.constants) | {name: _value(row, name, said) for name, said in columns.items()}
+            patient = row.text(self.patient_column or PATIENT_COLUMN)
+            matching.add(images, row, row.text(self.image_column), labels, patient or None)
+        matching.rest(images)
+        return matching.listing()
+
+    def _label_columns(self, table: CsvTable) -> dict[str, LabelColumn]:
+        unsaid = [name for name in LABEL_NAMES if name in table.index and name not in self.constants]
+        columns = {name: LabelColumn(column=name) for name in unsaid} | self.columns
+        for said in columns.values():
+            table.require(said.column)
+        if not columns and not self.constants:
+            raise WrongInputError(
+                f"{table.path}: no label column; name its columns in `columns` or call them by the labels "
+                f"({', '.join(LABEL_NAMES)}); its columns are {', '.join(table.index)}"
+            )
+        return columns
+
+
+def _value(row: Row, name: str, said: LabelColumn) -> int | None:
+    return row.label(name, said.column) if said.map is None else row.choice(said.column, said.map)

@@ -1,0 +1,153 @@
+"""ODIR-5K (Peking University, 2019): both eyes of a patient, each with a doctor's diagnostic keywords.
+
+The flags N, D, G, C, A, H, M, O are of the patient, not of an eye, so they are never used. A keyword says what is
+there; what none names stays unknown, but for `normal fundus`, which denies every disease.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from synfundus.config import Config
+from synfundus.errors import WrongInputError
+from synfundus.fundus.sources.base import SourceListing, graded
+from synfundus.fundus.sources.csv_table import CsvTable, Row
+from synfundus.fundus.sources.eyepacs import NAME as IMAGE_NAME
+from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder
+from synfundus.fundus.sources.matching import FromName, Matching
+from synfundus.labels import DISEASES
+
+SIDES = {"Left": 1, "Right": 0}
+SEPARATORS = re.compile("[,\uff0c]")
+"""ASCII and full-width comma: both occur."""
+NORMAL = "normal fundus"
+NOT_A_FUNDUS = frozenset(("no fundus image", "anterior segment image"))
+DISC_INVISIBLE = "optic disk photographically invisible"
+NO_FINDING = frozenset((NORMAL, DISC_INVISIBLE, "lens dust", "low image quality", "image offset"))
+"""Keywords on the picture, not on the eye; they go with a normal one."""
+DR_GRADES: Mapping[str, int] = MappingProxyType(
+    {
+        "mild nonproliferative retinopathy": 1,
+        "moderate non proliferative retinopathy": 2,
+        "severe nonproliferative retinopathy": 3,
+        "proliferative diabetic retinopathy": 4,
+        "severe proliferative diabetic retinopathy": 4,
+    }
+)
+DISEASE_OF: Mapping[str, str] = MappingProxyType(
+    {
+        "age-related macular degeneration": "is_amd",
+        "dry age-related macular degeneration": "is_amd",
+        "wet age-related macular degeneration": "is_amd",
+        "morning glory syndrome": "is_aon",
+        "optic disc edema": "is_aon",
+        "optic discitis": "is_aon",
+        "optic nerve atrophy": "is_aon",
+        "central serous chorioretinopathy": "is_crp",
+        "chorioretinal atrophy": "is_crp",
+        "chorioretinal atrophy with pigmentation proliferation": "is_crp",
+        "diffuse chorioretinal atrophy": "is_crp",
+        "old chorioretinopathy": "is_crp",
+        "old choroiditis": "is_crp",
+        "punctate inner choroidopathy": "is_crp",
+        "epiretinal membrane": "is_em",
+        "epiretinal membrane over the macula": "is_em",
+        "macular epiretinal membrane": "is_em",
+        "glaucoma": "is_gc",
+        "hypertensive retinopathy": "is_htr",
+        "myopia retinopathy": "is_pm",
+        "myopic maculopathy": "is_pm",
+        "myopic retinopathy": "is_pm",
+        "pathological myopia": "is_pm",
+        "branch retinal vein occlusion": "is_rvo",
+        "central retinal vein occlusion": "is_rvo",
+        "old branch retinal vein occlusion": "is_rvo",
+        "old central retinal vein occlusion": "is_rvo",
+    }
+)
+"""A suspicion (`suspected …`), a diabetic retinopathy without grade, and any keyword not listed give no label."""
+
+
+class Eye(NamedTuple):
+    """What a row says of one eye."""
+
+    image: str
+    side: str
+    keywords: str
+
+
+class Odir5kSource(Config):
+    """ODIR-5K, from CSV: Kaggle's `full_df.csv`, or the annotation workbook saved as 'CSV UTF-8'."""
+
+    layout: Literal["odir5k"]
+    """ODIR-5K."""
+    path: str
+    """The unpacked dataset."""
+    csv: str = "full_df.csv"
+    """The table, below `path`: a row per image (with a column `filename`) or a row per patient."""
+    images: str = "preprocessed_images"
+    """Folder of the images below `path`, such as `ODIR-5K/Training Images` for the originals."""
+
+    def listing(self) -> SourceListing:
+        """Match eyes and images.
+
+        Raises:
+            WrongInputError: a file, folder or column missing, no image, or a row whose image is neither of its eyes.
+        """
+        root = existing_folder(self.path)
+        table = CsvTable.open(
+            root / self.csv,
+            "ID",
+            "Left-Fundus",
+            "Right-Fundus",
+            "Left-Diagnostic Keywords",
+            "Right-Diagnostic Keywords",
+        )
+        images = ImageFolder(root / self.images, root)
+        matching = Matching()
+        for row in table.rows():
+            for eye in _eyes(row):
+                labels = labels_of(eye.keywords) | {"eye_side": SIDES[eye.side]}
+                matching.add(images, row, eye.image, labels, f"odir5k:{row.text('ID')}")
+        matching.rest(images, _from_name)
+        return matching.listing()
+
+
+def _eyes(row: Row) -> Iterator[Eye]:
+    eyes = [Eye(row.text(f"{side}-Fundus"), side, row.text(f"{side}-Diagnostic Keywords")) for side in SIDES]
+    if "filename" not in row.table.index:
+        yield from (eye for eye in eyes if eye.image)
+        return
+    own = [eye for eye in eyes if eye.image == row.text("filename")]
+    if len(own) != 1:
+        raise WrongInputError(
+            f"{row.where}, column 'filename': {row.text('filename')!r} is not one of its eyes, "
+            f"{eyes[0].image!r} and {eyes[1].image!r}"
+        )
+    yield own[0]
+
+
+def labels_of(keywords: str) -> dict[str, int | None]:
+    """All 16 labels of one eye but its side. Keywords are separated by commas, ASCII or full-width."""
+    words = {" ".join(word.split()).lower() for word in SEPARATORS.split(keywords)} - {""}
+    if words & NOT_A_FUNDUS:
+        return graded(is_fundus=0)
+    if not words:
+        return graded()
+    labels: dict[str, int | None] = {"is_fundus": 1}
+    if NORMAL in words and words <= NO_FINDING:
+        labels |= dict.fromkeys(DISEASES, 0)
+    if DISC_INVISIBLE in words:
+        labels |= {"is_optic_disc_readable": 0, "is_aon": None, "is_gc": None}
+    labels |= {DISEASE_OF[word]: 1 for word in words if word in DISEASE_OF}
+    if grades := [DR_GRADES[word] for word in words if word in DR_GRADES]:
+        labels["dr_grade"] = max(grades)
+    return graded(**labels)
+
+
+def _from_name(name: str) -> FromName:
+    match = IMAGE_NAME.search(name.rsplit("/", 1)[-1])
+    if match is None:
+        return FromName({}, None)
+    return FromName({"eye_side": SIDES[match["side"].capitalize()]}, f"odir5k:{match['patient']}")

@@ -1,0 +1,104 @@
+"""RFMiD (Pachade et al., Data 2021, 6, 14): 45 findings of photographs, each an explicit 0 or 1."""
+
+from pathlib import Path
+from typing import Literal
+
+from synfundus.config import Config
+from synfundus.errors import WrongInputError
+from synfundus.fundus.sources.base import SourceListing, graded
+from synfundus.fundus.sources.csv_table import CsvTable, Row
+from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder, find_files
+from synfundus.fundus.sources.matching import Matching
+from synfundus.labels import DISEASES
+
+PARTS = {
+    "train": ("RFMiD_Training_Labels.csv", "a", "Training"),
+    "validation": ("RFMiD_Validation_Labels.csv", "b", "Validation"),
+    "test": ("RFMiD_Testing_Labels.csv", "c", "Testing"),
+}
+"""Our name of the part to its table, its letter at IEEE DataPort and its name; each numbers its images from 1."""
+FLAG: dict[str, int | None] = {"0": 0, "1": 1}
+
+YES: dict[str, tuple[str, ...]] = {
+    "is_amd": ("ARMD",),
+    "is_aon": ("ODP", "ODE", "AION", "ODPM", "TD"),
+    "is_crp": ("CSR", "CRS", "PTCR", "CF"),
+    "is_em": ("ERM",),
+    "is_rvo": ("BRVO", "CRVO"),
+}
+"""Findings any of which makes the label 1."""
+PERHAPS: dict[str, tuple[str, ...]] = {
+    "dr_grade": ("DR",),
+    "is_aon": ("ODC", "CB", "ST", "MNF"),
+    "is_crp": ("CB", "MS", "RPEC", "RS", "RP", "HPED"),
+    "is_dm": ("MYA",),
+    "is_pm": ("MYA",),
+}
+"""Findings any of which leaves the label open where no other makes it 1: a finding without grade, or a wider one."""
+USED = tuple(dict.fromkeys(column for columns in (*YES.values(), *PERHAPS.values()) for column in columns))
+
+
+class RfmidSource(Config):
+    """RFMiD, as unpacked from RIADD or Kaggle (`Training_Set/`) or from IEEE DataPort (`1. Original Images/`)."""
+
+    layout: Literal["rfmid"]
+    """RFMiD."""
+    path: str
+    """The unpacked dataset; of its parts training, validation and testing those count that are there."""
+    keep_splits: bool = False
+    """Keep its three parts; otherwise the study makes its own."""
+
+    def listing(self) -> SourceListing:
+        """Match rows and images of every part.
+
+        Raises:
+            WrongInputError: no part there, a folder or column missing, no image, a cell that is neither 0 nor 1.
+        """
+        root = existing_folder(self.path)
+        matching = Matching()
+        tables = {split: path for split in PARTS if (path := _table_of(root, split)) is not None}
+        if not tables:
+            raise WrongInputError(f"{root}: none of {', '.join(part[0] for part in PARTS.values())} in it")
+        for split, path in tables.items():
+            table = CsvTable.open(path, "ID", "Disease_Risk", *USED)
+            images = ImageFolder(_folder_of(root, path, split), root)
+            keep = split if self.keep_splits else None
+            for row in table.rows():
+                matching.add(images, row, row.text("ID").removesuffix(".0"), labels_of(row), split=keep)
+            matching.rest(images, split=keep)
+        return matching.listing()
+
+
+def labels_of(row: Row) -> dict[str, int | None]:
+    """All 16 labels of one row; a photograph without any finding has none of the diseases."""
+    found = {column: row.choice(column, FLAG) for column in ("Disease_Risk", *USED)}
+    if set(found.values()) == {0}:
+        return graded(**dict.fromkeys(DISEASES, 0))
+    return graded(**{name: _judge(found, name) for name in dict.fromkeys((*YES, *PERHAPS))})
+
+
+def _judge(found: dict[str, int | None], name: str) -> int | None:
+    yes = [found[column] for column in YES.get(name, ())]
+    perhaps = [found[column] for column in PERHAPS.get(name, ())]
+    if 1 in yes:
+        return 1
+    return 0 if all(value == 0 for value in (*yes, *perhaps)) else None
+
+
+def _table_of(root: Path, split: str) -> Path | None:
+    name, letter, _ = PARTS[split]
+    tables = find_files(root, name) + find_files(root, f"{letter}. {name}")
+    if len(tables) > 1:
+        raise WrongInputError(f"{root}: more than one {name} ({tables[0]}, {tables[1]}); name the folder of one")
+    return tables[0] if tables else None
+
+
+def _folder_of(root: Path, table: Path, split: str) -> Path:
+    _, letter, part = PARTS[split]
+    beside = table.parent / {"Testing": "Test"}.get(part, part)
+    if beside.is_dir():
+        return beside
+    dataport = table.parent.parent / "1. Original Images" / f"{letter}. {part} Set"
+    if dataport.is_dir() and root in dataport.parents:
+        return dataport
+    raise WrongInputError(f"{table}: no images for it; expected the folder {beside} or {dataport}")

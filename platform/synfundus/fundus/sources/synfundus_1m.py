@@ -1,0 +1,42 @@
+"""The SynFundus-1M release (arXiv 2312.00377): an annotation CSV keyed by `file_name`, and images."""
+
+from typing import Literal
+
+from synfundus.config import Config
+from synfundus.errors import WrongInputError
+from synfundus.fundus.sources.base import SourceListing
+from synfundus.fundus.sources.csv_table import CsvTable
+from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder
+from synfundus.fundus.sources.matching import Matching
+from synfundus.labels import LABEL_NAMES
+
+
+class SynFundus1MSource(Config):
+    """SynFundus-1M, or an export in its layout."""
+
+    layout: Literal["synfundus-1m"]
+    """SynFundus-1M."""
+    path: str
+    """Folder that holds the annotation CSV and, below it, the images."""
+    csv: str
+    """The annotation CSV, below `path`; its columns beyond `file_name` and the labels do not matter."""
+    images: str = "."
+    """Folder of the images below `path`; .png or .jpg, whatever suffix the table writes."""
+
+    def listing(self) -> SourceListing:
+        """Match rows and images.
+
+        Raises:
+            WrongInputError: folder, CSV or `file_name` missing, no label column, no image, a value out of range.
+        """
+        root = existing_folder(self.path)
+        table = CsvTable.open(root / self.csv, "file_name")
+        names = [name for name in LABEL_NAMES if name in table.index]
+        if not names:
+            raise WrongInputError(f"{table.path}: no label column; expected some of {', '.join(LABEL_NAMES)}")
+        images = ImageFolder(root / self.images, root)
+        matching = Matching()
+        for row in table.rows():
+            matching.add(images, row, row.text("file_name"), {name: row.label(name, name) for name in names})
+        matching.rest(images)
+        return matching.listing()

@@ -1,0 +1,265 @@
+"""Training of the generator: a conditional denoising diffusion model (Ho et al. 2020, arXiv 2006.11239).
+
+Symbols and equation numbers are in docs/generator.md. A sample's image, timestep, noise, flip and hidden labels depend
+on (seed, global sample position) alone; see synfundus.learning for what that buys.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from synfundus.diffusion.checkpoint import load_weights, read_weights, save_generator
+from synfundus.diffusion.engine import Engine, RowRequest
+from synfundus.diffusion.noise import derive_seed, normal, uniform
+from synfundus.diffusion.schedule import Schedule, ScheduleConfig
+from synfundus.diffusion.solvers import SolverConfig
+from synfundus.diffusion.unet import IMAGE_CHANNELS, UNetConfig, build_unet
+from synfundus.errors import WrongInputError
+from synfundus.fundus.dataset import ImageBatch
+from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, FloatArray, condition_vector, null_condition
+from synfundus.learning import Learner, OptimisationConfig, image_indices
+from synfundus.storage import Storage
+
+MAX_LOSS_RATIO = 10.0
+"""A loss over this many times that of a network that answers 0 has left its range: the training diverged."""
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
+_SIDE_HEAD, _SIDE_LABEL = HEADS["eye_side"].start, LABEL_NAMES.index("eye_side")
+_FUNDUS_HEAD, _FUNDUS_LABEL = HEADS["is_fundus"].start, LABEL_NAMES.index("is_fundus")
+
+
+class GeneratorConfig(OptimisationConfig):
+    """How the generator is trained."""
+
+    unet: UNetConfig
+    schedule: ScheduleConfig = ScheduleConfig()
+    null_probability: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """A sample's whole condition is replaced by the null condition of guidance (Ho and Salimans 2022, algorithm 1)."""
+    unknown_probability: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Each known label is hidden from the network, so that "unknown" means any value; drawn per label and sample."""
+    flip_probability: float = Field(default=0.5, ge=0.0, le=1.0)
+    """An image is mirrored left to right, which swaps the eye's side in its condition."""
+    timestep_sampling: Literal["uniform", "log-normal"] = "uniform"
+    """`log-normal` in the noise level sigma / alpha (Karras et al. 2022, table 1, "Training")."""
+    log_normal_mean: float = -1.2
+    """P_mean: mean of ln(sigma / alpha), images in [-1, 1]."""
+    log_normal_std: float = Field(default=1.2, gt=0.0)
+    """P_std: standard deviation of ln(sigma / alpha)."""
+    min_snr_gamma: float | None = Field(default=None, gt=0.0)
+    """Weight of a sample's clean-image error is min(SNR, gamma) (Hang et al. 2023); null: the target's own error."""
+    ema_decay: float = Field(default=0.999, ge=0.0, lt=1.0)
+    """Decay a step of the averaged weights, which are what is saved; min(ema_decay, (1 + step) / (10 + step))."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third slower."""
+    init_from: str | None = None
+    """Weights to start from: a directory in diffusers' layout or a .safetensors file; null: random."""
+    sheet_num_columns: int = Field(default=8, ge=1)
+    """Samples a row of the training's sample sheet; the rows are the right and the left eye."""
+    sheet_solver: SolverConfig = SolverConfig(name="ddim", num_steps=12, guidance_scale=2.0)
+    """How the sample sheet is denoised."""
+
+    @model_validator(mode="after")
+    def _sheet_fits(self) -> "GeneratorConfig":
+        if self.sheet_solver.num_steps > self.schedule.num_train_timesteps:
+            raise ValueError(
+                f"sheet_solver: num_steps {self.sheet_solver.num_steps} is more than the schedule's"
+                f" num_train_timesteps {self.schedule.num_train_timesteps}; lower it"
+            )
+        return self
+
+
+class TrainingImages(Protocol):
+    """Where images come from; `synfundus.fundus.dataset.PreparedImages` is one."""
+
+    size_px: int
+
+    def num_images(self, split: str) -> int: ...
+
+    def batch(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> ImageBatch: ...
+
+
+def ema_decay_at(step: int, ema_decay: float) -> float:
+    """Decay of the averaged weights after step `step`, from 0: a mean over about the last tenth, then `ema_decay`."""
+    return min(ema_decay, (1 + step) / (10 + step))
+
+
+def stratified_uniform(seed: int, positions: range, batch_size: int) -> Tensor:
+    """Uniform numbers in [0, 1), float64 (len(positions),), evenly spread within each batch.
+
+    All of a batch share one random offset, as in Kingma et al. 2021 (arXiv 2107.00630, appendix I.1), which lowers the
+    variance of the loss; steps of the golden ratio, not of 1 / batch_size, spread each worker's part evenly too.
+    """
+    position_B = torch.arange(positions.start, positions.stop)
+    seeds_B = torch.full_like(position_B, derive_seed("timestep", seed))
+    offset_B = uniform(seeds_B, position_B // batch_size, 1)[:, 0]
+    return (offset_B + (position_B % batch_size) * _GOLDEN_RATIO) % 1.0
+
+
+def timesteps_at(quantile_B: Tensor, config: GeneratorConfig, schedule: Schedule) -> Tensor:
+    """Timesteps, int64 (B,), at these quantiles in [0, 1) of the configured distribution."""
+    num_timesteps = config.schedule.num_train_timesteps
+    if config.timestep_sampling == "uniform":
+        return (quantile_B * num_timesteps).long().clamp(max=num_timesteps - 1)
+    log_sigma_B = torch.special.ndtri(quantile_B) * config.log_normal_std + config.log_normal_mean
+    levels_T = -0.5 * schedule.log_snr.cpu()
+    return torch.searchsorted((levels_T[1:] + levels_T[:-1]) / 2, log_sigma_B)
+
+
+def loss_weight(t_B: Tensor, schedule: Schedule, min_snr_gamma: float | None) -> Tensor:
+    """Weight of each sample's squared error in the target, float32 (B,).
+
+    Hang et al. 2023 (arXiv 2303.09556, section 3.4) weigh the clean image's error by min(SNR, gamma); that error is
+    the one in eps over SNR, and the one in v over SNR + 1.
+    """
+    if min_snr_gamma is None:
+        return torch.ones_like(t_B, dtype=torch.float32)
+    snr_B = schedule.snr(t_B)
+    shift = 0.0 if schedule.config.prediction == "epsilon" else 1.0
+    return (snr_B.clamp(max=min_snr_gamma) / (snr_B + shift)).float()
+
+
+def mask_conditions(
+    p_BV: FloatArray, known_BK: NDArray[np.bool_], hidden_BK: NDArray[np.bool_], null_B: NDArray[np.bool_]
+) -> FloatArray:
+    """Condition vectors (B, 36) with the labels `hidden_BK` unknown and the rows `null_B` the null condition."""
+    condition_BD = condition_vector(p_BV, known_BK & ~hidden_BK)
+    condition_BD[null_B] = null_condition()
+    return condition_BD
+
+
+def _weighted_mean_square(x_BCHW: Tensor, weight_B: Tensor) -> Tensor:
+    return (weight_B * x_BCHW.square().mean(dim=(1, 2, 3))).mean()
+
+
+class GeneratorLearner(Learner):
+    """The generator in training."""
+
+    config: GeneratorConfig
+
+    def __init__(
+        self,
+        images: TrainingImages,
+        config: GeneratorConfig,
+        device: torch.device,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """Raises WrongInputError: no images, images of another size, weights of `init_from` that do not fit."""
+        if images.size_px != config.unet.size_px:
+            raise WrongInputError(
+                f"the images are {images.size_px} px and unet.size_px is {config.unet.size_px}; make them equal"
+            )
+        self._num_images = images.num_images("train")
+        if self._num_images == 0:
+            raise WrongInputError("there are no images in the train split; the generator has nothing to learn from")
+        unet = build_unet(
+            config.unet, derive_seed("weights", config.seed), gradient_checkpointing=config.gradient_checkpointing
+        )
+        if config.init_from is not None:
+            load_weights(unet, read_weights(config.init_from), config.init_from)
+        super().__init__(unet, config, device, rank, world_size)
+        self._images = images
+        self.schedule = Schedule(config.schedule, device)
+        self._shape_CHW = (IMAGE_CHANNELS, config.unet.size_px, config.unet.size_px)
+        self.ema_network = copy.deepcopy(self.network).requires_grad_(False).eval()
+        """The averaged weights: what is sampled from and saved."""
+        self._averaged = list(self.ema_network.parameters())
+        self._parameters = list(self.network.parameters())
+        self._draw_seed = derive_seed("draws", config.seed)
+
+    def _inputs(self, positions: range) -> tuple[Tensor, Tensor]:
+        """Images (B, C, H, W) in [-1, 1] and conditions (B, 36), augmented."""
+        config = self.config
+        batch = self._images.batch("train", image_indices(config.seed, positions, self._num_images))
+        position_B = torch.arange(positions.start, positions.stop)
+        draws = uniform(torch.full_like(position_B, self._draw_seed), position_B, 2 + NUM_LABELS).numpy()
+        null_B, flip_B = draws[:, 0] < config.null_probability, draws[:, 1] < config.flip_probability
+        p_BV = batch.p_BV.copy()
+        p_BV[flip_B, _SIDE_HEAD] = 1.0 - p_BV[flip_B, _SIDE_HEAD]
+        pixels_BHWC = np.where(flip_B[:, None, None, None], batch.images_BHWC[:, :, ::-1], batch.images_BHWC)
+        x0_BCHW = torch.from_numpy(pixels_BHWC).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        hidden_BK = draws[:, 2:] < config.unknown_probability
+        condition_BD = mask_conditions(p_BV, batch.known_BK, hidden_BK, null_B)
+        return x0_BCHW, torch.from_numpy(condition_BD).to(self.device)
+
+    def loss(self, positions: range, step: int) -> Tensor:  # noqa: ARG002  positions say it all
+        """Mean weighted squared error of the target (Ho et al. 2020, eq. 14, for eps).
+
+        It is infinite, which stops the training, where it is over `MAX_LOSS_RATIO` times the loss of answering 0.
+        """
+        config = self.config
+        x0_BCHW, condition_BD = self._inputs(positions)
+        t_B = timesteps_at(stratified_uniform(config.seed, positions, config.batch_size), config, self.schedule).to(
+            self.device
+        )
+        position_B = torch.arange(positions.start, positions.stop, device=self.device)
+        eps_BCHW = normal(torch.full_like(position_B, self._draw_seed), position_B, self._shape_CHW)
+        x_t_BCHW = self.schedule.add_noise(x0_BCHW, eps_BCHW, t_B).contiguous(memory_format=torch.channels_last)
+        target_BCHW = self.schedule.target(x0_BCHW, eps_BCHW, t_B)
+        if config.unet.dropout > 0.0:
+            torch.manual_seed(derive_seed("dropout", config.seed, positions.start))
+        (output_BCHW,) = self.forward_network(
+            x_t_BCHW, t_B, encoder_hidden_states=None, class_labels=condition_BD, return_dict=False
+        )
+        weight_B = loss_weight(t_B, self.schedule, config.min_snr_gamma)
+        loss = _weighted_mean_square(output_BCHW.float() - target_BCHW, weight_B)
+        loss_of_zero = _weighted_mean_square(target_BCHW, weight_B)
+        # Infinity spreads through the gradient's all-reduce, so that all workers stop at the same step.
+        return loss * torch.where(loss.detach() > MAX_LOSS_RATIO * loss_of_zero, torch.inf, 1.0)
+
+    def after_step(self, step: int) -> None:
+        average = get_ema_multi_avg_fn(ema_decay_at(step, self.config.ema_decay))  # type: ignore[no-untyped-call]
+        average(self._averaged, self._parameters, 0)
+
+    def state(self) -> dict[str, Tensor]:
+        averaged = {f"ema.{name}": value.detach().cpu().contiguous() for name, value in self._ema_tensors()}
+        return super().state() | averaged
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        super().load_state(tensors)
+        for name, value in self._ema_tensors():
+            value.copy_(tensors[f"ema.{name}"])
+
+    def _ema_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        return chain(self.ema_network.named_parameters(), self.ema_network.named_buffers())
+
+    def sheet(self) -> NDArray[np.uint8]:
+        """Two rows of samples from the averaged weights: the same seeds and conditions, as right and as left eye.
+
+        The conditions are those of training images, evenly spaced; of one that is no fundus, the side stays unknown.
+        """
+        num_columns = self.config.sheet_num_columns
+        indices = np.arange(num_columns, dtype=np.int64) * self._num_images // num_columns
+        batch = self._images.batch("train", indices)
+        requests = []
+        for side in (0.0, 1.0):
+            p_BV, known_BK = batch.p_BV.copy(), batch.known_BK.copy()
+            no_fundus_B = known_BK[:, _FUNDUS_LABEL] & (p_BV[:, _FUNDUS_HEAD] < 0.5)
+            p_BV[:, _SIDE_HEAD] = side
+            known_BK[:, _SIDE_LABEL] = ~no_fundus_B
+            for column, condition in enumerate(condition_vector(p_BV, known_BK)):
+                requests.append(RowRequest(condition, column, self.config.sheet_solver))
+        dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float32
+        engine = Engine(self.ema_network, self.config.schedule, self._shape_CHW, device=self.device, dtype=dtype)
+        samples = engine.run(requests, num_columns)
+        return np.concatenate([np.concatenate(list(row), axis=1) for row in np.split(samples, 2)], axis=0)
+
+    def save(
+        self, storage: Storage, folder: str, losses: Sequence[Mapping[str, float]], facts: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Write the averaged weights as a generator; `losses` go into its metrics, `facts` into its manifest.
+
+        Returns:
+            `digest` of the generator and its `num_parameters`.
+        """
+        num_parameters = sum(parameter.numel() for parameter in self.ema_network.parameters())
+        metrics = {"losses": [dict(row) for row in losses], "num_parameters": num_parameters}
+        digest = save_generator(storage, folder, self.ema_network, self.config.schedule, metrics, facts)
+        return {"digest": digest, "num_parameters": num_parameters}

@@ -23,7 +23,7 @@ from synfundus.evaluation.protocol import EvaluationConfig
 from synfundus.fundus.prepare_config import PrepareConfig
 from synfundus.fundus.sources import SourceConfig
 from synfundus.samples.plan import SamplesConfig
-from synfundus.samples.publish import ReleaseConfig
+from synfundus.samples.release_config import ReleaseConfig
 from synfundus.settings import Settings
 from synfundus.storage import canonical_json, sha256_hex
 

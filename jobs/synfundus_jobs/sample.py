@@ -33,7 +33,8 @@ def build_plan(study: Study, storage: Storage) -> Plan:
         images.batches("train", BATCH),
         generator=load_generator(storage, study.generator_folder).digest,
         annotator=annotator.digest,
-        data=digest_of(images.manifest),
+        # What the images are, not their manifest: that knows the key of the patients' hashes.
+        data=digest_of([images.manifest["images_digest"], images.manifest["digest"], annotator.digest]),
     )
 
 

@@ -1,0 +1,65 @@
+"""Job `prepare`: read, crop, check and split real images; what is rejected is counted and shown."""
+
+import sys
+from typing import Any
+
+from synfundus.distributed.prepare import prepare
+from synfundus.fundus.dataset import SPLITS
+from synfundus.fundus.sources import list_source
+from synfundus.progress import show_progress
+from synfundus.runs import start_run
+from synfundus.settings import Settings
+from synfundus.storage import Storage
+from synfundus.study import Study, digest_of
+from synfundus_jobs.job import Job, Rows
+
+PNG_BYTES_PER_PIXEL = 1.5
+"""Of a prepared fundus photograph; an estimate for `--dry-run` only."""
+
+
+def describe(study: Study, storage: Storage) -> Rows:
+    rows: Rows = []
+    total = 0
+    for source in study.data.sources:
+        listing = list_source(source)
+        total += len(listing.records)
+        patients = "by patient" if listing.has_patients else "no patient column: an image counts as a patient"
+        rows.append((source.layout, f"{len(listing.records)} images, split {patients}"))
+    num_bytes = total * study.data.prepare.size_px**2 * PNG_BYTES_PER_PIXEL
+    rows.append(("write", f"{study.data_folder} below {storage.root}, about {num_bytes / 2**20:.0f} MiB"))
+    return rows
+
+
+def run(study: Study, storage: Storage) -> Rows:
+    listings = [list_source(source) for source in study.data.sources]
+    settings = study.public["data"]
+    digest = digest_of(settings)
+    start_run(storage, f"{study.name}-prepare", study.data_folder, digest, {"data": settings})
+    total = sum(len(listing.records) for listing in listings)
+    with show_progress("prepare", total, "images") as progress:
+        manifest = prepare(storage, study.data_folder, listings, study.data.prepare, Settings(), digest, progress)
+    return summary(manifest, study, storage)
+
+
+def summary(manifest: dict[str, Any], study: Study, storage: Storage) -> Rows:
+    """Counts of what was kept and what was not."""
+    images, patients = manifest["num_images"], manifest["num_patients"]
+    parts = [f"{split} {images[split]} images of {patients[split]} patients" for split in SPLITS]
+    rejected = ", ".join(f"{n} {reason}" for reason, n in manifest["rejected"].items() if n) or "none"
+    rows = [("kept", "; ".join(parts)), ("rejected", rejected)]
+    if manifest["images_counted_as_patient"]:
+        rows.append(("no patient id", f"{manifest['images_counted_as_patient']} images count as a patient each"))
+    if manifest["rows_without_image"] or manifest["images_without_row"]:
+        lists = (
+            f"{manifest['rows_without_image']} rows without image, {manifest['images_without_row']} images without row"
+        )
+        rows.append(("tables", f"{lists}; named in rejected.json"))
+    rows.append(("contact sheet", f"{storage.uri(study.data_folder)}/contact_sheet.png (private)"))
+    return rows
+
+
+JOB = Job("prepare", __doc__.split(": ", 1)[1], describe, run)
+main = JOB.main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -145,8 +145,8 @@ def render(
     if state["is_fundus"]:
         anatomy = draw_anatomy(seed if patient_seed is None else patient_seed, seed)
         rgb_CHW = _draw_eye(field, anatomy, state, seed)
-        _light(rgb_CHW, field, stream(seed, "light"))
         _spoil_regions(rgb_CHW, field, anatomy, state, seed)
+        _light(rgb_CHW, field, stream(seed, "light"))
         if state["eye_side"]:
             rgb_CHW = rgb_CHW[:, :, ::-1].copy()
         rgb_CHW *= _aperture(field, stream(seed, "camera"))
@@ -197,35 +197,35 @@ def _light(rgb_CHW: FloatArray, field: Field, rng: np.random.Generator) -> None:
 
 
 def _spoil_regions(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, state: dict[str, int], seed: int) -> None:
-    """Blur, then haze, shadow or glare over each region that is not readable."""
-    macula_HW = smoothstep((0.46 - field.distance(anatomy.fovea_xy)) / np.float32(0.2))
-    disc_HW = smoothstep((0.42 - field.distance(anatomy.disc_xy)) / np.float32(0.2))
+    """Blur, then haze, shadow or glare over each region that is not readable; their borders are ragged and wide."""
+    lost = [name for name in JUDGED_IN if not state[name]]
+    if not lost:
+        return
+    ragged_HW = np.float32(0.07) * field.noise(stream(seed, "ragged"), 5)
+    macula_HW = smoothstep((np.float32(0.50) - field.distance(anatomy.fovea_xy) + ragged_HW) / np.float32(0.34))
+    disc_HW = smoothstep((np.float32(0.46) - field.distance(anatomy.disc_xy) + ragged_HW) / np.float32(0.34))
     regions = {
         "is_macular_readable": macula_HW,
         "is_optic_disc_readable": disc_HW,
         "is_retinal_region_readable": (1.0 - macula_HW) * (1.0 - disc_HW),
     }
-    lost = [name for name in regions if not state[name]]
-    if not lost:
-        return
     blurred_CHW = np.stack([field.soften(channel_HW, 9) for channel_HW in rgb_CHW])
     for name in lost:
         rng = stream(seed, name)
-        rgb_CHW += regions[name] * np.float32(0.95) * (blurred_CHW - rgb_CHW)
+        cloud_HW = regions[name] * np.clip(1.0 + np.float32(0.12) * field.noise(rng, 6), 0.7, 1.15)
+        rgb_CHW += np.minimum(cloud_HW, 1.0) * np.float32(0.95) * (blurred_CHW - rgb_CHW)
         kind = int(rng.integers(0, 3))
         if kind == 0:
-            blend(rgb_CHW, regions[name] * np.float32(rng.uniform(0.45, 0.6)), (0.72, 0.66, 0.60))
+            blend(rgb_CHW, cloud_HW * np.float32(rng.uniform(0.42, 0.58)), (0.72, 0.66, 0.60))
         elif kind == 1:
-            absorb(rgb_CHW, regions[name], tuple(rng.uniform(0.22, 0.36) * np.array([1.0, 0.85, 0.8])))
+            absorb(rgb_CHW, np.minimum(cloud_HW, 1.0), tuple(rng.uniform(0.22, 0.36) * np.array([1.0, 0.8, 0.7])))
         else:
-            blend(rgb_CHW, regions[name] * np.float32(rng.uniform(0.6, 0.75)), (1.0, 0.93, 0.78))
+            blend(rgb_CHW, cloud_HW * np.float32(rng.uniform(0.55, 0.7)), (1.0, 0.92, 0.76))
 
 
 def _aperture(field: Field, rng: np.random.Generator) -> FloatArray:
     """1 in the field of view, 0 on the black round it; some cameras cut its top and bottom."""
-    radius = np.float32(rng.uniform(0.965, 0.995))
-    edge = np.float32(max(0.012, 1.5 * field.pixel))
-    inside_HW = smoothstep((radius - field.radius_HW) / edge)
+    inside_HW = field.disc(field.radius_HW, rng.uniform(0.965, 0.99), 0.012)
     if rng.uniform() < 0.25:
-        inside_HW = inside_HW * smoothstep((np.float32(rng.uniform(0.8, 0.92)) - np.abs(field.y_HW)) / edge)
+        inside_HW = inside_HW * field.disc(np.abs(field.y_HW), rng.uniform(0.8, 0.92), 0.012)
     return inside_HW

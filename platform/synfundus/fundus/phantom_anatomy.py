@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from synfundus.fundus.phantom_field import Field, FloatArray, absorb, blend, smoothstep, stream
+from synfundus.fundus.phantom_field import Field, FloatArray, absorb, blend, ribbons, smoothstep, stream
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Anatomy:
     cup_ratio: float
     pigment: float
     """0 a fair fundus, 1 a dark one."""
+    tint: NDArray[np.float64]
+    """Hue of the fundus as the camera sees it, factors on red, green, blue."""
     tessellation: float
     """How far the choroidal vessels show through, 0 to 1."""
     vessel_calibre: float
@@ -44,6 +46,7 @@ def draw_anatomy(patient_seed: int, seed: int) -> Anatomy:
         disc_aspect=patient.uniform(1.04, 1.16),
         cup_ratio=float(np.clip(patient.uniform(0.22, 0.44) + eye.uniform(-0.03, 0.03), 0.2, 0.46)),
         pigment=float(np.clip(patient.beta(1.6, 1.8) + eye.uniform(-0.04, 0.04), 0.0, 1.0)),
+        tint=np.array([1.0, patient.uniform(0.86, 1.14), patient.uniform(0.7, 1.3)]),
         tessellation=patient.uniform(0.0, 0.22),
         vessel_calibre=patient.uniform(0.93, 1.07),
         vessel_contrast=eye.uniform(0.85, 1.0),
@@ -51,18 +54,25 @@ def draw_anatomy(patient_seed: int, seed: int) -> Anatomy:
 
 
 def choroid(field: Field, rng: np.random.Generator) -> FloatArray:
-    """The pattern of choroidal vessels, 0 between them and 1 on them: ridges along the zero lines of smooth noise."""
-    ridges = np.zeros_like(field.x_HW)
-    for cells in (13, 19):
-        ridges = np.maximum(ridges, np.exp(-np.square(field.noise(rng, cells)) * np.float32(7.0)))
-    return ridges
+    """Where choroidal vessels run, 0 to 1: broad wavy bands that fan out from the pole, dark islands between."""
+    num, steps = 210, np.linspace(0.0, 1.0, 12)
+    start = np.sqrt(rng.uniform(0.0, 1.0, (num, 1))) * 0.85
+    around = rng.uniform(0.0, 2.0 * np.pi, (num, 1))
+    outward = np.arctan2(0.8 * np.sin(around), np.cos(around))
+    wave = np.sin(2.0 * np.pi * (rng.uniform(0.8, 1.6, (num, 1)) * steps + rng.uniform(0.0, 1.0, (num, 1))))
+    heading = outward + rng.normal(0.0, 0.45, (num, 1)) + 0.55 * wave
+    stride = rng.uniform(0.35, 0.8, (num, 1, 1)) / len(steps) * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+    origin = start * np.concatenate([np.cos(around), np.sin(around)], axis=1) - np.array([0.05, 0.0])
+    bands = origin[:, None] + np.cumsum(stride, axis=1) - 0.3 * stride.sum(axis=1, keepdims=True)
+    width = rng.uniform(0.022, 0.042, (num, 1)) * (1.0 - 0.4 * steps)
+    return field.mask([ribbons(bands, width)], 0.011)
 
 
 def draw_background(field: Field, anatomy: Anatomy, rng: np.random.Generator, choroid_HW: FloatArray) -> FloatArray:
     """Retinal pigment over choroid: base colour, mottling, vessels shining through, the darker macula."""
     fair, dark = np.array([0.90, 0.50, 0.27]), np.array([0.58, 0.25, 0.11])
     base = fair + (dark - fair) * anatomy.pigment
-    base = base * (1.0 + rng.uniform(-0.05, 0.05, 3))
+    base = base * anatomy.tint * (1.0 + rng.uniform(-0.03, 0.03, 3))
     rgb_CHW = np.repeat(base.astype(np.float32)[:, None, None], field.size_px, axis=1).repeat(field.size_px, axis=2)
     mottling = np.float32(0.030) * field.noise(rng, 7) + np.float32(0.022) * field.noise(rng, 26)
     mottling += np.float32(0.018) * field.noise(rng, 90)
@@ -96,7 +106,7 @@ def draw_disc(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.rando
     rim = tuple(value * scale for value, scale in zip(rim, rng.uniform(0.97, 1.03, 3), strict=True))
     halo = np.float32(0.35 if state.swollen else 0.14)
     blend(rgb_CHW, field.disc(distance_HW, radius * 1.2, 0.14) * halo, rim)
-    blend(rgb_CHW, field.disc(distance_HW, radius, 0.15 if state.swollen else 0.018), rim)
+    blend(rgb_CHW, field.disc(distance_HW, radius, 0.16 if state.swollen else 0.035), rim)
     if not state.pale:
         nasal_HW = smoothstep((field.x_HW - np.float32(anatomy.disc_xy[0])) / np.float32(radius))
         absorb(rgb_CHW, field.disc(distance_HW, radius, 0.05) * nasal_HW, (0.96, 0.84, 0.80))
@@ -105,7 +115,8 @@ def draw_disc(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.rando
     temporal = np.array([-0.5 * (1.0 - state.cup_ratio), 0.0]) * radius * 0.45
     cup_HW = field.distance(anatomy.disc_xy + temporal, anatomy.disc_aspect * 1.05)
     cup = (0.995, 0.98, 0.93) if state.pale else (0.99, 0.90, 0.70)
-    blend(rgb_CHW, field.disc(cup_HW, radius * state.cup_ratio, 0.022), cup)
+    softness = 0.03 if state.cup_ratio > 0.6 else 0.055
+    blend(rgb_CHW, field.disc(cup_HW, radius * state.cup_ratio, softness), cup)
     if state.cup_ratio > 0.6:
         # A deep cup shows its wall as a shaded edge and the lamina as a grey floor.
         wall_HW = np.exp(-np.square((cup_HW - np.float32(radius * state.cup_ratio)) / np.float32(0.014)))

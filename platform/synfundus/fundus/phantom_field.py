@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 FloatArray = NDArray[np.float32]
 Points = NDArray[np.float64]
@@ -21,7 +21,7 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng((seed, zlib.crc32(purpose.encode())))
 
 
-def smoothstep(x: FloatArray) -> FloatArray:
+def smoothstep(x: NDArray[np.floating]) -> FloatArray:
     """0 below 0, 1 above 1, 3x² - 2x³ between."""
     t = np.clip(x, 0.0, 1.0)
     return np.asarray(t * t * (3.0 - 2.0 * t), dtype=np.float32)
@@ -34,7 +34,7 @@ class Field:
         self.size_px = size_px
         self.pixel = 2.0 / size_px
         # Enough samples a pixel that a vessel thinner than one still fades in and out evenly.
-        self.oversampling = max(2 if size_px > 256 else 3, 256 // size_px)
+        self.oversampling = max(2 if size_px > 256 else 3, 512 // size_px)
         axis = ((np.arange(size_px) + 0.5) * self.pixel - 1.0).astype(np.float32)
         self.x_HW, self.y_HW = np.meshgrid(axis, axis)
         self.radius_HW = np.hypot(self.x_HW, self.y_HW)
@@ -51,8 +51,11 @@ class Field:
         width = max(softness, 1.2 * self.pixel)
         return smoothstep((np.float32(radius) - distance_HW) / np.float32(width) + np.float32(0.5))
 
-    def mask(self, polygons: Sequence[Points]) -> FloatArray:
-        """Coverage in [0, 1] of the union of polygons; each item is an array (num_polygons, num_corners, 2)."""
+    def mask(self, polygons: Sequence[Points], softness: float = 0.0) -> FloatArray:
+        """Coverage in [0, 1] of the union of polygons, each item an array (num_polygons, num_corners, 2).
+
+        `softness` is the standard deviation of a Gaussian over it.
+        """
         factor = self.oversampling
         side = self.size_px * factor
         image = Image.new("L", (side, side))
@@ -61,11 +64,14 @@ class Field:
             corners = (group.reshape(len(group), -1) + 1.0) * (side / 2.0) - 0.5
             for polygon in corners.tolist():
                 draw.polygon(polygon, fill=255)
-        return np.asarray(image.reduce(factor), dtype=np.float32) * np.float32(1.0 / 255.0)
+        coverage = image.reduce(factor)
+        if softness > 0.2 * self.pixel:
+            coverage = coverage.filter(ImageFilter.GaussianBlur(softness / self.pixel))
+        return np.asarray(coverage, dtype=np.float32) * np.float32(1.0 / 255.0)
 
-    def noise(self, rng: np.random.Generator, cells: int) -> FloatArray:
-        """Smooth noise of about unit variance whose grains are 2 / `cells` wide."""
-        return self.enlarge(rng.standard_normal((cells, cells), dtype=np.float32)) * np.float32(1.25)
+    def noise(self, rng: np.random.Generator, cells: int, rows: int | None = None) -> FloatArray:
+        """Smooth noise of about unit variance with grains 2 / `cells` wide and 2 / `rows` (default: as wide) high."""
+        return self.enlarge(rng.standard_normal((rows or cells, cells), dtype=np.float32)) * np.float32(1.25)
 
     def enlarge(self, grid: FloatArray) -> FloatArray:
         """A coarse grid over the whole square as a picture (or, where it is finer, an antialiased smaller one)."""
@@ -99,12 +105,12 @@ def absorb(rgb_CHW: FloatArray, mask_HW: FloatArray, transmission: Sequence[floa
 def blobs(
     rng: np.random.Generator, centres: Points, radii: ArrayLike, wobble: float = 0.18, aspect: float = 1.0
 ) -> Points:
-    """Irregular closed outlines (num, 14, 2) of mean radius `radii` about `centres` (num, 2), randomly turned."""
+    """Irregular closed outlines (num, 22, 2) of mean radius `radii` about `centres` (num, 2), randomly turned."""
     num = len(centres)
-    angle = np.linspace(0.0, 2.0 * np.pi, 14, endpoint=False)
+    angle = np.linspace(0.0, 2.0 * np.pi, 22, endpoint=False)
     phase = rng.uniform(0.0, 2.0 * np.pi, (num, 3, 1))
     order = np.array([2.0, 3.0, 5.0])[:, None]
-    reach = 1.0 + wobble * (np.sin(order * angle + phase) / np.sqrt(order)).sum(axis=1)
+    reach = 1.0 + wobble * (np.sin(order * angle + phase) / order).sum(axis=1) * 1.6
     reach *= np.broadcast_to(np.asarray(radii, np.float64), (num,))[:, None]
     turn = rng.uniform(0.0, 2.0 * np.pi, (num, 1))
     u, v = reach * np.cos(angle) * aspect, reach * np.sin(angle)

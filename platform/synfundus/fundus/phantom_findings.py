@@ -1,7 +1,7 @@
 """The phantom's findings: what each disease label adds to a (right) eye, and where.
 
-`draw_choroidal` comes before disc and vessels, `draw_retinal` over them; `vessel_state` and `disc_state` say what disease
-does to those two. Each finding draws from its own random stream, so leaving one out moves nothing else.
+`draw_choroidal` comes before disc and vessels, `draw_retinal` over them; `vessel_state` and `disc_state` say what
+disease does to those two. Each finding draws from its own random stream, so leaving one out moves nothing else.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from synfundus.fundus.phantom_vessels import Vessels, VesselState, VesselTree
 State = Mapping[str, int]
 """All 16 labels, none of them null."""
 
-BLOOD = (0.46, 0.18, 0.24)
+BLOOD = (0.50, 0.22, 0.26)
 ATROPHY = (0.95, 0.88, 0.64)
 EXUDATE = (1.0, 0.95, 0.58)
 COTTON_WOOL = (0.97, 0.92, 0.80)
 DRUSEN = (0.98, 0.84, 0.46)
-HIDDEN_STEPS = np.linspace(0.0, 1.0, 24)
+STEPS = np.linspace(0.0, 1.0, 24)
 
 
 def vessel_state(state: State, seed: int) -> VesselState:
@@ -92,26 +92,27 @@ def _tessellation(
 ) -> None:
     """Degenerative myopia: thin pigment lets choroidal vessels show all over, lacquer cracks cross the pole."""
     show = np.float32(rng.uniform(0.85, 1.0))
-    blend(rgb_CHW, choroid_HW * show * np.float32(0.62), (0.96, 0.55, 0.32))
-    absorb(rgb_CHW, (1.0 - choroid_HW) * show, (0.72, 0.52, 0.48))
+    blend(rgb_CHW, choroid_HW * show * np.float32(0.5), (0.95, 0.55, 0.33))
+    absorb(rgb_CHW, (1.0 - choroid_HW) * show, (0.80, 0.64, 0.58))
     num = int(rng.integers(2, 5))
     start = anatomy.fovea_xy + rng.uniform(-0.28, 0.28, (num, 2))
     heading = rng.uniform(-0.7, 0.7, (num, 1)) + np.cumsum(rng.normal(0.0, 0.28, (num, 24)), axis=1)
     step = (rng.uniform(0.25, 0.45, num) / 24)[:, None, None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
     cracks = start[:, None] + np.cumsum(step, axis=1)
-    blend(rgb_CHW, field.mask([ribbons(cracks, 0.02 * (1.0 - HIDDEN_STEPS**4))]) * np.float32(0.85), (0.98, 0.86, 0.56))
+    blend(rgb_CHW, field.mask([ribbons(cracks, 0.018 * (1.0 - STEPS**4))], 0.005) * np.float32(0.8), (0.98, 0.86, 0.56))
 
 
 def _staphyloma(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.random.Generator) -> None:
     """Pathological myopia: a pale crescent temporal of the disc with a pigmented edge, in an outpouched, paler pole."""
     centre = 0.5 * (anatomy.disc_xy + anatomy.fovea_xy) + rng.uniform(-0.05, 0.05, 2)
-    pole_HW = field.distance(centre, 0.82)
+    pole_HW = field.distance(centre, 0.82) + np.float32(0.07) * field.noise(rng, 5)
     reach = np.float32(rng.uniform(0.58, 0.68))
     blend(rgb_CHW, field.disc(pole_HW, float(reach), 0.3) * np.float32(0.3), (0.96, 0.74, 0.50))
-    absorb(rgb_CHW, np.exp(-np.square((pole_HW - reach - 0.06) / np.float32(0.06))), (0.80, 0.68, 0.62))
+    edge_HW = np.exp(-np.square((pole_HW - reach - np.float32(0.1)) / np.float32(0.14)))
+    absorb(rgb_CHW, edge_HW * smoothstep(field.noise(rng, 4) + np.float32(0.7)), (0.84, 0.74, 0.70))
     radius = anatomy.disc_radius * rng.uniform(1.45, 1.9)
     shift = np.array([-1.0, rng.uniform(-0.25, 0.25)]) * (radius - 0.8 * anatomy.disc_radius)
-    crescent_HW = field.distance(anatomy.disc_xy + shift, 1.12)
+    crescent_HW = field.distance(anatomy.disc_xy + shift, 1.12) + np.float32(0.014) * field.noise(rng, 18)
     edge_HW = np.exp(-np.square((crescent_HW - np.float32(radius)) / np.float32(0.025)))
     absorb(rgb_CHW, edge_HW, (0.62, 0.52, 0.50))
     blend(rgb_CHW, field.disc(crescent_HW, radius, 0.03) * np.float32(0.92), ATROPHY)
@@ -125,8 +126,9 @@ def _atrophy(
     centres = _scatter(rng, anatomy, num, macula=0.42, disc=0.42, edge=0.78)
     outlines = blobs(rng, centres, rng.uniform(0.09, 0.17, len(centres)), wobble=0.16, aspect=1.15)
     middle = outlines.mean(axis=1, keepdims=True)
-    absorb(rgb_CHW, field.mask([middle + 1.18 * (outlines - middle)]), (0.60, 0.48, 0.46))
-    patch_HW = field.mask([outlines])
+    pigment_HW = smoothstep(field.noise(rng, 14) + np.float32(0.7))
+    absorb(rgb_CHW, field.mask([middle + 1.14 * (outlines - middle)], 0.01) * pigment_HW, (0.58, 0.48, 0.46))
+    patch_HW = field.mask([outlines], 0.007)
     blend(rgb_CHW, patch_HW * np.float32(0.92), ATROPHY)
     absorb(rgb_CHW, patch_HW * choroid_HW, (0.97, 0.82, 0.72))
 
@@ -137,10 +139,14 @@ def _drusen(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.random.
     spread = rng.normal(0.0, 0.12, (num, 2))
     spread[np.hypot(*spread.T) > 0.3] *= 0.4
     blend(rgb_CHW, np.exp(-np.square(field.distance(anatomy.fovea_xy) / np.float32(0.26))) * np.float32(0.22), DRUSEN)
-    soft = field.mask([blobs(rng, anatomy.fovea_xy + spread, rng.uniform(0.016, 0.038, num), 0.14)])
+    soft = field.mask([blobs(rng, anatomy.fovea_xy + spread, rng.uniform(0.016, 0.038, num), 0.14)], 0.006)
     blend(rgb_CHW, soft * np.float32(0.8), DRUSEN)
     clumps = anatomy.fovea_xy + rng.normal(0.0, 0.09, (int(rng.integers(4, 10)), 2))
-    absorb(rgb_CHW, field.mask([blobs(rng, clumps, rng.uniform(0.012, 0.024, len(clumps)), 0.3)]), (0.50, 0.45, 0.46))
+    absorb(
+        rgb_CHW,
+        field.mask([blobs(rng, clumps, rng.uniform(0.012, 0.024, len(clumps)), 0.3)], 0.005),
+        (0.50, 0.45, 0.46),
+    )
 
 
 def _macular_oedema(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.random.Generator) -> None:
@@ -154,35 +160,38 @@ def _macular_oedema(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np
     around = radius * rng.normal(1.0, 0.1, num)
     spots = centre + np.stack([around * np.cos(angle), around * np.sin(angle)], axis=1)
     size = np.clip(rng.lognormal(np.log(0.014), 0.35, num), 0.008, 0.03)
-    blend(rgb_CHW, field.mask([blobs(rng, spots, size, 0.25)]) * np.float32(0.95), EXUDATE)
+    blend(rgb_CHW, field.mask([blobs(rng, spots, size, 0.25)], 0.003) * np.float32(0.95), EXUDATE)
 
 
 def _membrane(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.random.Generator) -> None:
     """Epimacular membrane: a greyish glistening sheet over the macula, drawn into wrinkles."""
     distance_HW = field.distance(anatomy.fovea_xy + rng.uniform(-0.06, 0.06, 2), rng.uniform(0.8, 1.1))
-    sheet_HW = field.disc(distance_HW + np.float32(0.045) * field.noise(rng, 9), rng.uniform(0.28, 0.36), 0.12)
-    angle = rng.uniform(0.0, np.pi)
-    across_HW = field.x_HW * np.float32(np.cos(angle)) + field.y_HW * np.float32(np.sin(angle))
-    warp_HW = np.float32(0.035) * field.noise(rng, 8)
-    folds_HW = np.sin((across_HW + warp_HW) * np.float32(2.0 * np.pi * rng.uniform(8.5, 12.0)))
-    # A fold catches the light as a narrow line.
-    blend(rgb_CHW, sheet_HW * (np.float32(0.32) + np.float32(0.30) * smoothstep(folds_HW)), (0.90, 0.89, 0.82))
-    absorb(rgb_CHW, sheet_HW * smoothstep(-folds_HW) * np.float32(0.6), (0.80, 0.74, 0.72))
+    sheet_HW = field.disc(distance_HW + np.float32(0.05) * field.noise(rng, 9), rng.uniform(0.28, 0.36), 0.16)
+    blend(rgb_CHW, sheet_HW * (np.float32(0.30) + np.float32(0.10) * field.noise(rng, 22)), (0.86, 0.84, 0.76))
+    # Folds run towards the point to which the sheet contracts, and catch the light as narrow lines.
+    pull = anatomy.fovea_xy + rng.choice([-1.0, 1.0], 2) * rng.uniform(0.25, 0.5, 2)
+    angle_HW = np.arctan2(field.y_HW - np.float32(pull[1]), field.x_HW - np.float32(pull[0]))
+    folds_HW = np.sin(angle_HW * np.float32(rng.uniform(24.0, 34.0)) + np.float32(1.1) * field.noise(rng, 9))
+    visible_HW = sheet_HW * smoothstep(field.noise(rng, 11) + np.float32(0.9))
+    blend(rgb_CHW, visible_HW * smoothstep(folds_HW * 2.0 - 0.9) * np.float32(0.5), (0.95, 0.94, 0.88))
+    absorb(rgb_CHW, visible_HW * smoothstep(folds_HW * -2.0 - 0.6) * np.float32(0.6), (0.80, 0.72, 0.68))
 
 
 def _occlusion(rgb_CHW: FloatArray, field: Field, trunks: Vessels, trunk: int, rng: np.random.Generator) -> None:
     """Branch retinal vein occlusion: flame haemorrhages along nerve fibres in the sector that one vein drains."""
-    num = int(rng.integers(100, 150))
+    num = int(rng.integers(150, 220))
     at = (trunks.points.shape[1] * rng.uniform(0.14, 0.8, num)).astype(int)
-    along = trunks.heading[trunk, at] + rng.normal(0.0, 0.22, num)
+    along = trunks.heading[trunk, at] + rng.normal(0.0, 0.2, num)
     offset = rng.normal(0.0, 0.13, num)
     normal = np.stack([-np.sin(along), np.cos(along)], axis=1)
     centres = trunks.points[trunk, at] + offset[:, None] * normal
     direction = np.stack([np.cos(along), np.sin(along)], axis=1)[:, None]
-    half = (0.5 * rng.uniform(0.05, 0.15, num))[:, None, None]
+    half = (0.5 * np.clip(rng.lognormal(np.log(0.08), 0.45, num), 0.03, 0.2))[:, None, None]
     flames = centres[:, None] + half * direction * np.linspace(-1.0, 1.0, 8)[:, None]
     taper = np.sin(np.pi * np.linspace(0.04, 0.96, 8)) ** 0.7
-    flame_HW = field.mask([ribbons(flames, rng.uniform(0.014, 0.034, (num, 1)) * taper)])
+    flame_HW = field.mask(
+        [ribbons(flames, np.clip(rng.lognormal(np.log(0.018), 0.4, (num, 1)), 0.008, 0.045) * taper)], 0.003
+    )
     absorb(rgb_CHW, smoothstep(field.soften(flame_HW, 12) * np.float32(1.6)) * np.float32(0.55), (0.72, 0.50, 0.52))
     absorb(rgb_CHW, flame_HW * np.float32(0.9), BLOOD)
     patches = centres[: int(rng.integers(2, 5))]
@@ -206,12 +215,12 @@ def _retinopathy(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, grade: int
     if grade >= 2:
         num = int(rng.integers(10, 18)) if grade == 2 else int(rng.integers(42, 62))
         blots = _scatter(rng, anatomy, num)
-        absorb(rgb_CHW, field.mask([blobs(rng, blots, rng.uniform(0.02, 0.042, len(blots)), 0.3)]), BLOOD)
+        absorb(rgb_CHW, field.mask([blobs(rng, blots, rng.uniform(0.02, 0.042, len(blots)), 0.14)], 0.007), BLOOD)
         clusters = _scatter(rng, anatomy, int(rng.integers(3, 6)), macula=0.36, edge=0.72)
         spots = (clusters[:, None] + rng.normal(0.0, 0.045, (len(clusters), 11, 2))).reshape(-1, 2)
         spots = spots[np.hypot(*(spots - anatomy.fovea_xy).T) > 0.3]
         size = np.clip(rng.lognormal(np.log(0.012), 0.35, len(spots)), 0.007, 0.026)
-        blend(rgb_CHW, field.mask([blobs(rng, spots, size, 0.25)]) * np.float32(0.92), EXUDATE)
+        blend(rgb_CHW, field.mask([blobs(rng, spots, size, 0.25)], 0.003) * np.float32(0.92), EXUDATE)
     if grade >= 3:
         _cotton_wool(rgb_CHW, field, _scatter(rng, anatomy, int(rng.integers(4, 8)), macula=0.3, edge=0.7), rng)
     if grade == 4:
@@ -225,11 +234,11 @@ def _proliferation(
     elsewhere = trunks.points[rng.integers(0, 2), rng.integers(7, 12)]
     roots = np.stack([anatomy.disc_xy + rng.uniform(-0.06, 0.06, 2), elsewhere])
     for root, size in zip(roots, (1.0, 0.85), strict=True):
-        num = 22
-        heading = rng.uniform(0.0, 2.0 * np.pi, (num, 1)) + rng.choice([-1.0, 1.0], (num, 1)) * HIDDEN_STEPS * 3.6
-        heading = heading + 0.7 * np.sin(2.0 * np.pi * (2.0 * HIDDEN_STEPS + rng.uniform(0.0, 1.0, (num, 1))))
-        step = size * rng.uniform(0.012, 0.022, (num, 1, 1)) * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
-        tangle_HW = field.mask([ribbons(root + np.cumsum(step, axis=1), 0.012)])
+        num = 15
+        heading = rng.uniform(0.0, 2.0 * np.pi, (num, 1)) + rng.choice([-1.0, 1.0], (num, 1)) * STEPS * 3.6
+        heading = heading + 0.7 * np.sin(2.0 * np.pi * (2.0 * STEPS + rng.uniform(0.0, 1.0, (num, 1))))
+        step = size * rng.uniform(0.009, 0.02, (num, 1, 1)) * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+        tangle_HW = field.mask([ribbons(root + np.cumsum(step, axis=1), 0.009)])
         absorb(rgb_CHW, tangle_HW * np.float32(0.9), (0.66, 0.30, 0.34))
     if rng.uniform() < 0.85:
         width, depth = rng.uniform(0.17, 0.28), rng.uniform(0.13, 0.2)

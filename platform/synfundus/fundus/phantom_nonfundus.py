@@ -102,8 +102,8 @@ def tomogram(field: Field, rng: np.random.Generator) -> FloatArray:
         edge = np.float32(0.03)
         grey_HW = grey_HW + smoothstep(upper_HW / edge) * smoothstep(lower_HW / edge) * np.float32(level)
     below_HW = depth_HW - np.float32(0.17)
-    choroid_HW = smoothstep(below_HW / np.float32(0.05)) * np.exp(np.float32(-4.0) * np.abs(below_HW))
-    grey_HW = grey_HW + np.float32(0.4) * choroid_HW
+    below = smoothstep(below_HW / np.float32(0.05)) * np.exp(np.float32(-4.0) * np.abs(below_HW))
+    grey_HW = grey_HW + np.float32(0.4) * below
     grey_HW *= 1.0 + np.float32(0.25) * field.noise(rng, 120)
     return np.repeat(grey_HW[None], 3, axis=0).astype(np.float32)
 

@@ -15,7 +15,7 @@ from synfundus.fundus.phantom_field import Field, FloatArray, Points, absorb, bl
 NUM_STEPS = 22
 ARTERY_WIDTH = 0.027
 VEIN_WIDTH = 0.035
-ARTERY_TRANSMISSION = (0.84, 0.52, 0.50)
+ARTERY_TRANSMISSION = (0.90, 0.56, 0.52)
 VEIN_TRANSMISSION = (0.62, 0.34, 0.42)
 _s = np.linspace(0.0, 1.0, NUM_STEPS)
 """Position along a vessel as a fraction of its length."""
@@ -54,7 +54,7 @@ def grow_trunks(anatomy: Anatomy, rng: np.random.Generator, width: float, wander
     length = np.array([1.75, 1.75, 0.9, 0.9]) * (1.0 + 0.08 * jitter[:, 3])
     calibre = width * np.array([1.0, 1.0, 0.72, 0.72]) * rng.uniform(0.92, 1.08, 4)
     start = anatomy.disc_xy + anatomy.disc_radius * np.stack(
-        [0.12 + 0.12 * rng.uniform(-1.0, 1.0, 4), 0.18 * vertical], axis=1
+        [0.10 + 0.06 * rng.uniform(-1.0, 1.0, 4), -0.06 * vertical], axis=1
     )
     return _grow(start, heading, length, calibre[:, None] * (1.0 - 0.62 * _s), rng, wander)
 
@@ -68,9 +68,11 @@ def grow_branches(parents: Vessels, rng: np.random.Generator, each: int, reach: 
     side = (1 - 2 * ((np.arange(each) + rng.integers(0, 2, (num, 1))) % 2)).ravel()
     span = np.linalg.norm(np.diff(parents.points, axis=1), axis=-1).sum(axis=1)[:, None]
     length = (rng.uniform(*reach, (num, each)) * span * (1.12 - at / (NUM_STEPS - 1))).ravel()
-    leave, back = np.radians(rng.uniform(32.0, 58.0, num * each)), np.radians(rng.uniform(14.0, 40.0, num * each))
-    heading = parents.heading[rows, at].ravel()[:, None] + side[:, None] * (leave[:, None] - back[:, None] * _s)
-    width = (parents.width[rows, at] * rng.uniform(0.5, 0.72, (num, each))).ravel()[:, None] * (1.0 - 0.6 * _s)
+    leave, back = np.radians(rng.uniform(32.0, 58.0, num * each)), np.radians(rng.uniform(16.0, 46.0, num * each))
+    heading = parents.heading[rows, at].ravel()[:, None] + side[:, None] * (
+        leave[:, None] - back[:, None] * (1.0 - np.exp(-_s / 0.3))
+    )
+    width = (parents.width[rows, at] * rng.uniform(0.42, 0.66, (num, each))).ravel()[:, None] * (1.0 - 0.6 * _s)
     return _grow(parents.points[rows, at].reshape(-1, 2), heading, length, width, rng, 0.16)
 
 
@@ -95,8 +97,8 @@ class VesselTree:
 def grow_tree(anatomy: Anatomy, rng: np.random.Generator, width: float, wander: float) -> VesselTree:
     """One kind of vessel from trunks to twigs."""
     trunks = grow_trunks(anatomy, rng, width * anatomy.vessel_calibre, wander)
-    branches = grow_branches(trunks, rng, 6, (0.22, 0.5))
-    return VesselTree(trunks, branches, grow_branches(branches, rng, 3, (0.25, 0.55)))
+    branches = grow_branches(trunks, rng, 5, (0.25, 0.6))
+    return VesselTree(trunks, branches, grow_branches(branches, rng, 2, (0.3, 0.65)))
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ def draw_vessels(
         vein_HW = vein_HW * (1.0 - np.float32(0.9) * near_artery_HW)
     absorb(rgb_CHW, vein_HW * np.float32(anatomy.vessel_contrast), VEIN_TRANSMISSION)
     absorb(rgb_CHW, artery_HW * np.float32(anatomy.vessel_contrast), ARTERY_TRANSMISSION)
-    share, strength = (0.55, 0.75) if state.nicking else (0.3, 0.35)
-    reflex_HW = field.mask([ribbons(narrow[0].points, narrow[0].width * share)])
+    share, strength = (0.6, 0.6) if state.nicking else (0.3, 0.35)
+    reflex_HW = field.mask([ribbons(narrow[0].points[:, 1:], narrow[0].width[:, 1:] * share)])
     blend(rgb_CHW, reflex_HW * artery_HW * np.float32(strength), (0.95, 0.66, 0.44))
 
 

@@ -74,7 +74,7 @@ class _Chunks:
 
     def item(self, chunk: int, payload: object = None) -> Item:
         span = self.span(chunk)
-        return {"start": span.start, "staged": self.name(chunk), "payload": pickle.dumps(payload)}
+        return {"start": span.start, "staged": self.name(chunk), "payload": payload}
 
 
 def prepare(
@@ -147,16 +147,22 @@ def _run(items: Sequence[Item], task: Callable[..., Item], *arguments: object) -
 
     if not items:
         return
-    source = ray.data.from_items(list(items), override_num_blocks=min(len(items), MAX_BLOCKS))
+    rows = [{"data": pickle.dumps(item)} for item in items]
+    source = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS))
+    for row in source.map(_guarded, fn_args=(task, arguments)).iter_rows():
+        result = pickle.loads(row["data"])  # noqa: S301  made by this program, in memory
+        if isinstance(result, SynfundusError):
+            raise result
+        yield result
+
+
+def _guarded(row: dict[str, bytes], task: Callable[..., Item], arguments: tuple[object, ...]) -> dict[str, bytes]:
+    """One task on a worker. Its errors of ours are results: Ray would hand on their text only."""
+    item = pickle.loads(row["data"])  # noqa: S301  made by this program, in memory
     try:
-        yield from source.map(task, fn_args=arguments).iter_rows()
-    except ray.exceptions.RayError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, SynfundusError):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is None:
-            raise
-        raise cause from None
+        return {"data": pickle.dumps(task(item, *arguments))}
+    except SynfundusError as error:
+        return {"data": pickle.dumps(error)}
 
 
 def _first_pass(storage: Storage, chunks: _Chunks, config: PrepareConfig, progress: Progress) -> Verdicts:
@@ -176,7 +182,7 @@ def _first_pass(storage: Storage, chunks: _Chunks, config: PrepareConfig, progre
 
 
 def _stage(item: Item, storage: Storage, config: PrepareConfig) -> Item:
-    records: list[SourceRecord] = pickle.loads(item["payload"])  # noqa: S301  made by this program, in memory
+    records: list[SourceRecord] = item["payload"]
     storage.replace(item["staged"], stage_records(records, config))
     return {"num_images": len(records)}
 
@@ -200,24 +206,22 @@ def _find_copies(
     shared = ray.put((np.array(indices, np.int64), np.ascontiguousarray(np.concatenate(plain))))
     pairs: set[tuple[int, int]] = set()
     for row in _run([chunks.item(chunk) for chunk in range(len(chunks))], _propose, storage, shared):
-        found = np.frombuffer(row["pairs"], np.int64).reshape(-1, 2)
-        pairs.update((int(i), int(j)) for i, j in found)
+        pairs.update((int(i), int(j)) for i, j in row["pairs"])
     ordered = sorted(pairs)
     items = []
     for start in range(0, len(ordered), PAIRS_PER_TASK):
         part = ordered[start : start + PAIRS_PER_TASK]
-        payload = [(i, j, chunks.records[i], chunks.records[j]) for i, j in part]
-        items.append({"payload": pickle.dumps(payload)})
+        items.append({"pairs": part, "records": {i: chunks.records[i] for pair in part for i in pair}})
     same: list[tuple[int, int]] = []
     for row in _run(items, _compare, config):
-        likenesses: list[tuple[int, int, Likeness]] = pickle.loads(row["likenesses"])  # noqa: S301  from our own task
-        same += [(i, j) for i, j, likeness in likenesses if likeness.same_photograph]
-        verdicts.same_eye += [(i, j) for i, j, like in likenesses if like.same_eye and not like.same_photograph]
+        likenesses: list[tuple[tuple[int, int], Likeness]] = row["likenesses"]
+        same += [pair for pair, likeness in likenesses if likeness.same_photograph]
+        verdicts.same_eye += [pair for pair, likeness in likenesses if likeness.only_same_eye]
     verdicts.drop_near_duplicates(same)
 
 
 def _propose(item: Item, storage: Storage, shared: Any) -> Item:
-    """Pairs of a chunk's images with any others, as bytes of int64 (n, 2), the smaller index first."""
+    """Pairs of a chunk's images with any others, (n, 2), the smaller index first."""
     import ray
 
     indices_N, plain_NW = ray.get(shared)
@@ -227,12 +231,12 @@ def _propose(item: Item, storage: Storage, shared: Any) -> Item:
     mine = np.isin(asked, indices_N)
     found = candidates(codes_QVW[mine], plain_NW) if mine.any() else np.zeros((0, 2), np.int64)
     pairs = np.sort(np.stack([asked[mine][found[:, 0]], indices_N[found[:, 1]]], axis=1), axis=1)
-    return {"pairs": pairs[pairs[:, 0] != pairs[:, 1]].tobytes()}
+    return {"pairs": pairs[pairs[:, 0] != pairs[:, 1]]}
 
 
 def _compare(item: Item, config: PrepareConfig) -> Item:
-    pairs: list[tuple[int, int, SourceRecord, SourceRecord]] = pickle.loads(item["payload"])  # noqa: S301  our own
-    return {"likenesses": pickle.dumps([(i, j, compare_records(one, other, config)) for i, j, one, other in pairs])}
+    likenesses = compare_records(item["pairs"], item["records"], config)
+    return {"likenesses": list(zip(item["pairs"], likenesses, strict=True))}
 
 
 def _second_pass(
@@ -244,17 +248,13 @@ def _second_pass(
         final = [rows[i] for i in chunks.span(chunk)]
         if any(row is not None for row in final):
             items.append({**chunks.item(chunk, final), "name": f"{folder}/images-{chunk:05d}.parquet"})
-    written = [Written(row["name"], int(row["size_bytes"]), row["sha256"]) for row in _run(items, _finish, storage)]
-    return sorted(written, key=lambda item: item.name)
+    return [row["written"] for row in _run(items, _finish, storage)]
 
 
 def _finish(item: Item, storage: Storage) -> Item:
-    final: list[FinalRow | None] = pickle.loads(item["payload"])  # noqa: S301  made by this program, in memory
+    final: list[FinalRow | None] = item["payload"]
     with storage.open_input(item["staged"]) as file:
-        data = finish_chunk(file, final)
-    assert data is not None
-    written = storage.write_once(item["name"], data)
-    return {"name": written.name, "size_bytes": written.size_bytes, "sha256": written.sha256}
+        return {"written": storage.write_once(item["name"], finish_chunk(file, final))}
 
 
 def _contact_sheet(

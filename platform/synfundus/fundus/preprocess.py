@@ -166,6 +166,9 @@ def _decode(data: bytes, short_side_px: int | None, max_megapixels: float) -> tu
     if not data.startswith(SIGNATURES) and not (data[:1] == b"P" and data[1:2].isdigit()):
         raise _RejectedError(Reason.NOT_AN_IMAGE, "empty file" if not data else "not an image format that is read")
     try:
+        if data.startswith(b"\x89PNG"):
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                image.verify()  # checksums, which decoding ignores; other formats have none
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > max_megapixels * 1e6:

@@ -7,7 +7,7 @@ their names; it becomes one shard, so that neither order nor content depends on 
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synfundus.fundus.dataset import encode_table
-from synfundus.fundus.duplicates import VIEWS, Codes, Likeness, codes, compare, pattern
+from synfundus.fundus.duplicates import CODE_BITS, VIEWS, Codes, Likeness, Pattern, codes, compare, pattern
 from synfundus.fundus.prepare_config import PrepareConfig
 from synfundus.fundus.preprocess import Prepared, Reason, Rejected, encode_png, image_id, prepare_image
 from synfundus.fundus.sources import SourceRecord
@@ -60,9 +60,7 @@ class FinalRow:
     labels: LabelRow
 
 
-def load_and_prepare(
-    record: SourceRecord, size_px: int, config: PrepareConfig
-) -> tuple[str | None, Prepared | Rejected]:
+def load_and_prepare(record: SourceRecord, config: PrepareConfig) -> tuple[str | None, Prepared | Rejected]:
     """Image id and result of one original; a file that went away or may not be read is `unreadable`."""
     try:
         data = record.load()
@@ -70,7 +68,7 @@ def load_and_prepare(
         return None, Rejected(Reason.UNREADABLE, error.strerror or type(error).__name__)
     result = prepare_image(
         data,
-        size_px,
+        config.size_px,
         min_field_px=config.smallest_field_px,
         max_megapixels=config.max_megapixels,
         is_fundus=record.labels.get("is_fundus") != 0,
@@ -82,13 +80,14 @@ def stage_records(records: Sequence[SourceRecord], config: PrepareConfig) -> byt
     """Pass 1 over one chunk, as Parquet bytes. Memory: one original and the prepared images of the chunk."""
     rows: list[dict[str, object]] = []
     for record in records:
-        identity, result = load_and_prepare(record, config.size_px, config)
+        identity, result = load_and_prepare(record, config)
         row: dict[str, object] = {"image_id": identity}
         if isinstance(result, Rejected):
             thumbnail = None if result.thumbnail is None else encode_png(result.thumbnail)
             row |= {"reason": result.reason.value, "detail": result.detail, "field_px": 0, "png": thumbnail}
         else:
-            code = codes(result.twin_HW)
+            # Vessels tell copies from look-alikes; of what has none by its label, only exact copies are told.
+            code = codes(result.twin_HW) if record.labels.get("is_fundus") != 0 else None
             row |= {
                 "detail": "",
                 "field_px": result.field_px,
@@ -122,7 +121,7 @@ def read_codes(file: io.BufferedIOBase) -> tuple[list[int], Codes]:
     column = pq.ParquetFile(file).read(columns=["codes"]).column("codes").to_pylist()
     places = [place for place, data in enumerate(column) if data is not None]
     flat = np.frombuffer(b"".join(column[place] for place in places), np.uint64)
-    return places, flat.reshape(len(places), len(VIEWS), -1)
+    return places, flat.reshape(len(places), len(VIEWS), CODE_BITS // 64)
 
 
 def read_pictures(file: io.BufferedIOBase, places: Sequence[int]) -> list[bytes | None]:
@@ -131,8 +130,8 @@ def read_pictures(file: io.BufferedIOBase, places: Sequence[int]) -> list[bytes 
     return [column[place].as_py() for place in places]
 
 
-def finish_chunk(file: io.BufferedIOBase, final: Sequence[FinalRow | None]) -> bytes | None:
-    """Pass 2 over one chunk: the Parquet bytes of its shard; None if no image of it stays."""
+def finish_chunk(file: io.BufferedIOBase, final: Sequence[FinalRow | None]) -> bytes:
+    """Pass 2 over one chunk: the Parquet bytes of its shard, whose rows are the images that stay."""
     staged = pq.ParquetFile(file).read(columns=["image_id", "png"]).to_pylist()
     rows = []
     for found, row in zip(staged, final, strict=True):
@@ -149,15 +148,26 @@ def finish_chunk(file: io.BufferedIOBase, final: Sequence[FinalRow | None]) -> b
             source = "unknown" if value is None else "expert"
             values |= {name: value, f"source_{name}": source, f"filled_{name}": None}
         rows.append(values)
-    return encode_table(rows) if rows else None
+    return encode_table(rows)
 
 
-def compare_records(one: SourceRecord, other: SourceRecord, config: PrepareConfig) -> Likeness:
-    """Read two originals again and compare them registered; what cannot be read any more is unlike."""
-    twins = []
-    for record in (one, other):
-        _, result = load_and_prepare(record, config.size_px, config)
-        if isinstance(result, Rejected):
-            return Likeness(0.0, np.inf)
-        twins.append(pattern(result.twin_HW))
-    return compare(*twins)
+def compare_records(
+    pairs: Sequence[tuple[int, int]], records: Mapping[int, SourceRecord], config: PrepareConfig
+) -> list[Likeness]:
+    """Read the originals of some pairs again and compare them registered; what cannot be read any more is unlike.
+
+    Pairs that follow each other share their first image where they can; no more than two are in memory.
+    """
+    first: tuple[int, Pattern | None] | None = None
+    likenesses = []
+    for i, j in pairs:
+        if first is None or first[0] != i:
+            first = (i, _pattern(records[i], config))
+        one, other = first[1], _pattern(records[j], config)
+        likenesses.append(Likeness(0.0, np.inf) if one is None or other is None else compare(one, other))
+    return likenesses
+
+
+def _pattern(record: SourceRecord, config: PrepareConfig) -> Pattern | None:
+    _, result = load_and_prepare(record, config)
+    return None if isinstance(result, Rejected) else pattern(result.twin_HW)

@@ -1,0 +1,68 @@
+"""The contact sheet shows what it is given, readably."""
+
+import io
+from collections import Counter
+
+import numpy as np
+from PIL import Image
+
+from synfundus.fundus.contact_sheet import (
+    ALARM,
+    COLUMNS,
+    TILE_PX,
+    Tile,
+    contact_sheet,
+    pick_by_reason,
+    pick_evenly,
+    short_labels,
+)
+from synfundus.fundus.preprocess import Reason, encode_png
+from synfundus.labels import LABEL_NAMES
+
+
+def flat(colour: tuple[int, int, int]) -> bytes:
+    return encode_png(np.full((32, 32, 3), colour, np.uint8))
+
+
+def pixels(png: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_every_image_is_there_and_rejected_ones_are_framed() -> None:
+    colours = [(10 * i + 5, 200 - 10 * i, 60) for i in range(COLUMNS + 2)]
+    good = [Tile(flat(colour), (f"image {i}", "train")) for i, colour in enumerate(colours)]
+    bad = [Tile(flat((1, 2, 250)), ("copy.jpg", "near duplicate", "copy of x.jpg"), rejected=True), Tile(None, ("b",))]
+    sheet = pixels(contact_sheet("title", [("accepted", good), ("rejected", bad)]))
+    seen = Counter(map(tuple, sheet.reshape(-1, 3).tolist()))
+    for colour in colours:
+        assert seen[colour] >= 0.99 * TILE_PX**2
+    assert seen[(1, 2, 250)] >= 0.9 * TILE_PX**2
+    assert seen[ALARM] >= 4 * (TILE_PX - 2) * 2
+    assert sheet.shape[1] >= COLUMNS * TILE_PX
+
+
+def test_the_same_input_gives_the_same_bytes_and_captions_count() -> None:
+    tiles = [Tile(flat((90, 50, 30)), ("a name that is far too long for the width of one tile.jpg", "test"))]
+    one = contact_sheet("t", [("accepted", tiles)])
+    assert one == contact_sheet("t", [("accepted", tiles)])
+    other = [Tile(tiles[0].png, (tiles[0].lines[0], "train"))]
+    assert one != contact_sheet("t", [("accepted", other)])
+    assert pixels(contact_sheet("t", [("accepted", []), ("rejected", [])])).shape[0] > 100
+
+
+def test_picks_are_spread_and_rare_reasons_are_seen() -> None:
+    assert pick_evenly(list(range(100)), 5) == [0, 20, 40, 60, 80]
+    assert pick_evenly([3, 4], 5) == [3, 4]
+    items = [(i, Reason.NEAR_DUPLICATE) for i in range(50)] + [(99, Reason.TRUNCATED), (98, Reason.UNREADABLE)]
+    picked = pick_by_reason(items, 10)
+    assert picked == [98, 99, 0, 1, 2, 3, 4, 5, 6, 7]
+
+
+def test_labels_in_few_letters() -> None:
+    row: dict[str, int | None] = dict.fromkeys(LABEL_NAMES)
+    assert short_labels(row) == "no labels"
+    assert short_labels({**row, "is_fundus": 1}) == "a fundus"
+    assert short_labels({**row, "is_fundus": 0}) == "not fundus"
+    known = {"dr_grade": 2, "eye_side": 1, "is_dme": 1, "is_gc": 0, "is_fundus": 1, "is_macular_readable": 0}
+    assert short_labels({**row, **known}) == "DR 2, left, dme, not gc, macular unreadable"

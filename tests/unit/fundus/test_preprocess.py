@@ -1,0 +1,259 @@
+"""One photograph in, one prepared image or a reason out."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from fundus_photographs import DISC_PX, FRAME, LEFT, TOP, disc, encoded, max_difference, photograph
+from synfundus.fundus.preprocess import Prepared, Reason, Rejected, encode_png, image_id, prepare_image
+
+
+def prepared(data: bytes, size_px: int = 128, *, is_fundus: bool = True, min_field_px: int = 1) -> Prepared:
+    result = prepare_image(data, size_px, is_fundus=is_fundus, min_field_px=min_field_px)
+    assert isinstance(result, Prepared), result
+    return result
+
+
+def rejected(data: bytes, size_px: int = 128, *, min_field_px: int = 1, is_fundus: bool = True) -> Rejected:
+    result = prepare_image(data, size_px, min_field_px=min_field_px, is_fundus=is_fundus)
+    assert isinstance(result, Rejected)
+    return result
+
+
+def test_the_field_of_view_is_found_and_fills_the_square() -> None:
+    lit_HW = np.asarray(disc(0)).max(axis=2) > 25
+    rows, columns = np.flatnonzero(lit_HW.any(axis=1)), np.flatnonzero(lit_HW.any(axis=0))
+    left, top, side = LEFT + columns[0], TOP + rows[0], columns[-1] + 1 - columns[0]
+    result = prepared(encoded(photograph()), 128)
+    assert abs(result.field_px - side) <= 0.02 * side
+    truth = photograph().crop((left, top, left + side, top + side)).resize((128, 128), Image.Resampling.LANCZOS)
+    assert np.abs(result.pixels_HWC.astype(int) - np.asarray(truth)).mean() < 4.0
+
+
+@pytest.mark.parametrize("cut_px", [0, 30])
+@pytest.mark.parametrize("size_px", [32, 96, 200])
+def test_preparing_a_prepared_image_changes_nothing(size_px: int, cut_px: int) -> None:
+    frame = photograph().crop((0, TOP + cut_px, FRAME[0], TOP + DISC_PX - cut_px))
+    once = prepared(encoded(frame), size_px)
+    twice = prepared(encode_png(once.pixels_HWC), size_px)
+    assert max_difference(once.pixels_HWC, twice.pixels_HWC) <= 2
+
+
+def test_a_field_cut_at_top_and_bottom_is_padded_with_black() -> None:
+    frame = photograph().crop((0, TOP + 30, FRAME[0], TOP + DISC_PX - 30))
+    pixels = prepared(encoded(frame), 100).pixels_HWC
+    assert pixels[:9].max() == 0
+    assert pixels[-9:].max() == 0
+    assert pixels[13:-13, 40:60].min(axis=2).mean() > 10
+
+
+def test_same_bytes_same_pixels() -> None:
+    data = encoded(photograph(1), "JPEG", quality=90)
+    assert prepared(data).pixels_HWC.tobytes() == prepared(data).pixels_HWC.tobytes()
+    assert encode_png(prepared(data).pixels_HWC) == encode_png(prepared(data).pixels_HWC)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
+def test_resizing_is_antialiased(image_format: str) -> None:
+    """One-pixel stripes, finer than the result can hold, become their mean; subsampling would give black or white."""
+    stripes = np.zeros((2048, 2048, 3), np.uint8)
+    stripes[:, ::2] = 255
+    options = {"quality": 100, "subsampling": 0} if image_format == "JPEG" else {}
+    pixels = prepared(encoded(Image.fromarray(stripes), image_format, **options), 64, is_fundus=False).pixels_HWC
+    assert np.abs(pixels[4:-4, 4:-4].astype(int) - 128).max() <= 3
+
+
+def test_reduced_jpeg_decoding_gives_what_full_decoding_gives() -> None:
+    large = photograph().resize((1920, 1280), Image.Resampling.BICUBIC)
+    jpeg = encoded(large, "JPEG", quality=95)
+    full = encoded(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+    one, other = (prepared(data, 96, is_fundus=False).pixels_HWC.astype(int) for data in (jpeg, full))
+    assert np.abs(one - other).mean() < 0.5
+    assert abs(prepared(jpeg, 96).field_px - prepared(full, 96).field_px) <= 0.015 * large.width
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_and_all_metadata_dropped(orientation: int) -> None:
+    upright = photograph().resize((240, 160))
+    inverse = {
+        1: None,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }[orientation]
+    stored = upright if inverse is None else upright.transpose(inverse)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = orientation, "Jane Doe"
+    result = prepared(encoded(stored, "PNG", exif=exif), 64)
+    assert np.array_equal(result.pixels_HWC, prepared(encoded(upright), 64).pixels_HWC)
+    with Image.open(io.BytesIO(encode_png(result.pixels_HWC))) as image:
+        assert image.info == {}
+        assert len(image.getexif()) == 0
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_broken_exif_does_not_cost_the_photograph() -> None:
+    data = encoded(photograph(), "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff garbage")
+    assert prepared(data).field_px > 250
+
+
+def test_modes_are_brought_to_rgb() -> None:
+    grey = photograph().convert("L")
+    expected = prepared(encoded(grey)).pixels_HWC
+    assert np.array_equal(expected[:, :, 0], expected[:, :, 2])
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    twelve = Image.fromarray(np.rint(np.asarray(grey) * (4095 / 255)).astype(np.uint16))
+    scale = 255 / int(np.asarray(grey).max())
+    for image, image_format, bound in (
+        (deep, "PNG", 1),
+        (twelve, "PNG", 1),
+        (deep, "TIFF", 1),
+        (grey.convert("RGB"), "PNG", 0),
+        (grey.convert("RGBA"), "PNG", 0),
+        (grey.convert("LA"), "PNG", 0),
+        (grey.convert("RGB").convert("CMYK"), "TIFF", 2),
+        (grey.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE), "GIF", 8),
+        (grey, "BMP", 0),
+    ):
+        pixels = prepared(encoded(image, image_format)).pixels_HWC
+        assert max_difference(pixels, expected) <= bound + round(scale) - 1, (image.mode, image_format)
+
+
+def test_transparent_pixels_are_black_and_the_first_frame_counts() -> None:
+    image = photograph().convert("RGBA")
+    alpha = np.asarray(image).copy()
+    alpha[:, : LEFT + DISC_PX // 2, 3] = 0
+    pixels = prepared(encoded(Image.fromarray(alpha)), 64, is_fundus=False).pixels_HWC
+    assert pixels[:, :30].max() <= 2
+    frames = [photograph(0).convert("P"), photograph(1).convert("P")]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert np.array_equal(prepared(data).pixels_HWC, prepared(encoded(frames[0], "GIF")).pixels_HWC)
+
+
+def test_writing_in_the_dark_corner_does_not_widen_the_crop() -> None:
+    plain = photograph()
+    written = np.asarray(plain).copy()
+    written[6:14, 4:60] = 255
+    written[290:300, 440:470] = 200
+    window = prepared(encoded(plain)).field_px
+    assert abs(prepared(encoded(Image.fromarray(written))).field_px - window) <= 2
+
+
+def test_a_frame_without_dark_surround_stays_whole() -> None:
+    middle = disc(0).crop((90, 110, 210, 190))
+    result = prepared(encoded(middle), 60)
+    assert result.field_px == 120
+    assert result.pixels_HWC[:9].max() == 0, "padded to a square"
+    assert np.abs(result.pixels_HWC[10:50].astype(int) - np.asarray(middle.resize((60, 40), 1))).max() <= 2
+
+
+def test_a_picture_labelled_as_no_fundus_is_kept_whole() -> None:
+    frame = photograph()
+    result = prepared(encoded(frame), 96, is_fundus=False)
+    assert result.field_px == FRAME[0]
+    black = Image.new("RGB", (90, 60))
+    assert prepared(encoded(black), 30, is_fundus=False).pixels_HWC.max() == 0
+
+
+def bomb() -> bytes:
+    """A small file that says it is 30,000 pixels square."""
+    header = struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\x00" * 1000)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def damaged_in_the_middle() -> bytes:
+    data = bytearray(encoded(photograph()))
+    middle = len(data) // 2
+    data[middle : middle + 400] = bytes(400)
+    return bytes(data)
+
+
+JPEG = encoded(photograph(), "JPEG", quality=85)
+PNG = encoded(photograph())
+FLOATS = encoded(Image.fromarray(np.asarray(photograph().convert("L")).astype(np.float32)), "TIFF")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", Reason.NOT_AN_IMAGE),
+        (b"patient;eye\n1;left\n", Reason.NOT_AN_IMAGE),
+        (b"PK\x03\x04" + bytes(100), Reason.NOT_AN_IMAGE),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", Reason.NOT_AN_IMAGE),
+        (JPEG[: len(JPEG) // 2], Reason.TRUNCATED),
+        (PNG[: len(PNG) // 2], Reason.TRUNCATED),
+        (JPEG[:20], Reason.TRUNCATED),
+        (PNG[:20], Reason.TRUNCATED),
+        (encoded(photograph(), "WEBP")[:-500], Reason.TRUNCATED),
+        (encoded(photograph(), "BMP")[:-500], Reason.TRUNCATED),
+        (damaged_in_the_middle(), Reason.UNREADABLE),
+        (FLOATS, Reason.UNREADABLE),
+        (bomb(), Reason.DECOMPRESSION_BOMB),
+        (encoded(Image.new("RGB", (200, 200))), Reason.NO_FIELD_OF_VIEW),
+        (encoded(Image.new("RGB", (200, 200), (90, 40, 20))), Reason.NO_FIELD_OF_VIEW),
+    ],
+)
+def test_each_reason_is_told(data: bytes, reason: Reason) -> None:
+    result = rejected(data)
+    assert result.reason is reason
+    assert result.detail
+    assert "\n" not in result.detail
+
+
+def test_a_few_bright_specks_are_no_field_of_view() -> None:
+    specks = np.zeros((300, 300, 3), np.uint8)
+    specks[::37, ::41] = 255
+    specks[100:112, 100:120] = 255
+    assert rejected(encoded(Image.fromarray(specks))).reason is Reason.NO_FIELD_OF_VIEW
+
+
+def test_too_small_is_about_the_field_of_view_and_shows_the_picture() -> None:
+    data = encoded(photograph())
+    result = rejected(data, min_field_px=DISC_PX + 20)
+    assert result.reason is Reason.TOO_SMALL
+    assert result.thumbnail is not None
+    assert max(result.thumbnail.shape[:2]) == 128
+    assert prepared(data, min_field_px=DISC_PX - 10).field_px >= DISC_PX - 10
+
+
+def test_the_megapixel_limit_is_a_setting() -> None:
+    result = prepare_image(PNG, 64, max_megapixels=0.1)
+    assert isinstance(result, Rejected)
+    assert result.reason is Reason.DECOMPRESSION_BOMB
+    assert "480 x 320" in result.detail
+
+
+def test_a_text_bomb_in_a_png_does_not_raise() -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", "x" * 2_000_000, zip=True)
+    result = prepare_image(encoded(photograph(), "PNG", pnginfo=info), 64)
+    assert isinstance(result, Prepared) or result.reason is Reason.UNREADABLE
+
+
+@pytest.mark.filterwarnings("ignore")  # decoders warn about the damage
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "TIFF", "GIF", "WEBP", "BMP"])
+def test_damaged_bytes_never_raise(image_format: str) -> None:
+    rng = np.random.default_rng(0)
+    whole = encoded(photograph().resize((96, 64)), image_format)
+    for _ in range(40):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), 6):
+            data[place] = rng.integers(0, 256)
+        result = prepare_image(bytes(data[: rng.integers(8, len(data) + 1)]), 32)
+        assert isinstance(result, Prepared | Rejected)
+
+
+def test_image_id_is_the_start_of_the_sha256_of_the_source_bytes() -> None:
+    assert image_id(b"abc") == "ba7816bf8f01cfea"

@@ -176,17 +176,17 @@ def test_the_bits_before_rounding_are_equal_too(unet: Any) -> None:
 
 def test_a_short_last_micro_batch_keeps_the_shape_and_the_bits(unet: Any) -> None:
     recorded = Recorded(unet)
-    engine = Engine(recorded, SCHEDULE, SHAPE, bucket_sizes=(1, 2, 3))
+    engine = Engine(recorded, SCHEDULE, SHAPE, bucket_sizes=(1, 2, 4, 8))
     solver = SolverConfig(num_steps=5, guidance_interval=(0.3, 5.0))
-    requests = [request(i, solver) for i in range(7)]
-    images = engine.run(requests, 4)
-    assert images.shape == (7, 16, 16, 3)
+    requests = [request(i, solver) for i in range(4)]
+    images = engine.run(requests, 3)
+    assert images.shape == (4, 16, 16, 3)
     assert images.dtype == np.uint8
     guided = solver_table(SCHEDULE, solver).guided
     assert 0 < guided.sum() < len(guided)
-    assert recorded.batch_sizes == [8 if inside else 4 for inside in guided] * 2
-    # The fourth place of the second micro-batch held a copy; with a request in it the other three are the same.
-    assert np.array_equal(engine.run([*requests, request(7, solver)], 4)[:7], images)
+    assert recorded.batch_sizes == [6 if inside else 3 for inside in guided] * 2
+    # The last two places of the second micro-batch held copies; with requests in them its first row is the same.
+    assert np.array_equal(engine.run([*requests, request(7, solver), request(8, solver)], 3)[:4], images)
 
 
 def test_a_second_run_gives_the_same_bytes(unet: Any) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from synfundus.settings import Settings
 from synfundus.storage import Storage, open_storage
 
 
@@ -13,6 +14,15 @@ from synfundus.storage import Storage, open_storage
 def storage(tmp_path: Path) -> Storage:
     """An empty root on this disk."""
     return open_storage(str(tmp_path / "root"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real photographs; skips where there is none."""
+    folder = Settings().real_data
+    if folder is None:
+        pytest.skip("SYNFUNDUS_REAL_DATA is not set: no real photographs here")
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")

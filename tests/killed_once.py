@@ -43,7 +43,7 @@ class KilledOnce:
                 os.kill(os.getpid(), signal.SIGKILL)
             return step(number)
 
-        learner.train_step = train_step  # type: ignore[method-assign]
+        learner.train_step = train_step  # type: ignore[assignment,method-assign]
         return learner
 
     def finish(self, learner: Learner, losses: list[dict[str, float]]) -> dict[str, Any]:

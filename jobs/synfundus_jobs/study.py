@@ -23,6 +23,8 @@ data:
       csv: labels.csv
       image_column: file_name
       patient_column: patient_id   # leave out if there is none: then an image counts as a patient
+release:
+  data_statement: On whose photographs the generator is trained (institution, country, cameras, years).
 """
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+from synfundus.evaluation.wording import format_measure
 from synfundus.storage import Storage, read_manifest, read_trusted
 from synfundus.study import Study
 from synfundus_jobs.job import Rows
@@ -10,16 +11,14 @@ from synfundus_jobs.job import Rows
 def annotator_rows(study: Study, storage: Storage) -> Rows:
     """Which heads are usable, with the held-out AUC of each."""
     folder = study.annotator_folder
-    manifest = read_manifest(storage, folder)
-    metrics = json.loads(read_trusted(storage, folder, "metrics.json", manifest))
-    calibration = json.loads(read_trusted(storage, folder, "calibration.json", manifest))
-    unusable = calibration["unusable"]
+    metrics = json.loads(read_trusted(storage, folder, "metrics.json", read_manifest(storage, folder)))
     measured = []
-    for name, values in metrics["test"]["labels"].items():
-        auc = values["auc"]
-        if name not in unusable and auc["value"] is not None:
-            measured.append(f"{name} {auc['value']:.2f} ({auc['low']:.2f}-{auc['high']:.2f})")
+    for name, values in metrics["parts"]["test"].items():
+        text = f"kappa {format_measure(values['quadratic_kappa'])}" if name == "dr_grade" else None
+        text = text or f"{format_measure(values['auc'])}"
+        if name not in metrics["unusable"]:
+            measured.append(f"{name} {text}")
     return [
         ("held-out AUC", ", ".join(measured) or "not measurable"),
-        ("unusable", ", ".join(unusable) or "none"),
+        ("unusable", ", ".join(metrics["unusable"]) or "none"),
     ]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -27,7 +27,7 @@ from synfundus.samples.release_config import ReleaseConfig
 from synfundus.settings import Settings
 from synfundus.storage import canonical_json, sha256_hex
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 REAL_DATA_VARIABLE = "${SYNFUNDUS_REAL_DATA}"
 
 

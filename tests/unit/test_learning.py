@@ -18,7 +18,8 @@ class _Line(Learner):
 
     def loss(self, positions: range, step: int) -> Tensor:
         x = torch.tensor([math.sin(p) for p in positions])[:, None]
-        return (self.forward_network(x) - 3 * x).square().mean()
+        loss: Tensor = (self.forward_network(x) - 3 * x).square().mean()
+        return loss
 
 
 def _line(config: OptimisationConfig = CONFIG) -> _Line:

@@ -31,7 +31,7 @@ class UNetConfig(Config):
     attention_levels: tuple[int, ...] = ()
     """Levels with self-attention; the middle always has it."""
     norm_num_groups: int = Field(default=8, ge=1)
-    """Groups of each group norm; every channel count is a multiple."""
+    """Groups of each group norm; each channel count is a multiple. Groups of 16 channels or more are faster on CPUs."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Dropout probability of the residual layers."""
 

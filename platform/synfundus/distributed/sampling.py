@@ -76,32 +76,29 @@ class ShardStatus:
 
 
 def copy_reference(images: PreparedImages, quantile: float) -> tuple[CopyReference, int]:
-    """Descriptors of the training images, mirrored ones too, with the threshold that held-out photographs set.
+    """Descriptors of the training images, with the threshold that held-out photographs set.
 
     Held out are validation and test part: the generator has seen neither.
 
     Returns:
         The reference, and how many held-out photographs the threshold rests on.
     """
-    training = _descriptors(images, "train", mirrored=True)
-    held_out = np.concatenate([_descriptors(images, split, mirrored=False) for split in ("validation", "test")])
+    training = _descriptors(images, "train")
+    held_out = np.concatenate([_descriptors(images, split) for split in ("validation", "test")])
     if not len(held_out):
         raise WrongInputError(
             f"{images.folder} has no held-out photographs, so nearness to training images cannot be judged;"
             " give data.prepare.split_fractions a validation and a test part"
         )
-    distances, _ = nearest(held_out, training)
-    return CopyReference(training, held_out_threshold(distances, quantile)), len(held_out)
+    threshold = held_out_threshold(nearest(held_out, training).distance, quantile)
+    return CopyReference(training, threshold), len(held_out)
 
 
-def _descriptors(images: PreparedImages, split: str, *, mirrored: bool) -> NDArray[np.float32]:
-    parts = []
-    for batch in images.batches(split, DESCRIPTOR_BATCH):
-        parts.append(copy_descriptor(batch.images_BHWC))
-        if mirrored:
-            parts.append(copy_descriptor(batch.images_BHWC[:, :, ::-1]))
-    width = copy_descriptor(np.zeros((1, images.size_px, images.size_px, 3), np.uint8)).shape[1]
-    return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
+def _descriptors(images: PreparedImages, split: str) -> NDArray[np.float32]:
+    none = copy_descriptor(np.zeros((0, images.size_px, images.size_px, 3), np.uint8))
+    return np.concatenate(
+        [none, *(copy_descriptor(batch.images_BHWC) for batch in images.batches(split, DESCRIPTOR_BATCH))]
+    )
 
 
 class ShardSampler:

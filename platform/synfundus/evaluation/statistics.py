@@ -140,6 +140,23 @@ def roc_curve(y_true: ArrayLike, score: ArrayLike, num_points: int = 101) -> tup
     return grid, np.interp(grid, *_upper_ends(np.r_[0.0, fpr], np.r_[0.0, tpr]))
 
 
+def roc_band(y_true: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
+    """`roc_curve` with a band: `(false_positive_rate, sensitivity, low, high)`, each (101,).
+
+    Both rates of a threshold are uncertain, so the band's lower edge at a rate is Wilson's lower bound of the
+    sensitivity at Wilson's lower bound of that rate, and the upper edge likewise: at least 95 % at each point.
+    """
+    positive, _ = _binary(y_true)
+    rate, sensitivity = roc_curve(y_true, score)
+    num_positive, num_negative = float(positive.sum()), float((~positive).sum())
+
+    def edge(side: int) -> Floats:
+        at = np.interp([_wilson(p, num_negative)[side] for p in rate], rate, sensitivity)
+        return np.array([_wilson(p, num_positive)[side] for p in at])
+
+    return rate, sensitivity, np.clip(edge(0), 0.0, 1.0), np.clip(edge(1), 0.0, 1.0)
+
+
 def _upper_ends(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     last = np.r_[x[1:] != x[:-1], True]
     return x[last], y[last]

@@ -30,6 +30,8 @@ class Tile:
 
 def short_labels(labels: LabelRow) -> str:
     """What is known, in few letters: `DR 2, left, dme, not gc`; unknown labels are left out."""
+    if labels.get("is_fundus") == 0:
+        return "not a fundus"
     words = []
     for label in LABELS:
         value = labels.get(label.name)
@@ -41,8 +43,7 @@ def short_labels(labels: LabelRow) -> str:
             words.append("left" if value else "right")
         else:
             short = label.name.removeprefix("is_").removesuffix("_readable").replace("_", " ")
-            readable = " unreadable" if label.kind == "readability" and label.name != "is_fundus" else ""
-            words.append(short + readable if value == 0 and readable else short if value else f"not {short}")
+            words.append(f"{short} unreadable" if label.kind == "readability" else short if value else f"not {short}")
     return ", ".join(words) or ("a fundus" if labels.get("is_fundus") else "no labels")
 
 

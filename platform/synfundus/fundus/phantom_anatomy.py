@@ -95,22 +95,23 @@ class DiscState:
     pale: bool = False
     """Optic atrophy: the rim has lost its colour."""
     swollen: bool = False
-    """Oedema: larger, redder, no cup, the margin blurred."""
+    """Oedema: larger, no cup, the margin blurred and bleeding."""
 
 
 def draw_disc(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.random.Generator, state: DiscState) -> None:
     """Optic disc: a rim, redder nasally, and a paler cup that lies a little temporal."""
     radius = anatomy.disc_radius * (1.35 if state.swollen else 1.0)
     distance_HW = field.distance(anatomy.disc_xy, anatomy.disc_aspect)
-    rim = (0.94, 0.90, 0.80) if state.pale else (0.90, 0.50, 0.34) if state.swollen else (0.93, 0.66, 0.40)
+    rim = (0.94, 0.90, 0.80) if state.pale else (0.98, 0.68, 0.48) if state.swollen else (0.93, 0.66, 0.40)
     rim = tuple(value * scale for value, scale in zip(rim, rng.uniform(0.97, 1.03, 3), strict=True))
     halo = np.float32(0.35 if state.swollen else 0.14)
     blend(rgb_CHW, field.disc(distance_HW, radius * 1.2, 0.14) * halo, rim)
-    blend(rgb_CHW, field.disc(distance_HW, radius, 0.16 if state.swollen else 0.035), rim)
+    blend(rgb_CHW, field.disc(distance_HW, radius, 0.12 if state.swollen else 0.035), rim)
     if not state.pale:
         nasal_HW = smoothstep((field.x_HW - np.float32(anatomy.disc_xy[0])) / np.float32(radius))
         absorb(rgb_CHW, field.disc(distance_HW, radius, 0.05) * nasal_HW, (0.96, 0.84, 0.80))
     if state.swollen:
+        _splinters(rgb_CHW, field, anatomy.disc_xy, radius, rng)
         return
     temporal = np.array([-0.5 * (1.0 - state.cup_ratio), 0.0]) * radius * 0.45
     cup_HW = field.distance(anatomy.disc_xy + temporal, anatomy.disc_aspect * 1.05)
@@ -122,3 +123,15 @@ def draw_disc(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.rando
         wall_HW = np.exp(-np.square((cup_HW - np.float32(radius * state.cup_ratio)) / np.float32(0.014)))
         absorb(rgb_CHW, wall_HW, (0.90, 0.74, 0.66))
         absorb(rgb_CHW, field.disc(cup_HW, radius * 0.45 * state.cup_ratio, 0.05), (0.90, 0.90, 0.92))
+
+
+def _splinters(
+    rgb_CHW: FloatArray, field: Field, centre: NDArray[np.float64], radius: float, rng: np.random.Generator
+) -> None:
+    """Thin radial haemorrhages on the margin of a swollen disc."""
+    num = int(rng.integers(6, 11))
+    angle = rng.uniform(0.0, 2.0 * np.pi, num)
+    outward = np.stack([np.cos(angle), np.sin(angle)], axis=1)[:, None]
+    reach = radius * (0.85 + np.linspace(0.0, 1.0, 6) * rng.uniform(0.25, 0.55, (num, 1)))
+    streaks = ribbons(centre + reach[..., None] * outward, rng.uniform(0.012, 0.022, (num, 1)))
+    absorb(rgb_CHW, field.mask([streaks], 0.003), (0.55, 0.28, 0.32))

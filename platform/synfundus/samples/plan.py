@@ -268,7 +268,7 @@ class Plan:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
-        """The plan that `to_dict` wrote; `pool_size` and `use_gpu` take their defaults, for they are not part of a plan."""
+        """The plan that `to_dict` wrote; `pool_size` and `use_gpu` take their defaults, being no part of a plan."""
         table = values["combinations"]
         return cls(
             SamplesConfig.model_validate(values["settings"]),

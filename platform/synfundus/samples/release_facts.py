@@ -69,7 +69,7 @@ class ReleaseFacts:
     @property
     def limitations(self) -> list[str]:
         return [
-            "Annotations are an AI annotator's output, conditions what was asked of the generator; neither is a diagnosis.",
+            "Annotations are an AI annotator's output, conditions what was asked for; neither is a diagnosis.",
             "Conditions and annotations disagree on some images. Such images were kept: none was removed for that.",
             "Small lesions may be missing or misplaced; measure on real photographs before drawing a conclusion.",
             "A program can tell real from synthetic images; do not mix them so that the source gives the label away.",

@@ -137,10 +137,22 @@ def decode_shard(data: bytes) -> pa.Table:
     return pq.read_table(io.BytesIO(data), schema=SCHEMA)
 
 
+def read_shard(storage: Storage, folder: str, file: str) -> pa.Table:
+    """The table of one file of a complete `samples/<name>/`, its hash verified; rejected rows are in it, too."""
+    return decode_shard(read_trusted(storage, folder, file, read_manifest(storage, folder)))
+
+
 def accepted_attempts(verification: Mapping[str, Any]) -> dict[int, int]:
     """Attempt of each sample that was not accepted at attempt 0; -1 where no attempt was."""
     attempts = {int(sample_id): int(attempt) for sample_id, attempt in verification["accepted"]["attempt"]}
     return {**attempts, **dict.fromkeys(verification["unresolved"], -1)}
+
+
+def count_accepted(storage: Storage, folder: str) -> int:
+    """Number of accepted samples of a complete `samples/<name>/`; errors as in `read_samples`."""
+    manifest = read_manifest(storage, folder)
+    verification = json.loads(read_trusted(storage, folder, VERIFICATION, manifest))
+    return int(verification["num_samples"]) - len(verification["unresolved"])
 
 
 def read_samples(storage: Storage, folder: str) -> Iterator[tuple[str, pa.Table]]:

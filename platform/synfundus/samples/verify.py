@@ -27,7 +27,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class CopyReference:
-    """Training images, mirrored ones included, as descriptors, and how near is too near."""
+    """Training images as descriptors, and how near is too near."""
 
     descriptors_ND: FloatArray
     threshold: float
@@ -63,7 +63,7 @@ def check_samples(
         else:
             sound.append(b)
     if sound and len(reference.descriptors_ND):
-        distances, _ = nearest(copy_descriptor(pixels_BHWC[sound]), reference.descriptors_ND)
+        distances = nearest(copy_descriptor(pixels_BHWC[sound]), reference.descriptors_ND).distance
         for b, distance in zip(sound, distances.tolist(), strict=True):
             if distance < reference.threshold:
                 found.append(Rejection(sample_ids[b], Reason.NEAR_TRAINING_IMAGE, distance))

@@ -63,6 +63,6 @@ def test_labels_in_few_letters() -> None:
     row: dict[str, int | None] = dict.fromkeys(LABEL_NAMES)
     assert short_labels(row) == "no labels"
     assert short_labels({**row, "is_fundus": 1}) == "a fundus"
-    assert short_labels({**row, "is_fundus": 0}) == "not fundus"
+    assert short_labels({**row, "is_fundus": 0}) == "not a fundus"
     known = {"dr_grade": 2, "eye_side": 1, "is_dme": 1, "is_gc": 0, "is_fundus": 1, "is_macular_readable": 0}
     assert short_labels({**row, **known}) == "DR 2, left, dme, not gc, macular unreadable"

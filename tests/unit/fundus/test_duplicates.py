@@ -23,7 +23,6 @@ from synfundus.fundus.duplicates import (
     pattern,
 )
 from synfundus.fundus.preprocess import ByteImage, Prepared, prepare_image
-from synfundus.settings import Settings
 
 Change = Callable[[Image.Image], bytes]
 
@@ -139,11 +138,8 @@ def test_of_two_copies_the_larger_field_stays_then_more_labels_then_the_name() -
 
 
 @pytest.mark.real_data
-def test_no_distinct_photograph_of_the_real_ones_is_lost_and_copies_are_found() -> None:
-    folder = Settings().real_data
-    if folder is None:
-        pytest.skip("SYNFUNDUS_REAL_DATA is not set")
-    files = sorted((Path(folder) / "images").iterdir())
+def test_no_distinct_photograph_of_the_real_ones_is_lost_and_copies_are_found(real_data: Path) -> None:
+    files = sorted((real_data / "images").iterdir())
     assert len(files) > 800
     twins = [twin(file.read_bytes()) for file in files]
     found = all_codes(twins)

@@ -1,0 +1,95 @@
+"""What the benchmarks share: a recipe's settings, a Ray session and a process of their own, tables and their header.
+
+No benchmark itself.
+"""
+
+import multiprocessing
+import os
+import platform
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from multiprocessing.queues import Queue
+from pathlib import Path
+from typing import Any
+
+from synfundus.distributed.prepare import prepare
+from synfundus.distributed.session import ray_session
+from synfundus.fundus.sources import list_source
+from synfundus.runs import hardware
+from synfundus.settings import Settings
+from synfundus.storage import Storage
+from synfundus.study import Study, resolve
+
+RESULTS = Path(__file__).parent / "results"
+SETTINGS = Settings(patient_key="the key of a benchmark", real_data=None)
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def update(self, done: int, note: str = "") -> None: ...
+
+
+def recipe_study(recipe: str, root: str, overrides: Sequence[str] = ()) -> Study:
+    """The study that states nothing but its recipe, and these settings."""
+    return resolve(f"{{recipe: {recipe}, name: benchmark, root: {root}}}", "benchmark", Path(), overrides)
+
+
+@contextmanager
+def own_ray_session() -> Iterator[None]:
+    """The Ray session of the command line, started here and stopped at the end."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    with ray_session():
+        yield
+
+
+def prepare_data(study: Study, storage: Storage) -> None:
+    """`prepare` of the study's sources, on a Ray session of its own."""
+    listings = [list_source(source) for source in study.data.sources]
+    with own_ray_session():
+        prepare(storage, study.data_folder, listings, study.data.prepare, SETTINGS, "", Silent())
+
+
+def _answer(function: Callable[..., Any], arguments: Sequence[Any], answer: "Queue[Any]") -> None:
+    answer.put(function(*arguments))
+
+
+def in_fresh_processes(function: Callable[..., Any], arguments: Sequence[Sequence[Any]]) -> list[Any]:
+    """`function` of each of these arguments, each in a new Python, all at the same time; in any order."""
+    context = multiprocessing.get_context("spawn")
+    answer: Queue[Any] = context.Queue()
+    processes = [context.Process(target=_answer, args=(function, each, answer)) for each in arguments]
+    for process in processes:
+        process.start()
+    answers = [answer.get() for _ in processes]
+    for process in processes:
+        process.join()
+    return answers
+
+
+def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    return in_fresh_processes(function, [arguments])[0]
+
+
+def best_and_median(values: Sequence[float], digits: int = 2) -> str:
+    return f"{max(values):.{digits}f} / {statistics.median(values):.{digits}f}"
+
+
+def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def machine(*packages: str) -> str:
+    """Processor and versions, in one line."""
+    names = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
+    return f"{hardware()['cpu']}, {os.cpu_count()} cores; Python {platform.python_version()}, {names}."
+
+
+def keep(theme: str, text: str) -> None:
+    """Print a result and write it to its place."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{theme}_cpu2_202611.md").write_text(text.rstrip() + "\n")
+    print(text)

@@ -1,0 +1,283 @@
+"""Samples/s of the sampling job on Ray Data, beside the bare engine over the same conditions and seeds.
+
+    python tests/benchmarks/sampling_speed.py
+
+Recipe phantom-cpu: its models (trained for a few steps here, for speed does not depend on how good they are), its
+solver, micro-batch, shard and threads. In each round, one after the other, the order changing from round to round:
+engine   new processes, one or two: `Engine.run` over the requests; nothing but denoising
+job      `sample` of synfundus.distributed.sampling on a new Ray session with one or two actors: denoising, annotation,
+         encoding, checks, Parquet, records, manifest
+A side's speed is the sum over its processes, each from the end of its first shard (engine: of its first micro-batch)
+to the end of its last one; start-up is told apart.
+Writes tests/benchmarks/results/sampling_cpu2_202611.md.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from numpy.typing import NDArray
+
+from report_table import (
+    Silent,
+    best_and_median,
+    in_fresh_process,
+    in_fresh_processes,
+    keep,
+    machine,
+    own_ray_session,
+    prepare_data,
+    recipe_study,
+    table,
+)
+from synfundus.diagnosis.training import AnnotatorLearner
+from synfundus.diffusion.checkpoint import load_generator
+from synfundus.diffusion.engine import Engine, RowRequest
+from synfundus.diffusion.noise import sample_seed
+from synfundus.diffusion.training import GeneratorLearner
+from synfundus.distributed import sampling
+from synfundus.distributed.sampling import SamplingTask, sample
+from synfundus.fundus.dataset import PreparedImages
+from synfundus.labels import encode_conditions
+from synfundus.samples.plan import Plan, make_plan
+from synfundus.storage import Storage, open_storage
+from synfundus.study import Study
+
+COMMAND = "python tests/benchmarks/sampling_speed.py"
+RECIPE = "phantom-cpu"
+POOL_SIZES = (1, 2)
+GOAL = 0.90
+NOTES = "runs/notes"
+TEXT = """# Speed of sampling
+
+Command: `{command}`
+
+{machine} {rounds} rounds, both sides in each. Recipe {recipe}: {size_px} px, {solver} with {num_steps} steps and guidance
+{guidance:g}, micro-batches of {micro_batch}, {precision}, {threads} thread(s) a process.
+
+Samples/s, best / median of the rounds, summed over processes, each from the end of its first shard of {shard_rows} to
+the end of its last. Engine: `Engine.run` over the same conditions and seeds in new processes, nothing but denoising. Job:
+the whole of `sample` (denoise, annotate, encode, check against the training images, Parquet, records). CPU ms a sample:
+of the processes that draw, all their threads. Goal: job >= {goal:.2f} x engine.
+
+{speeds}
+
+An actor encodes, annotates and checks in a thread beside the denoising; with one actor that thread may use a core
+that the single engine leaves idle, so CPU time, and the row with as many processes as cores, say what it costs.
+
+Start-up s: all that is not the steady state (engine: Python, model, first micro-batch; job: the cluster, the actors,
+descriptors of the training images, first shard at the same speed taken off, manifest). Samples/s with it, for a plan of
+the recipe's {plan_samples} samples and for 100,000.
+
+{wholes}
+"""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A mark in one process's time: so many samples drawn since it began."""
+
+    process: int
+    num_samples: int
+    time_s: float
+    cpu_s: float
+
+
+class NotingSampler(sampling._RemoteSampler):
+    """The pool's actor, which writes down when each of its shards was done."""
+
+    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, Any]:
+        drawn = super().__call__(batch)
+        line = [os.getpid(), int(drawn["num_samples"].sum()), time.time(), time.process_time()]
+        folder = f"{NOTES}/{self.task.folder}"
+        data = json.dumps(line).encode()
+        self.task.storage.replace(f"{folder}/{batch['id'][0]}.json", data)
+        return drawn
+
+
+def train_models(study: Study, storage: Storage, steps: int) -> None:
+    """Both models by plain loops, written where the study has them."""
+    images = PreparedImages(storage, study.data_folder)
+    torch.set_num_threads(2)
+    annotator = AnnotatorLearner(images, study.annotator, torch.device("cpu"))
+    generator = GeneratorLearner(images, study.generator, torch.device("cpu"))
+    for step in range(steps):
+        annotator.train_step(step)
+        generator.train_step(step)
+    annotator.save(storage, study.annotator_folder, {})
+    generator.save(storage, study.generator_folder, [], {})
+
+
+def sampling_task(study: Study, storage: Storage, folder: str, pool_size: int, shards: int) -> SamplingTask:
+    """The recipe's plan with `shards` shards an actor and without replacements."""
+    rows = study.samples.shard_rows
+    changes = {"num_samples": rows * shards * pool_size, "pool_size": pool_size, "max_attempts": 1}
+    config = study.samples.model_copy(update=changes)
+    training = PreparedImages(storage, study.data_folder).batches("train", 256)
+    plan = make_plan(config, training, generator="g", annotator="a", data="d")
+    return SamplingTask(storage, folder, study.generator_folder, study.annotator_folder, study.data_folder, plan, False)
+
+
+def requests_of(plan: Plan, part: int, parts: int) -> list[RowRequest]:
+    """What one of `parts` engines draws of the plan."""
+    ids = range(part, plan.config.num_samples, parts)
+    vectors = encode_conditions(plan.conditions(ids))
+    seeds = [sample_seed(plan.config.seed, i, 0) for i in ids]
+    return [RowRequest(vector, seed, plan.config.solver) for vector, seed in zip(vectors, seeds, strict=True)]
+
+
+def bare_engine(task: SamplingTask, part: int, parts: int) -> list[Note]:
+    config = task.plan.config
+    torch.set_num_threads(config.num_threads)
+    generator = load_generator(task.storage, task.generator_folder, torch.device("cpu"))
+    shape_CHW = (3, generator.size_px, generator.size_px)
+    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+    engine = Engine(generator.unet, generator.schedule, shape_CHW, dtype=dtype)
+    requests = requests_of(task.plan, part, parts)
+    notes = []
+    for start, stop in pairwise((0, config.micro_batch, len(requests))):
+        engine.run(requests[start:stop], config.micro_batch)
+        notes.append(Note(part, stop - start, time.time(), time.process_time()))
+    return notes
+
+
+def run_engines(task: SamplingTask) -> list[Note]:
+    parts = task.plan.config.pool_size
+    answers = in_fresh_processes(bare_engine, [(task, part, parts) for part in range(parts)])
+    return [note for notes in answers for note in notes]
+
+
+def run_job(task: SamplingTask) -> list[Note]:
+    with own_ray_session(), patch.object(sampling, "_RemoteSampler", NotingSampler):
+        sample(task, Silent())
+    names = task.storage.names(f"{NOTES}/{task.folder}")
+    return [Note(*json.loads(task.storage.read(name))) for name in names]
+
+
+SIDES: dict[str, Callable[[SamplingTask], list[Note]]] = {"engine": run_engines, "job": run_job}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of one side took."""
+
+    samples_per_s: float
+    cpu_s_per_sample: float
+    start_up_s: float
+
+
+def measure(side: str, task: SamplingTask) -> Run:
+    start_s = time.time()
+    notes = SIDES[side](task)
+    wall_s = time.time() - start_s
+    rate, cpu_s, drawn = 0.0, 0.0, 0
+    for process in {note.process for note in notes}:
+        mine = sorted((note for note in notes if note.process == process), key=lambda note: note.time_s)
+        num_samples = sum(note.num_samples for note in mine[1:])
+        if num_samples:
+            rate += num_samples / (mine[-1].time_s - mine[0].time_s)
+            cpu_s += mine[-1].cpu_s - mine[0].cpu_s
+            drawn += num_samples
+    return Run(rate, cpu_s / drawn, wall_s - task.plan.config.num_samples / rate)
+
+
+Runs = dict[int, dict[str, list[Run]]]
+
+
+def speed_rows(runs: Runs, num_samples: dict[int, int]) -> list[list[str]]:
+    rows = []
+    for pool_size, by_side in runs.items():
+        speeds = {side: [run.samples_per_s for run in by_side[side]] for side in SIDES}
+        best = max(speeds["job"]) / max(speeds["engine"])
+        median = statistics.median(speeds["job"]) / statistics.median(speeds["engine"])
+        cpu_ms = [1000 * statistics.median(run.cpu_s_per_sample for run in by_side[side]) for side in SIDES]
+        rows.append(
+            [
+                str(pool_size),
+                str(num_samples[pool_size]),
+                *(best_and_median(speeds[side]) for side in SIDES),
+                f"{best:.3f} / {median:.3f}",
+                "yes" if min(best, median) >= GOAL else "**no**",
+                " / ".join(f"{ms:.0f}" for ms in cpu_ms),
+            ]
+        )
+    return rows
+
+
+def whole_rows(runs: Runs, plan_samples: int) -> list[list[str]]:
+    rows = []
+    for pool_size, by_side in runs.items():
+        start_up = [statistics.median(run.start_up_s for run in by_side[side]) for side in SIDES]
+        rate = [statistics.median(run.samples_per_s for run in by_side[side]) for side in SIDES]
+        row = [str(pool_size), " / ".join(f"{seconds:.1f}" for seconds in start_up)]
+        for total in (plan_samples, 100_000):
+            whole = [total / (s + total / r) for s, r in zip(start_up, rate, strict=True)]
+            row += [" / ".join(f"{value:.2f}" for value in whole), f"{whole[1] / whole[0]:.3f}"]
+        rows.append(row)
+    return rows
+
+
+def all_runs(study: Study, storage: Storage, rounds: int, shards: int) -> tuple[Runs, dict[int, int]]:
+    runs: Runs = {pool_size: {side: [] for side in SIDES} for pool_size in POOL_SIZES}
+    num_samples = {}
+    for number in range(rounds):
+        for pool_size in POOL_SIZES:
+            for side in list(SIDES)[:: -1 if number % 2 else 1]:
+                task = sampling_task(study, storage, f"samples/{side}-{pool_size}-{number}", pool_size, shards)
+                num_samples[pool_size] = task.plan.config.num_samples
+                runs[pool_size][side].append(measure(side, task))
+                print(number, pool_size, side, runs[pool_size][side][-1], flush=True)
+    return runs, num_samples
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--shards", type=int, default=5, help="shards an actor draws")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings of the study")
+    parser.add_argument("--train-steps", type=int, default=200, help="steps that both models are trained for")
+    parser.add_argument("--theme", default="sampling", help="name of the result's file")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as root:
+        study, storage = recipe_study(RECIPE, root, asked.set), open_storage(root)
+        prepare_data(study, storage)
+        in_fresh_process(train_models, study, storage, asked.train_steps)
+        runs, num_samples = all_runs(study, storage, asked.rounds, asked.shards)
+    ratio, config = "job : engine", study.samples
+    heads = ["processes", "samples", "engine", "job", ratio, f">= {GOAL:.2f}", "CPU ms a sample, engine / job"]
+    speeds = table(heads, speed_rows(runs, num_samples))
+    heads = ["processes", "start-up s, engine / job", f"{config.num_samples} samples", ratio, "100,000 samples", ratio]
+    wholes = table(heads, whole_rows(runs, config.num_samples))
+    options = [f"--rounds {asked.rounds}", f"--shards {asked.shards}", *(f"--set '{text}'" for text in asked.set)]
+    text = TEXT.format(
+        command=" ".join([COMMAND, *options, f"--train-steps {asked.train_steps}"]),
+        machine=machine("torch", "ray", "diffusers", "timm", "pillow", "pyarrow"),
+        rounds=asked.rounds,
+        recipe=RECIPE,
+        size_px=study.generator.unet.size_px,
+        solver=config.solver.name,
+        num_steps=config.solver.num_steps,
+        guidance=config.solver.guidance_scale,
+        micro_batch=config.micro_batch,
+        precision=config.precision,
+        threads=config.num_threads,
+        shard_rows=config.shard_rows,
+        goal=GOAL,
+        plan_samples=config.num_samples,
+        speeds=speeds,
+        wholes=wholes,
+    )
+    keep(asked.theme, text)
+
+
+if __name__ == "__main__":
+    main()

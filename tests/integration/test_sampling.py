@@ -1,0 +1,167 @@
+"""Sampling over a pool of real Ray actors: a killed one, a second run, replacements; the shards load everywhere."""
+
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import datasets
+import duckdb
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow as pa
+import pytest
+
+from datasets_of_phantoms import phantom_dataset
+from models_of_phantoms import train_tiny_models
+from synfundus.distributed import sampling
+from synfundus.distributed.sampling import SamplingTask, sample
+from synfundus.evaluation.privacy import copy_descriptor, nearest
+from synfundus.fundus.dataset import PreparedImages, decode_pixels
+from synfundus.samples.plan import SamplesConfig, make_plan
+from synfundus.samples.shards import read_samples
+from synfundus.samples.verify import CopyReference
+from synfundus.storage import Storage, open_storage, read_manifest
+
+SAMPLES = {
+    "num_samples": 96,
+    "seed": 3,
+    "min_patients": 3,
+    "solver": {"name": "ddim", "num_steps": 8, "guidance_scale": 2.0},
+    "micro_batch": 4,
+    "shard_rows": 8,
+    "max_attempts": 3,
+    "pool_size": 2,
+}
+
+
+class Watched:
+    """Progress that calls back once, at the first shard."""
+
+    def __init__(self) -> None:
+        self.first_shard = threading.Event()
+
+    def update(self, done: int, note: str = "") -> None:
+        if done > 0:
+            self.first_shard.set()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    """A root with phantoms and both models."""
+    storage = open_storage(str(tmp_path_factory.mktemp("models")))
+    phantom_dataset(storage, "data/p", 200, 32)
+    train_tiny_models(storage, "data/p", "p")
+    return storage
+
+
+def _task(storage: Storage, folder: str, **settings: object) -> SamplingTask:
+    config = SamplesConfig.model_validate({**SAMPLES, **settings})
+    images = PreparedImages(storage, "data/p")
+    plan = make_plan(config, images.batches("train", 64), generator="g", annotator="a", data="d")
+    return SamplingTask(storage, folder, "generators/p", "annotators/p", "data/p", plan, use_gpu=False)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(models: Storage, ray_session: None) -> SamplingTask:
+    task = _task(models, "samples/undisturbed")
+    sample(task, Watched())
+    return task
+
+
+def _images(table: pa.Table) -> list[dict[str, bytes]]:
+    cells: list[dict[str, bytes]] = table.column("image").to_pylist()
+    return cells
+
+
+def _actors() -> Iterator[psutil.Process]:
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if "_RemoteSampler" in " ".join(process.info["cmdline"] or []):
+            yield process
+
+
+def test_every_sample_is_there_once_as_asked(undisturbed: SamplingTask) -> None:
+    rows = pd.concat([table.to_pandas() for _, table in read_samples(undisturbed.storage, undisturbed.folder)])
+    assert Counter(rows["sample_id"]) == Counter(range(96))
+    conditions = undisturbed.plan.conditions(range(96))
+    for row in rows.to_dict("records"):
+        asked = row["condition_eye_side"]
+        assert (None if pd.isna(asked) else asked) == conditions[row["sample_id"]]["eye_side"]
+    assert rows["seed"].nunique() == 96
+    assert rows["seed"].max() < 2**53
+
+
+def test_a_killed_actor_changes_nothing(undisturbed: SamplingTask) -> None:
+    task = replace(undisturbed, folder="samples/killed")
+    watched, killed = Watched(), list[int]()
+
+    def kill_one() -> None:
+        watched.first_shard.wait()
+        victim = next(_actors())
+        killed.append(victim.pid)
+        os.kill(victim.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    sample(task, watched)
+    killer.join()
+    assert killed, "no actor was killed, so this test proved nothing"
+    assert read_manifest(task.storage, task.folder) == read_manifest(undisturbed.storage, undisturbed.folder)
+
+
+def test_one_actor_writes_the_same_bytes_as_two(undisturbed: SamplingTask, models: Storage) -> None:
+    task = _task(models, "samples/alone", pool_size=1)
+    sample(task, Watched())
+    assert read_manifest(models, task.folder) == read_manifest(models, undisturbed.folder)
+
+
+def test_a_second_run_writes_nothing(undisturbed: SamplingTask) -> None:
+    folder = Path(undisturbed.storage.uri(undisturbed.folder))
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    sample(undisturbed, Watched())
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_too_near_samples_are_replaced_by_the_next_attempt(
+    models: Storage, undisturbed: SamplingTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A threshold at the samples' own median rejects about half; each is drawn again with another seed."""
+    real = sampling.copy_reference
+
+    def strict(images: PreparedImages, quantile: float) -> tuple[CopyReference, int]:
+        reference, num_held_out = real(images, quantile)
+        encoded = [cell["bytes"] for _, table in read_samples(models, undisturbed.folder) for cell in _images(table)]
+        descriptors = copy_descriptor(np.stack([decode_pixels(data) for data in encoded]))
+        median = float(np.median(nearest(descriptors, reference.descriptors_ND).distance))
+        return replace(reference, threshold=median), num_held_out
+
+    monkeypatch.setattr(sampling, "copy_reference", strict)
+    task = replace(undisturbed, folder="samples/strict")
+    summary = sample(task, Watched())
+    verification = json.loads(models.read("samples/strict/verification.json"))
+    rejected = {(row["sample_id"], row["attempt"]) for row in verification["rejected"]}
+    assert 30 < sum(attempt == 0 for _, attempt in rejected) < 66
+    assert summary["unresolved"] == len(verification["unresolved"])
+    for sample_id, attempt in verification["accepted"]["attempt"]:
+        assert all((sample_id, earlier) in rejected for earlier in range(attempt))
+        assert (sample_id, attempt) not in rejected
+    rows = pd.concat([table.to_pandas() for _, table in read_samples(models, task.folder)])
+    assert Counter(rows["sample_id"]) == Counter(set(range(96)) - set(verification["unresolved"]))
+
+
+def test_shards_load_with_datasets_pandas_and_duckdb(undisturbed: SamplingTask, tmp_path: Path) -> None:
+    shards = f"{undisturbed.storage.uri(undisturbed.folder)}/shards/*.parquet"
+    loaded = datasets.load_dataset("parquet", data_files=shards, split="train", cache_dir=str(tmp_path))
+    assert loaded.num_rows == 96
+    assert loaded[0]["image"].size == (32, 32)
+    assert loaded[0]["image"].text["Synthetic"] == "yes"
+    frame = pd.read_parquet(Path(shards).parent)
+    assert len(frame) == 96
+    counted = duckdb.sql(f"select count(*) as n, count(distinct seed) as seeds from '{shards}'")
+    assert counted is not None
+    assert counted.fetchall() == [(96, 96)]

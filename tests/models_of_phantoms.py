@@ -1,0 +1,35 @@
+"""Tiny models trained for a few steps on phantoms: real checkpoints, in seconds."""
+
+import torch
+
+from synfundus.diagnosis.training import AnnotatorConfig, AnnotatorLearner
+from synfundus.diffusion.training import GeneratorConfig, GeneratorLearner
+from synfundus.fundus.dataset import PreparedImages
+from synfundus.storage import Storage
+
+ANNOTATOR = AnnotatorConfig(
+    architecture="resnet10t", image_size_px=32, num_steps=12, batch_size=8, learning_rate=1e-3, num_threads=1
+)
+GENERATOR = GeneratorConfig.model_validate(
+    {
+        "unet": {"size_px": 32, "channels": (8, 16), "norm_num_groups": 4},
+        "num_steps": 12,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "num_threads": 1,
+        "sheet_num_columns": 2,
+        "sheet_solver": {"name": "ddim", "num_steps": 2},
+    }
+)
+
+
+def train_tiny_models(storage: Storage, data_folder: str, name: str) -> None:
+    """`annotators/<name>` and `generators/<name>`, by a plain loop."""
+    images = PreparedImages(storage, data_folder)
+    annotator = AnnotatorLearner(images, ANNOTATOR, torch.device("cpu"))
+    for step in range(ANNOTATOR.num_steps):
+        annotator.train_step(step)
+    annotator.save(storage, f"annotators/{name}", {"digest": "annotator"})
+    generator = GeneratorLearner(images, GENERATOR, torch.device("cpu"))
+    losses = [{"step": step + 1, **generator.train_step(step)} for step in range(GENERATOR.num_steps)]
+    generator.save(storage, f"generators/{name}", losses, {"digest": "generator"})

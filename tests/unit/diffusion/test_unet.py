@@ -1,0 +1,161 @@
+"""The generator's network: what its settings refuse, how it starts, that each number of the condition reaches it."""
+
+from typing import Any
+
+import pytest
+import torch
+from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import ResnetBlock2D
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from synfundus.diffusion.unet import UNetConfig, build_unet
+from synfundus.labels import CONDITION_DIM, null_condition
+
+TINY = UNetConfig(size_px=16, channels=(8, 16), norm_num_groups=4)
+
+
+def inputs(num_rows: int = 4) -> tuple[Tensor, Tensor, Tensor]:
+    """x_t, timesteps, conditions."""
+    generator = torch.Generator().manual_seed(1)
+    x_t_BCHW = torch.randn(num_rows, 3, 16, 16, generator=generator)
+    condition_BD = torch.rand(num_rows, CONDITION_DIM, generator=generator) * 2.0 - 1.0
+    return x_t_BCHW, torch.linspace(0, 999, num_rows).long(), condition_BD
+
+
+def answer(unet: Any, x_t_BCHW: Tensor, t_B: Tensor, condition_BD: Tensor) -> Tensor:
+    output: Tensor = unet(x_t_BCHW, t_B, encoder_hidden_states=None, class_labels=condition_BD).sample
+    return output
+
+
+def perturbed(unet: nn.Module) -> nn.Module:
+    """As after some training: the last convolution is no longer zero."""
+    generator = torch.Generator().manual_seed(2)
+    last: Any = unet.conv_out
+    with torch.no_grad():
+        last.weight.copy_(0.1 * torch.randn(last.weight.shape, generator=generator))
+    return unet
+
+
+def without_attention(unet: nn.Module) -> dict[str, int]:
+    """Attention modules of each part of the network."""
+    names = [name for name, module in unet.named_modules() if isinstance(module, Attention)]
+    parts = {".".join(name.split(".")[: 1 if name.startswith("mid") else 2]) for name in names}
+    return {part: sum(name.startswith(part) for name in names) for part in sorted(parts)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size_px": 18, "channels": (8, 16, 24)}, "size_px 18 does not halve 2 times; make it a multiple of 4"),
+        ({"size_px": 4}, "greater than or equal to 8"),
+        ({"channels": ()}, "at least 1 item"),
+        ({"channels": (8, 20)}, r"channels 20 must be a multiple of norm_num_groups \(4\) and of 8"),
+        ({"channels": (8, 16), "norm_num_groups": 3}, r"channels 8 must be a multiple of norm_num_groups \(3\)"),
+        ({"channels": (0, 16)}, "channels 0 must be a multiple"),
+        ({"attention_levels": (2,)}, "attention_levels 2 is no level; the levels are 0 to 1"),
+        ({"attention_levels": (-1,)}, "attention_levels -1 is no level"),
+        ({"dropout": 1.0}, "less than 1"),
+        ({"chanels": (8,)}, "unknown key 'chanels'; did you mean 'channels'"),
+    ],
+)
+def test_settings_that_make_no_network_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        UNetConfig.model_validate(TINY.model_dump() | changes)
+
+
+def test_settings_at_the_edge_make_a_network_of_the_size_asked() -> None:
+    config = UNetConfig(size_px=12, channels=(8, 24, 16), norm_num_groups=8, attention_levels=(1,), layers_per_block=2)
+    x_t_BCHW = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    _, t_B, condition_BD = inputs(2)
+    assert answer(perturbed(build_unet(config)), x_t_BCHW, t_B, condition_BD).shape == x_t_BCHW.shape
+
+
+def test_the_first_output_is_zero_and_the_last_convolution_alone_makes_it_so() -> None:
+    unet = build_unet(TINY)
+    assert torch.equal(answer(unet, *inputs()), torch.zeros(4, 3, 16, 16))
+    assert float(answer(perturbed(unet), *inputs()).std()) > 0.1
+
+
+def test_each_of_the_36_numbers_and_the_timestep_reach_the_output() -> None:
+    unet = perturbed(build_unet(TINY))
+    x_t_BCHW, t_B, condition_BD = inputs(1)
+    reference = answer(unet, x_t_BCHW, t_B, condition_BD)
+    for d in range(CONDITION_DIM):
+        changed_BD = condition_BD.clone()
+        changed_BD[0, d] += 0.5
+        assert float((answer(unet, x_t_BCHW, t_B, changed_BD) - reference).abs().max()) > 1e-4, d
+    assert float((answer(unet, x_t_BCHW, t_B + 50, condition_BD) - reference).abs().max()) > 1e-4
+    # "Nothing is known" and the null condition of guidance are two states.
+    nothing_BD, null_BD = torch.zeros(1, CONDITION_DIM), torch.from_numpy(null_condition())[None]
+    difference = answer(unet, x_t_BCHW, t_B, nothing_BD) - answer(unet, x_t_BCHW, t_B, null_BD)
+    assert float(difference.abs().max()) > 1e-3
+
+
+def test_a_row_answers_to_its_own_condition_only() -> None:
+    unet = perturbed(build_unet(TINY))
+    x_t_BCHW, t_B, condition_BD = inputs(3)
+    changed_BD = condition_BD.clone()
+    changed_BD[1] = torch.from_numpy(null_condition())
+    difference = answer(unet, x_t_BCHW, t_B, changed_BD) - answer(unet, x_t_BCHW, t_B, condition_BD)
+    assert torch.equal(difference[[0, 2]], torch.zeros(2, 3, 16, 16))
+    assert float(difference[1].abs().max()) > 1e-3
+
+
+def test_weights_depend_on_the_seed_alone_and_the_global_state_is_left_alone() -> None:
+    torch.manual_seed(5)
+    first = build_unet(TINY, 3).state_dict()
+    after_first = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(3), after_first)
+    second, other = build_unet(TINY, 3).state_dict(), build_unet(TINY, 4).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["conv_in.weight"], other["conv_in.weight"])
+
+
+def test_attention_is_in_the_middle_only_unless_levels_are_named() -> None:
+    # The middle's block attends twice, to itself both times.
+    assert without_attention(build_unet(TINY)) == {"mid_block": 2}
+    config = TINY.model_copy(update={"channels": (8, 16, 24), "attention_levels": (1,)})
+    # One layer a block on the way down and one more on the way up, where the levels come in the other order.
+    assert without_attention(build_unet(config)) == {"down_blocks.1": 1, "mid_block": 2, "up_blocks.1": 2}
+
+
+def test_attention_at_a_level_lets_far_pixels_meet() -> None:
+    """Settings reach the right blocks: heads of 8 channels in levels, 8 heads in the middle."""
+    unet = build_unet(TINY.model_copy(update={"attention_levels": (1,)}))
+    heads = {
+        name: (module.heads, module.to_q.out_features // module.heads)
+        for name, module in unet.named_modules()
+        if isinstance(module, Attention)
+    }
+    assert {value for name, value in heads.items() if name.startswith("mid")} == {(8, 2)}
+    assert {value for name, value in heads.items() if not name.startswith("mid")} == {(2, 8)}
+
+
+def _gradients(*, checkpointing: bool) -> tuple[dict[str, Tensor], int]:
+    """Gradients of a loss with dropout, and how often the residual blocks ran."""
+    config = TINY.model_copy(update={"dropout": 0.3, "attention_levels": (1,)})
+    unet = perturbed(build_unet(config, gradient_checkpointing=checkpointing)).train()
+    runs: list[int] = []
+    for module in unet.modules():
+        if isinstance(module, ResnetBlock2D):
+            module.register_forward_hook(lambda *_: runs.append(1))
+    torch.manual_seed(8)
+    answer(unet, *inputs()).square().mean().backward()  # type: ignore[no-untyped-call]
+    gradients = {name: value.grad for name, value in unet.named_parameters()}
+    return {name: grad for name, grad in gradients.items() if grad is not None}, len(runs)
+
+
+def test_gradient_checkpointing_gives_the_same_gradients() -> None:
+    plain, runs_plain = _gradients(checkpointing=False)
+    saved, runs_saved = _gradients(checkpointing=True)
+    assert runs_saved == 2 * runs_plain
+    assert (
+        plain.keys()
+        == saved.keys()
+        == dict(build_unet(TINY.model_copy(update={"attention_levels": (1,)})).named_parameters()).keys()
+    )
+    assert float(plain["conv_in.weight"].abs().max()) > 1e-4
+    for name, gradient in plain.items():
+        torch.testing.assert_close(saved[name], gradient, rtol=1e-5, atol=1e-7)

@@ -46,6 +46,8 @@ def prepare_ray_environment() -> str | None:
         if environment["RAY_AUTH_MODE"] == "token":
             environment.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     environment.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    # Ray's C++ core writes errors of its own bookkeeping to the terminal (ray#53727, for every actor pool of Ray Data).
+    environment.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     environment.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
     environment.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     return address

@@ -1,6 +1,7 @@
 """One Ray session for everything that a command does."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ def ray_session() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _silent_native_code():
         warnings.simplefilter("ignore")
         if address:
             ray.init(address=address, log_to_driver=False)
@@ -38,6 +39,22 @@ def ray_session() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _silent_native_code() -> Iterator[None]:
+    """What C++ writes to the process's standard error is dropped: Ray tells there which log level it was given.
+
+    A failure of Ray's start is a Python exception all the same.
+    """
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def quiet_ray_data() -> None:

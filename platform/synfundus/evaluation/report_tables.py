@@ -18,7 +18,7 @@ MEANINGS = {
     "Average precision": "How clean the list of suspected pictures is, from the most suspected down. Chance is"
     " the share of positives, 1 is perfect; higher is better.",
     "Sensitivity": "Share of the photographs with the finding that the annotator flags. Higher is better.",
-    "Specificity": "Share of the photographs without the finding that the annotator leaves unflagged. Higher is better.",
+    "Specificity": "Share of the photographs without the finding that the annotator does not flag. Higher is better.",
     "F1": "Harmonic mean of sensitivity and of the share of flags that are right. Higher is better.",
     "ECE": "Expected calibration error: how far a stated probability lies from the observed frequency on"
     " average. Lower is better.",

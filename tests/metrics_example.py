@@ -130,7 +130,13 @@ def example_metrics(seed: int = 0) -> dict[str, Any]:
                 "widespread": {"title": "Widespread changes", "diseases": {"is_rvo": "a whole sector"}},
             },
             "spaces": {
-                "annotator": {"title": "Annotator features", "dim": 512, "status": "computed", "strata": compared},
+                "annotator": {
+                    "title": "Annotator features",
+                    "dim": 512,
+                    "status": "computed",
+                    "strata": compared,
+                    "landmark": {"n": 800, "synthetic": measure(30.0, 2.0, 800), "phantoms": measure(321.0, 9.0, 800)},
+                },
                 "inception": {"title": "Inception features", "status": "not computed", "reason": "no weights named"},
             },
         },

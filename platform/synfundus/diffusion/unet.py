@@ -15,6 +15,10 @@ from synfundus.config import Config
 from synfundus.labels import CONDITION_DIM
 
 IMAGE_CHANNELS = 3
+_CONDITION_GAIN = 3.0
+"""By how much both layers of the label embedder are larger at the start than torch draws them. Otherwise a single label
+moves the features by some per cent, and one that shows by its place alone (the side) is not found in thousands of steps:
+its gradient, the product of two small numbers, drowns in that of the others."""
 _ATTENTION_HEADS = 8
 """Heads of the middle. diffusers calls this number `attention_head_dim`; in `AttnDownBlock2D` it is what it says."""
 
@@ -77,6 +81,7 @@ def build_unet(config: UNetConfig, seed: int = 0, *, gradient_checkpointing: boo
         "attention_head_dim": _ATTENTION_HEADS,
         "norm_num_groups": config.norm_num_groups,
         "dropout": config.dropout,
+        "resnet_time_scale_shift": "scale_shift",  # adaptive group norm (Dhariwal and Nichol 2021, section 3.1)
         "class_embed_type": "projection",
         "projection_class_embeddings_input_dim": CONDITION_DIM,
     }
@@ -85,6 +90,9 @@ def build_unet(config: UNetConfig, seed: int = 0, *, gradient_checkpointing: boo
         unet = UNet2DConditionModel(**settings)
     nn.init.zeros_(unet.conv_out.weight)
     nn.init.zeros_(unet.conv_out.bias)
+    with torch.no_grad():
+        for layer in (unet.class_embedding.linear_1, unet.class_embedding.linear_2):
+            layer.weight.mul_(_CONDITION_GAIN)
     if gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     network: nn.Module = unet

@@ -14,11 +14,11 @@ _MARK = '<meta name="synfundus-edition" content="{}">'
 
 _PLACES = re.compile(
     r"""
-      \b[a-z][a-z0-9+.-]*://\S+                                   # an address
+      \b[a-z][a-z0-9+.-]*://[^\s,;'")]+                            # an address
     | (?<![\w.])(?:~|\.{1,2})?/[^\s,;:'")]+                       # an absolute path, or one from here or home
-    | \b[A-Za-z]:\\\S+                                            # a Windows path
+    | \b[A-Za-z]:\\[^\s,;'")]+                                     # a Windows path
     | [^\s,;:'"(]+/[^\s,;:'"(]+/[^\s,;:'")]+                       # a relative path of three parts or more
-    | \S+\.(?:png|jpe?g|webp|tiff?|bmp|dcm|csv|tsv|xlsx?|npz|npy|parquet|zip|tar|gz|pth?|onnx|safetensors|ya?ml|json)\b
+    | \S+\.(?i:png|jpe?g|webp|tiff?|bmp|dcm|csv|tsv|xlsx?|npz|npy|parquet|zip|tar|gz|pth?|onnx|safetensors|ya?ml|json)\b
     | (?<![0-9a-fA-F])(?:[0-9a-fA-F]{16}|[0-9a-fA-F]{24}|[0-9a-fA-F]{32})(?![0-9a-fA-F])   # image id, patient hash
     """,
     re.VERBOSE,

@@ -153,6 +153,7 @@ def fidelity_tables(fidelity: Mapping[str, Any]) -> list[dict[str, Any]]:
         if space["status"] == "computed":
             table["n"] = space["strata"]["overall"]["n"]
             table["overall"] = _comparison_rows(space["strata"]["overall"], fidelity["measures"])
+            table["landmark"] = _landmark(space.get("landmark"))
             table["strata"] = [
                 {
                     "title": fidelity["strata"][name]["title"],
@@ -180,6 +181,13 @@ def _comparison_rows(compared: Mapping[str, Any], measures: Mapping[str, Any]) -
         }
         for name, words in measures.items()
     ]
+
+
+def _landmark(landmark: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """How far samples and phantoms lie from held-out photographs; None where phantoms are the photographs."""
+    if landmark is None:
+        return None
+    return {"n": landmark["n"], **{name: format_measure(landmark[name]) for name in ("synthetic", "phantoms")}}
 
 
 def _common_reason(measures: Mapping[str, Any]) -> str | None:

@@ -25,7 +25,6 @@ from synfundus.labels import (
     HEADS,
     LABEL_BY_NAME,
     LABEL_NAMES,
-    READABILITY,
     LabelRow,
     apply_rules,
     grade_distribution,
@@ -139,25 +138,24 @@ def draw_rows(batches: Iterable[ImageBatch], seed: int) -> Iterator[RealRow]:
 
 
 def _split_order(path: Sequence[tuple[int, int | None]], seed: int) -> list[int]:
-    """Labels in the order in which they are told apart: what decides the look first, then the diseases.
+    """Labels in the order in which they are told apart: what decides the look first, then the others.
 
-    The diseases' order is drawn for each path, so that where patients are too few to tell all of them apart, every
-    disease is still asked for somewhere.
+    The next of the others is drawn anew at each step of a path, so that where patients are too few to tell all of them
+    apart, each is still asked for somewhere.
     """
     first = [LABEL_NAMES.index(name) for name in ("is_fundus", "eye_side")]
-    last = [LABEL_NAMES.index(name) for name in READABILITY if name != "is_fundus"]
-    rest = [k for k in range(len(LABEL_NAMES)) if k not in first and k not in last]
-    key = derived_seed(seed, "order", [step for step in path if step[0] in first])
+    rest = [k for k in range(len(LABEL_NAMES)) if k not in first]
+    key = derived_seed(seed, "order", list(path))
     np.random.Generator(np.random.Philox(key=key)).shuffle(rest)
-    return first + rest + last
+    return first + rest
 
 
 def merge_rare(rows: Sequence[RealRow], min_patients: int, seed: int) -> list[Combination]:
     """Combinations of at least `min_patients` patients each that together cover all rows.
 
     Top down: rows are told apart label by label; values with too few patients stay together with the label unknown,
-    joined by the smallest of the others when they alone are still too few. So no row is lost and no combination is
-    rarer than allowed.
+    joined by as many patients of the commonest value as are missing to `min_patients`. So no row is lost and no
+    combination is rarer than allowed.
 
     Raises:
         WrongInputError: all rows together have fewer patients.
@@ -190,15 +188,25 @@ def _tell_apart(members: list[RealRow], label: int, min_patients: int) -> list[t
     groups: dict[int | None, list[RealRow]] = {}
     for row in members:
         groups.setdefault(row.values[label], []).append(row)
-    patients = {value: len({row.patient for row in group}) for value, group in groups.items()}
     unknown = groups.pop(None, [])
-    for value in sorted(groups, key=lambda v: patients[v]):
-        too_few = patients[value] < min_patients
-        lonely = bool(unknown) and len({row.patient for row in unknown}) < min_patients
-        if too_few or lonely:
-            unknown = unknown + groups.pop(value)
+    for value in [value for value, group in groups.items() if len(_patients(group)) < min_patients]:
+        unknown = unknown + groups.pop(value)
+    while groups and unknown and (missing := min_patients - len(_patients(unknown))) > 0:
+        commonest = max(groups, key=lambda value: (len(groups[value]), str(value)))
+        group = groups.pop(commonest)
+        joining = list(dict.fromkeys(row.patient for row in group if row.patient not in _patients(unknown)))[:missing]
+        stay = [row for row in group if row.patient not in joining]
+        if len(_patients(stay)) < min_patients:
+            unknown = unknown + group
+        else:
+            unknown = unknown + [row for row in group if row.patient in joining]
+            groups[commonest] = stay
     out: list[tuple[int | None, list[RealRow]]] = sorted(groups.items(), key=lambda item: str(item[0]))
     return [*out, (None, unknown)] if unknown else out
+
+
+def _patients(rows: Iterable[RealRow]) -> set[str]:
+    return {row.patient for row in rows}
 
 
 def balance(combinations: Sequence[Combination]) -> list[Combination]:

@@ -137,6 +137,13 @@ def test_all_labels_stand_asked_against_seen_beside_shuffled() -> None:
             assert f'<span class="value">{value}</span><br><small>{interval}</small>' in PUBLIC
 
 
+def test_phantoms_are_the_landmark_of_real_studies_only() -> None:
+    assert "321.0 (312.0 to 330.0)" in PUBLIC
+    metrics = example_metrics()
+    del metrics["fidelity"]["spaces"]["annotator"]["landmark"]
+    assert "landmark" not in render_report(content(metrics=metrics), "public")
+
+
 def test_what_was_not_measured_is_said() -> None:
     assert "Not computed: no weights named" in PUBLIC
     assert "not measurable: 12 images, needs 50" in PUBLIC

@@ -76,6 +76,31 @@ def test_merging_leaves_the_commonest_labels_told_apart() -> None:
     assert graded > 500
 
 
+def test_a_few_images_without_a_side_do_not_hide_the_side_of_the_others() -> None:
+    """Three images of unknown side need company; they get seven patients, not all right eyes."""
+    rows = _rows(np.random.default_rng(0), 600)
+    unknown = [RealRow(f"u{i}", _values(dr_grade=0)) for i in range(3)]
+    merged = merge_rare(rows + unknown, 10, seed=3)
+    side_unknown = sum(c.weight for c in merged if c.values[SIDE] is None)
+    assert 10 <= side_unknown <= 3 + 2 * 7  # an eye each, or both
+    for side in (0, 1):
+        assert sum(c.weight for c in merged if c.values[SIDE] == side) > 280
+
+
+def test_every_finding_is_asked_for_though_no_full_combination_is_common() -> None:
+    """Eleven independent findings, each in a fifth of 800 patients: nearly every full combination is rare."""
+    rng = np.random.default_rng(1)
+    names = [name for name in LABEL_NAMES if name not in ("dr_grade", "eye_side", "is_fundus")]
+    rows = [
+        RealRow(f"p{i}", _values(is_fundus=1, eye_side=i % 2, **{name: int(rng.random() < 0.2) for name in names}))
+        for i in range(800)
+    ]
+    merged = merge_rare(rows, 10, seed=0)
+    for name in names:
+        values = {c.values[LABEL_NAMES.index(name)] for c in merged}
+        assert values >= {0, 1}, name
+
+
 def test_too_few_patients_in_all_is_wrong_input() -> None:
     with pytest.raises(WrongInputError, match="has 2 patients, min_patients is 10"):
         merge_rare(_rows(np.random.default_rng(0), 4), 10, seed=0)

@@ -1,13 +1,16 @@
 """Fixtures that several tests share."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from synfundus.distributed.session import quiet_ray_data
 from synfundus.settings import Settings
 from synfundus.storage import Storage, open_storage
+from tiny_study import PATIENT_KEY, PHANTOMS, FinishedStudy, run_process
 
 
 @pytest.fixture
@@ -38,7 +41,26 @@ def ray_session() -> Iterator[None]:
         include_dashboard=False,
         object_store_memory=300 * 2**20,
         log_to_driver=False,
+        logging_level=logging.ERROR,
         runtime_env={"env_vars": helpers},
     )
+    quiet_ray_data()
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
+    """A tiny study of phantoms, run whole by `synfundus study run FILE` in a process of its own. Tests leave it be."""
+    folder = tmp_path_factory.mktemp("finished")
+    file = folder / "tiny.yaml"
+    file.write_text(PHANTOMS)
+    outcome = run_process("study", "run", file)
+    assert outcome.code == 0, outcome.err
+    return FinishedStudy(file, folder / "root", outcome.out, outcome.err)
+
+
+@pytest.fixture
+def patient_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the tiny study, for what runs in this process; the key of whoever runs the tests stays out of them."""
+    monkeypatch.setenv("SYNFUNDUS_PATIENT_KEY", PATIENT_KEY)

@@ -148,6 +148,7 @@ def example_metrics(seed: int = 0) -> dict[str, Any]:
         },
         "privacy": {
             "status": "measured",
+            "space": "small grey pictures",
             "num_training": 1200,
             "num_held_out": 800,
             "num_synthetic": 800,

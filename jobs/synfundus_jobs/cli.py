@@ -18,7 +18,7 @@ VERBS = {
     "evaluate": "measure the samples against real photographs and write the report",
     "publish": "make a release: data, card, Croissant file, public report",
 }
-USAGE_ERROR = 2
+USAGE_ERROR, INTERRUPTED = 2, 130
 
 
 def usage() -> str:
@@ -51,5 +51,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def run() -> None:
-    """The console script."""
-    sys.exit(main(sys.argv[1:]))
+    """The console script. A verb handles a Ctrl-C itself; this one comes while it is still being imported."""
+    try:
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted before anything was begun\n")
+        code = INTERRUPTED
+    sys.exit(code)

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from synfundus.diagnosis.checkpoint import load_annotator
+from synfundus.evaluation.inception import load_inception
 from synfundus.evaluation.run import METRICS, PRIVATE, EvaluationTask, feature_spaces, run_evaluation
 from synfundus.evaluation.wording import format_measure
 from synfundus.labels import LABELS
@@ -22,10 +23,15 @@ def _curve(storage: Storage, run: str) -> list[tuple[int, float]]:
     return [(int(row["step"]), float(row["loss"])) for row in json.loads(storage.read(name))]
 
 
-def build_task(study: Study, storage: Storage) -> EvaluationTask:
-    """The study's evaluation; its digest is that of all that goes into the report."""
+def _basis(study: Study, storage: Storage) -> dict[str, Any]:
+    """Everything that the report depends on."""
     folders = (study.filled_folder, study.annotator_folder, study.generator_folder, study.samples_folder)
     inputs = {folder: sha256_hex(canonical_json(read_manifest(storage, folder))) for folder in folders}
+    return {"inputs": inputs, "evaluation": study.public["evaluation"], "title": study.release.title}
+
+
+def build_task(study: Study, storage: Storage) -> EvaluationTask:
+    """The study's evaluation; its digest is that of all that goes into the report."""
     settings = study.public
     plan = json.loads(storage.read(f"{study.samples_folder}/plan.json"))
     provenance = {"study": digest_of(settings), "generator": plan["generator"], "git": git_revision(), **versions()}
@@ -37,7 +43,7 @@ def build_task(study: Study, storage: Storage) -> EvaluationTask:
         study.report_folder,
         study.evaluation,
         study.samples.held_out_quantile,
-        digest_of({"inputs": inputs, "evaluation": settings["evaluation"], "title": study.release.title}),
+        digest_of(_basis(study, storage)),
         study.release.title,
         settings,
         {
@@ -47,6 +53,11 @@ def build_task(study: Study, storage: Storage) -> EvaluationTask:
         provenance,
         any(source.layout != "phantom" for source in study.data.sources),
     )
+
+
+def check(study: Study) -> None:
+    if study.evaluation.inception_weights is not None:
+        load_inception(study.evaluation.inception_weights)
 
 
 def describe(study: Study, storage: Storage) -> Rows:
@@ -62,7 +73,7 @@ def describe(study: Study, storage: Storage) -> Rows:
 def run(study: Study, storage: Storage) -> Rows:
     task = build_task(study, storage)
     run_name = f"{study.name}-evaluate"
-    if start_run(storage, run_name, study.report_folder, task.digest, {"evaluation": study.public["evaluation"]}):
+    if start_run(storage, run_name, study.report_folder, task.digest, _basis(study, storage)):
         metrics = run_evaluation(task)
     else:
         manifest = read_manifest(storage, study.report_folder)
@@ -97,7 +108,7 @@ def summary(metrics: dict[str, Any], report: str) -> Rows:
     return [*rows, ("report", f"{report} (private)")]
 
 
-JOB = Job("evaluate", __doc__.split(": ", 1)[1], describe, run)
+JOB = Job("evaluate", __doc__.split(": ", 1)[1], describe, run, lambda study: study.report_folder, check)
 main = JOB.main
 
 if __name__ == "__main__":

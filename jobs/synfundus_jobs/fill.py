@@ -21,7 +21,8 @@ def describe(study: Study, storage: Storage) -> Rows:
 def run(study: Study, storage: Storage) -> Rows:
     inputs = [read_manifest(storage, folder) for folder in (study.data_folder, study.annotator_folder)]
     digest = digest_of(inputs)
-    if start_run(storage, f"{study.name}-fill", study.filled_folder, digest, {}):
+    record = {"inputs": {"data": digest_of(inputs[0]), "annotator": digest_of(inputs[1])}}
+    if start_run(storage, f"{study.name}-fill", study.filled_folder, digest, record):
         shards = [file for file in inputs[0]["files"] if file.endswith(".parquet")]
         with show_progress("fill", len(shards), "shards") as progress:
             fill(
@@ -38,7 +39,7 @@ def run(study: Study, storage: Storage) -> Rows:
     return [("filled", ", ".join(f"{name} {n}" for name, n in filled.items()) or nothing)]
 
 
-JOB = Job("fill", __doc__.split(": ", 1)[1], describe, run)
+JOB = Job("fill", __doc__.split(": ", 1)[1], describe, run, lambda study: study.filled_folder)
 main = JOB.main
 
 if __name__ == "__main__":

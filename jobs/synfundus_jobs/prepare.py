@@ -5,6 +5,7 @@ from typing import Any
 
 from synfundus.distributed.prepare import prepare
 from synfundus.fundus.dataset import SPLITS
+from synfundus.fundus.preparation import merge_listings
 from synfundus.fundus.sources import list_source
 from synfundus.progress import show_progress
 from synfundus.runs import start_run
@@ -15,6 +16,10 @@ from synfundus_jobs.job import Job, Rows
 
 PNG_BYTES_PER_PIXEL = 1.5
 """Of a prepared fundus photograph; an estimate for `--dry-run` only."""
+
+
+def check(study: Study) -> None:
+    merge_listings([list_source(source) for source in study.data.sources])
 
 
 def describe(study: Study, storage: Storage) -> Rows:
@@ -58,7 +63,7 @@ def summary(manifest: dict[str, Any], study: Study, storage: Storage) -> Rows:
     return rows
 
 
-JOB = Job("prepare", __doc__.split(": ", 1)[1], describe, run)
+JOB = Job("prepare", __doc__.split(": ", 1)[1], describe, run, lambda study: study.data_folder, check)
 main = JOB.main
 
 if __name__ == "__main__":

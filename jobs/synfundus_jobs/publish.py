@@ -4,10 +4,11 @@ import json
 import sys
 
 from synfundus.evaluation.run import METRICS, PUBLIC
+from synfundus.runs import start_run
 from synfundus.samples.publish import Evidence, publish
 from synfundus.samples.shards import count_accepted
 from synfundus.storage import Storage, read_manifest, read_trusted
-from synfundus.study import Study
+from synfundus.study import Study, digest_of
 from synfundus_jobs.job import Job, Rows
 
 
@@ -34,6 +35,8 @@ def describe(study: Study, storage: Storage) -> Rows:
 
 
 def run(study: Study, storage: Storage) -> Rows:
+    record = {"release": study.release.model_dump(mode="json")}
+    start_run(storage, f"{study.name}-publish", study.release_folder, digest_of(record), record)
     summary = publish(storage, study.samples_folder, study.release_folder, study.release, _evidence(study, storage))
     return [
         ("samples", f"{summary['num_accepted']} ({summary['num_unresolved']} left out)"),
@@ -42,7 +45,7 @@ def run(study: Study, storage: Storage) -> Rows:
     ]
 
 
-JOB = Job("publish", __doc__.split(": ", 1)[1], describe, run)
+JOB = Job("publish", __doc__.split(": ", 1)[1], describe, run, lambda study: study.release_folder)
 main = JOB.main
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from synfundus.runs import start_run
 from synfundus.samples.plan import Plan, label_counts, make_plan
 from synfundus.storage import Storage, read_manifest
 from synfundus.study import Study, digest_of
-from synfundus_jobs.job import Job, Rows
+from synfundus_jobs.job import Job, Rows, require_gpu
 
 BATCH = 256
 PNG_BYTES_PER_PIXEL = 2.0
@@ -24,10 +24,7 @@ def build_plan(study: Study, storage: Storage) -> Plan:
     """The study's plan, from its models and filled data."""
     images = PreparedImages(storage, study.filled_folder)
     annotator = load_annotator(storage, study.annotator_folder)
-    if not annotator.scorer.sees_images:
-        raise WrongInputError(
-            "external_annotator: a CSV of predictions cannot annotate new images; for sampling give `weights` instead"
-        )
+    annotator.require_new_images()
     return make_plan(
         study.samples,
         images.batches("train", BATCH),
@@ -36,6 +33,15 @@ def build_plan(study: Study, storage: Storage) -> Plan:
         # What the images are, not their manifest: that knows the key of the patients' hashes.
         data=digest_of([images.manifest["images_digest"], images.manifest["digest"], annotator.digest]),
     )
+
+
+def check(study: Study) -> None:
+    if study.external_annotator is not None:
+        try:
+            study.external_annotator.require_new_images()
+        except WrongInputError as error:
+            raise WrongInputError(f"external_annotator.{error}") from error
+    require_gpu("samples", use_gpu=study.samples.use_gpu)
 
 
 def describe(study: Study, storage: Storage) -> Rows:
@@ -57,7 +63,11 @@ def describe(study: Study, storage: Storage) -> Rows:
 
 def run(study: Study, storage: Storage) -> Rows:
     plan = build_plan(study, storage)
-    start_run(storage, f"{study.name}-sample", study.samples_folder, plan.digest, plan.to_dict()["settings"])
+    record = {
+        "samples": plan.to_dict()["settings"],
+        "inputs": {"generator": plan.generator, "annotator": plan.annotator, "data": plan.data},
+    }
+    start_run(storage, f"{study.name}-sample", study.samples_folder, plan.digest, record)
     task = SamplingTask(
         storage,
         study.samples_folder,
@@ -81,7 +91,7 @@ def run(study: Study, storage: Storage) -> Rows:
     ]
 
 
-JOB = Job("sample", __doc__.split(": ", 1)[1], describe, run)
+JOB = Job("sample", __doc__.split(": ", 1)[1], describe, run, lambda study: study.samples_folder, check)
 main = JOB.main
 
 if __name__ == "__main__":

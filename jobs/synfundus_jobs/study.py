@@ -1,6 +1,7 @@
 """`synfundus study init|show|check|run FILE`: write a first study, print it resolved, check it, run all its stages."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from synfundus.errors import WrongInputError
 from synfundus.storage import open_storage
 from synfundus.study import SCHEMA_VERSION, load_study, read_recipe, recipe_names, show
-from synfundus_jobs.job import DONE, guarded
+from synfundus_jobs.job import DONE, OneLineParser, guarded
 
 TEMPLATE = """\
 # A study of your own photographs. `synfundus study show {file}` prints every setting with what the recipe adds.
@@ -29,7 +30,7 @@ release:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="synfundus study", description=__doc__)
+    top = OneLineParser(prog="synfundus study", description=__doc__)
     verbs = top.add_subparsers(dest="verb", required=True)
     for verb, text in (
         ("init", "write a first study file"),
@@ -53,9 +54,9 @@ def init(file: Path, recipe: str) -> int:
     read_recipe(recipe)
     if file.exists():
         raise WrongInputError(f"{file} exists; choose another name")
-    name = "".join(c if c.isalnum() else "-" for c in file.stem.lower()).strip("-") or "study"
+    name = re.sub("[^a-z0-9]+", "-", file.stem.lower())[:63].strip("-") or "study"
     try:
-        file.write_text(TEMPLATE.format(file=file, version=SCHEMA_VERSION, recipe=recipe, name=name))
+        file.write_text(TEMPLATE.format(file=file, version=SCHEMA_VERSION, recipe=recipe, name=name), encoding="utf-8")
     except OSError as error:
         raise WrongInputError(f"cannot write {file} ({error.strerror})") from error
     sys.stdout.write(f"wrote {file}; set path, csv and columns, then: synfundus study check {file}\n")
@@ -65,9 +66,11 @@ def init(file: Path, recipe: str) -> int:
 def check(file: Path, overrides: list[str]) -> int:
     """Everything that can be known before a stage runs."""
     from synfundus.fundus.sources import list_source
+    from synfundus_jobs.pipeline import require_feasible
 
     study = load_study(file, overrides)
-    storage = open_storage(study.root)
+    storage = open_storage(study.root, create=False)
+    require_feasible(study, storage)
     for source in study.data.sources:
         listing = list_source(source)
         patients = "patients known" if listing.has_patients else "no patient column: an image counts as a patient"
@@ -81,13 +84,14 @@ def check(file: Path, overrides: list[str]) -> int:
 
 def run(file: Path, overrides: list[str], *, dry_run: bool) -> int:
     from synfundus_jobs.job import show_rows
-    from synfundus_jobs.pipeline import STAGES, run_study
+    from synfundus_jobs.pipeline import STAGES, require_feasible, run_study
 
     study = load_study(file, overrides)
-    storage = open_storage(study.root)
+    storage = open_storage(study.root, create=not dry_run)
     if not dry_run:
         run_study(study, storage)
         return DONE
+    require_feasible(study, storage)
     for job in STAGES:
         try:
             show_rows(f"{job.verb} would", job.describe(study, storage))

@@ -10,12 +10,21 @@ from synfundus.progress import show_progress
 from synfundus.runs import start_run
 from synfundus.storage import Storage, read_manifest
 from synfundus.study import Study, digest_of
-from synfundus_jobs.job import Job, Rows
+from synfundus_jobs.job import Job, Rows, require_even_batch, require_gpu
 from synfundus_jobs.summaries import annotator_rows
 
 
 def _run_name(study: Study) -> str:
     return f"{study.name}-annotator"
+
+
+def check(study: Study) -> None:
+    if study.external_annotator is not None:
+        study.files_of("external_annotator")
+        return
+    study.files_of("annotator")
+    require_even_batch("annotator", study.annotator)
+    require_gpu("annotator", use_gpu=study.annotator.use_gpu)
 
 
 def describe(study: Study, storage: Storage) -> Rows:
@@ -34,11 +43,12 @@ def describe(study: Study, storage: Storage) -> Rows:
 
 
 def run(study: Study, storage: Storage) -> Rows:
-    data = read_manifest(storage, study.data_folder)
-    config = study.external_annotator or study.annotator
-    settings = config.model_dump(mode="json")
-    digest = digest_of({"config": settings, "data": digest_of(data)})
-    if start_run(storage, _run_name(study), study.annotator_folder, digest, {"annotator": settings}):
+    section = "annotator" if study.external_annotator is None else "external_annotator"
+    settings = study.public[section]
+    inputs = {"data": digest_of(read_manifest(storage, study.data_folder)), **study.files_of(section)}
+    digest = digest_of({"config": settings, **inputs})
+    record = {section: settings, "inputs": inputs}
+    if start_run(storage, _run_name(study), study.annotator_folder, digest, record):
         if study.external_annotator is not None:
             images = PreparedImages(storage, study.data_folder)
             adopt_external(storage, study.annotator_folder, study.external_annotator, images)
@@ -51,7 +61,7 @@ def run(study: Study, storage: Storage) -> Rows:
     return annotator_rows(study, storage)
 
 
-JOB = Job("train-annotator", __doc__.split(": ", 1)[1], describe, run)
+JOB = Job("train-annotator", __doc__.split(": ", 1)[1], describe, run, lambda study: study.annotator_folder, check)
 main = JOB.main
 
 if __name__ == "__main__":

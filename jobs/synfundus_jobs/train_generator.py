@@ -5,15 +5,25 @@ import sys
 
 from synfundus.distributed.tasks import GeneratorTask
 from synfundus.distributed.training import train
+from synfundus.errors import WrongInputError
 from synfundus.progress import show_progress
 from synfundus.runs import start_run
 from synfundus.storage import Storage, read_manifest
 from synfundus.study import Study, digest_of
-from synfundus_jobs.job import Job, Rows
+from synfundus_jobs.job import Job, Rows, require_even_batch, require_gpu
 
 
 def _run_name(study: Study) -> str:
     return f"{study.name}-generator"
+
+
+def check(study: Study) -> None:
+    study.files_of("generator")
+    require_even_batch("generator", study.generator)
+    made, wanted = study.data.prepare.size_px, study.generator.unet.size_px
+    if made != wanted:
+        raise WrongInputError(f"generator.unet.size_px: is {wanted}, data.prepare.size_px is {made}; make them equal")
+    require_gpu("generator", use_gpu=study.generator.use_gpu)
 
 
 def describe(study: Study, storage: Storage) -> Rows:
@@ -27,23 +37,26 @@ def describe(study: Study, storage: Storage) -> Rows:
 
 
 def run(study: Study, storage: Storage) -> Rows:
-    settings = study.generator.model_dump(mode="json")
-    digest = digest_of({"config": settings, "data": digest_of(read_manifest(storage, study.filled_folder))})
-    if start_run(storage, _run_name(study), study.generator_folder, digest, {"generator": settings}):
+    settings = study.public["generator"]
+    inputs = {"data": digest_of(read_manifest(storage, study.filled_folder)), **study.files_of("generator")}
+    digest = digest_of({"config": settings, **inputs})
+    record = {"generator": settings, "inputs": inputs}
+    if start_run(storage, _run_name(study), study.generator_folder, digest, record):
         task = GeneratorTask(
             study.generator, storage, _run_name(study), study.filled_folder, study.generator_folder, digest
         )
         with show_progress("train-generator", study.generator.num_steps, "steps") as progress:
             train(task, progress)
-    losses = json.loads(storage.read(f"runs/{_run_name(study)}/losses.json"))
-    return [
-        ("steps", str(study.generator.num_steps)),
-        ("loss", f"{losses[0]['loss']:.4f} at step {losses[0]['step']:.0f}, {losses[-1]['loss']:.4f} at the end"),
-        ("sheets", storage.uri(f"runs/{_run_name(study)}/sheets")),
-    ]
+    rows: Rows = [("steps", str(study.generator.num_steps))]
+    losses_file = f"runs/{_run_name(study)}/losses.json"
+    if storage.exists(losses_file):  # runs/ may have been cleared since
+        first, *_, last = [*json.loads(storage.read(losses_file))] * 2
+        rows.append(("loss", f"{first['loss']:.4f} at step {first['step']:.0f}, {last['loss']:.4f} at the end"))
+        rows.append(("sheets", storage.uri(f"runs/{_run_name(study)}/sheets")))
+    return rows
 
 
-JOB = Job("train-generator", __doc__.split(": ", 1)[1], describe, run)
+JOB = Job("train-generator", __doc__.split(": ", 1)[1], describe, run, lambda study: study.generator_folder, check)
 main = JOB.main
 
 if __name__ == "__main__":

@@ -13,6 +13,10 @@ class StorageError(SynfundusError):
     """An object could not be written or read: a full disk, a lost connection, a hash that differs."""
 
 
+class FullDiskError(StorageError):
+    """There is no room left; the same command goes on once some is freed."""
+
+
 class AlreadyExistsError(StorageError):
     """A write-once object exists with other content."""
 

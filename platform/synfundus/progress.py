@@ -30,7 +30,9 @@ class _Logged:
 
     def update(self, done: int, note: str = "") -> None:
         now = time.monotonic()
-        self.first = done if self.first is None else self.first
+        if self.first is None or done < self.first:
+            # The rate counts from here on: what an earlier run did, and how long this one took to start, is no rate.
+            self.first, self.start_s = done, now
         if now - self.logged_s < LOG_PERIOD_S:
             return
         self.logged_s = now
@@ -53,7 +55,7 @@ class _Live:
         self.start_s, self.first = time.monotonic(), -1
 
     def update(self, done: int, note: str = "") -> None:
-        if self.first < 0:
+        if self.first < 0 or done < self.first:
             self.first, self.start_s = done, time.monotonic()
         rate = (done - self.first) / max(1e-9, time.monotonic() - self.start_s)
         self.bars.update(self.task, completed=done, note=note, rate=f"{rate:.1f}/s" if rate else "")

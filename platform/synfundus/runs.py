@@ -47,13 +47,21 @@ def _cpuinfo() -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+CHECKPOINT_FACTS = "facts.json"
+"""File of every training checkpoint below `runs/<run>/`."""
+
+
 def start_run(storage: Storage, run: str, output: str, digest: str, study: dict[str, Any]) -> bool:
     """Record a stage's run before it begins.
+
+    A run that left nothing worth keeping (no object of its output, no checkpoint) may begin anew with other settings:
+    whoever mends a mistake need not rename the study.
 
     Args:
         run: folder below `runs/`.
         output: the folder that the stage writes.
         digest: of everything that the output depends on.
+        study: settings and digests of inputs, to say what differs.
 
     Returns:
         Whether there is work left: False when `output` is complete.
@@ -64,20 +72,29 @@ def start_run(storage: Storage, run: str, output: str, digest: str, study: dict[
     name = f"runs/{run}/run.json"
     if storage.exists(name):
         before = json.loads(storage.read(name))
-        if before["digest"] != digest:
+        if before["digest"] == digest:
+            return not is_complete(storage, output)
+        if _has_work(storage, run, output):
             changed = _first_difference(before["study"], study)
             raise WrongInputError(
                 f"{output} was begun with another configuration{changed}; give the study another name"
                 f" or another root (or delete {output} and runs/{run} below {storage.root})"
             )
-        return not is_complete(storage, output)
-    if is_complete(storage, output):
+        for left in list(storage.names(f"runs/{run}")):
+            storage.remove(left)
+    elif is_complete(storage, output):
         known = read_manifest(storage, output).get("digest")
         if known is not None and known != digest:
             raise WrongInputError(f"{output} exists with another configuration; give the study another name or root")
     record = {"digest": digest, "study": study, "versions": versions(), "git": git_revision(), "hardware": hardware()}
     storage.replace(name, canonical_json(record))
     return not is_complete(storage, output)
+
+
+def _has_work(storage: Storage, run: str, output: str) -> bool:
+    """Whether a run left an object of its output, or a checkpoint."""
+    checkpoints = (name for name in storage.names(f"runs/{run}") if name.endswith(f"/{CHECKPOINT_FACTS}"))
+    return next(storage.names(output), None) is not None or next(checkpoints, None) is not None
 
 
 def _first_difference(before: Any, now: Any, path: str = "") -> str:

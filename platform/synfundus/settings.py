@@ -30,6 +30,9 @@ class Settings:
     config_folder: Path = field(default_factory=_config_home)
     """Where the generated patient key lives."""
 
+    ray_address: str | None = field(default_factory=lambda: os.environ.get("RAY_ADDRESS") or None)  # noqa: TID251
+    """Ray's own variable: the cluster that this process belongs to. None: Ray is started on this machine."""
+
 
 def prepare_ray_environment() -> str | None:
     """Set what Ray reads at import, where the user has not.

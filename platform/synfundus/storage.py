@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from synfundus.errors import AlreadyExistsError, StorageError, WrongInputError
+from synfundus.errors import AlreadyExistsError, FullDiskError, StorageError, WrongInputError
 
 MANIFEST = "manifest.json"
 MUTABLE = "runs"
@@ -74,9 +74,12 @@ class Storage(Protocol):
         ...
 
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
 def _full_disk(error: OSError, name: str) -> StorageError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(f"disk full while writing {name}; free some space and run the same command again")
+    if error.errno in FULL_DISK:
+        return FullDiskError(f"disk full while writing {name}; free some space and run the same command again")
     return StorageError(f"cannot write {name}: {error.strerror or error}")
 
 
@@ -125,15 +128,17 @@ class LocalStorage:
         target = self.path(name)
         written = Written(name, len(data), sha256_hex(data))
         try:
-            temporary = self._temporary(target, data)
-            try:
-                os.link(temporary, target)
-            except FileExistsError:
-                there = target.read_bytes()
-                if sha256_hex(there) != written.sha256:
-                    raise AlreadyExistsError(f"{name} exists with other content below {self.root}") from None
-            finally:
-                temporary.unlink(missing_ok=True)
+            if not target.exists():
+                temporary = self._temporary(target, data)
+                try:
+                    os.link(temporary, target)
+                    return written
+                except FileExistsError:
+                    pass  # somebody was first
+                finally:
+                    temporary.unlink(missing_ok=True)
+            if sha256_hex(target.read_bytes()) != written.sha256:
+                raise AlreadyExistsError(f"{name} exists with other content below {self.root}")
         except OSError as error:
             raise _full_disk(error, name) from error
         return written
@@ -144,7 +149,11 @@ class LocalStorage:
             raise ValueError(f"{name} is write-once; only {MUTABLE}/ is mutable")
         target = self.path(name)
         try:
-            self._temporary(target, data).replace(target)
+            temporary = self._temporary(target, data)
+            try:
+                temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise _full_disk(error, name) from error
 
@@ -184,25 +193,50 @@ class LocalStorage:
             raise StorageError(f"cannot read {name} below {self.root}: {error.strerror or error}") from error
 
 
-def open_storage(root: str) -> Storage:
+def open_storage(root: str, *, create: bool = True) -> Storage:
     """The storage of a root URI: a path or `file://…`.
+
+    Args:
+        create: make the root and try a file in it; otherwise nothing is written, and only rights are looked at.
 
     Raises:
         WrongInputError: a scheme that is not supported, or a root that cannot be written.
+        StorageError: the disk is full.
     """
     scheme = urlsplit(root).scheme
     if scheme not in ("", "file"):
         raise WrongInputError(f"root: {root!r} has scheme {scheme!r}; this version supports a path or file://")
     folder = Path(unquote(urlsplit(root).path) if scheme else root).expanduser().absolute()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe.{secrets.token_hex(4)}"
-        probe.touch()
-        probe.unlink()
+        if create:
+            _probe(folder)
+        else:
+            _require_rights(folder)
     except OSError as error:
+        if error.errno in FULL_DISK:
+            raise _full_disk(error, str(folder)) from error
         remedy = "choose another root in the study file"
         raise WrongInputError(f"root: cannot write to {folder} ({error.strerror}); {remedy}") from error
     return LocalStorage(folder.as_uri())
+
+
+def _probe(folder: Path) -> None:
+    """Make the folder and a file in it; raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / f".probe.{secrets.token_hex(4)}"
+    try:
+        probe.touch()
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _require_rights(folder: Path) -> None:
+    """Raises OSError where the folder could not be made or written, as far as rights tell."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def is_complete(storage: Storage, folder: str) -> bool:

@@ -5,6 +5,7 @@ command line (`--set generator.num_steps=500`) come last.
 """
 
 import difflib
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import resources
@@ -29,6 +30,15 @@ from synfundus.storage import canonical_json, sha256_hex
 
 SCHEMA_VERSION: Final = 1
 REAL_DATA_VARIABLE = "${SYNFUNDUS_REAL_DATA}"
+FILE_KEYS: Final = (
+    ("annotator", "init_from"),
+    ("external_annotator", "predictions"),
+    ("external_annotator", "images_folder"),
+    ("external_annotator", "weights"),
+    ("generator", "init_from"),
+    ("evaluation", "inception_weights"),
+)
+"""Settings that name a file or folder, beside the paths of the sources."""
 
 
 class DataConfig(Config):
@@ -90,16 +100,52 @@ class Study(Config):
 
     @cached_property
     def public(self) -> dict[str, Any]:
-        """The resolved study without where data and root lie, for whatever is published or digested."""
-        values = self.model_dump(mode="json", exclude={"root"})
+        """The resolved study without where anything lies and without the pool, for what is published or digested."""
+        values = self.model_dump(mode="json", exclude={"root": True, "samples": {"pool_size", "use_gpu"}})
         for source in values["data"]["sources"]:
             source.pop("path", None)
+        for section, key in FILE_KEYS:
+            if (values[section] or {}).get(key) is not None:
+                values[section][key] = Path(values[section][key]).name
         return values
+
+    def files_of(self, section: str) -> dict[str, str]:
+        """Digests of the content of the files that a section names, by key; where they lie does not enter them.
+
+        Raises:
+            WrongInputError: there is no such file.
+        """
+        values = getattr(self, section)
+        named = {key: getattr(values, key, None) for name, key in FILE_KEYS if name == section}
+        return {
+            key: content_digest(Path(path), f"{section}.{key}")
+            for key, path in named.items()
+            if path is not None and key != "images_folder"
+        }
 
 
 def digest_of(value: Any) -> str:
     """SHA-256 of a JSON-able value."""
     return sha256_hex(canonical_json(value))
+
+
+def content_digest(path: Path, key: str) -> str:
+    """SHA-256 of a file, or of all files of a folder with their names below it.
+
+    Args:
+        key: the setting that names it, for messages.
+
+    Raises:
+        WrongInputError: it is not there or cannot be read.
+    """
+    try:
+        if not path.is_dir():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        names = sorted(item.relative_to(path).as_posix() for item in path.rglob("*") if item.is_file())
+        return digest_of([[name, content_digest(path / name, key)] for name in names])
+    except OSError as error:
+        raise WrongInputError(f"{key}: cannot read {path} ({error.strerror}); correct the path") from error
 
 
 def recipe_names() -> list[str]:
@@ -118,7 +164,7 @@ def read_recipe(name: str) -> str:
         close = difflib.get_close_matches(name, recipe_names(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known recipes: {', '.join(recipe_names())}"
         raise WrongInputError(f"recipe: no recipe {name!r}; {hint}")
-    return (resources.files("synfundus") / "recipes" / f"{name}.yaml").read_text()
+    return (resources.files("synfundus") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,9 +176,22 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
+class _OneKeyOnce(yaml.SafeLoader):
+    """YAML in which a key that stands twice is a mistake; by default the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = (key_node.tag, key_node.value) if isinstance(key_node, yaml.ScalarNode) else id(key_node)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key_node.value!r} twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
 def _parse_yaml(text: str, where: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _OneKeyOnce)  # noqa: S506  a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -142,48 +201,93 @@ def _parse_yaml(text: str, where: str) -> dict[str, Any]:
     return values
 
 
-def parse_override(text: str) -> dict[str, Any]:
-    """`a.b=c` as nested settings; the value is read as YAML."""
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """Path and value of `a.b=c`; the value is read as YAML.
+
+    Raises:
+        WrongInputError: it is no such thing.
+    """
     key, sign, value = text.partition("=")
-    if not sign or not key.strip():
+    path = key.strip().split(".")
+    if not sign or not all(path):
         raise WrongInputError(f"--set {text}: expected KEY=VALUE, such as generator.num_steps=500")
-    nested: Any = yaml.safe_load(value)
-    for part in reversed(key.strip().split(".")):
-        nested = {part: nested}
-    out: dict[str, Any] = nested
-    return out
+    try:
+        return path, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or error
+        raise WrongInputError(f"--set {text}: the value is not valid YAML ({problem}); quote it") from error
+
+
+def _put(values: Any, path: Sequence[str], value: Any, override: str) -> Any:
+    """`values` with one setting replaced; a number is a place in a list."""
+    if not path:
+        return merge(values, value) if isinstance(values, Mapping) and isinstance(value, Mapping) else value
+    step, rest = path[0], path[1:]
+    if isinstance(values, list):
+        if not step.isdecimal() or int(step) >= len(values):
+            places = f"places 0 to {len(values) - 1}" if values else "no places"
+            raise WrongInputError(f"--set {override}: {step!r} is no place in a list that has {places}")
+        return [_put(item, rest, value, override) if n == int(step) else item for n, item in enumerate(values)]
+    inner = dict(values) if isinstance(values, Mapping) else {}
+    inner[step] = _put(inner.get(step), rest, value, override)
+    return inner
 
 
 def _expand_paths(values: dict[str, Any], folder: Path, where: str) -> dict[str, Any]:
-    """Source paths: the one variable that a study may use is put in, relative ones are relative to the study's file."""
-    sources = values.get("data", {}).get("sources") if isinstance(values.get("data"), dict) else None
-    if not isinstance(sources, list):
-        return values
-    expanded = []
-    for number, source in enumerate(sources):
-        path = source.get("path") if isinstance(source, dict) else None
-        if not isinstance(path, str):
-            expanded.append(source)
+    """Paths of files: the one variable that a study may use is put in, relative ones are relative to its file."""
+    out = dict(values)
+    data = out.get("data")
+    sources = data.get("sources") if isinstance(data, dict) else None
+    if isinstance(data, dict) and isinstance(sources, list):
+        expanded = [
+            {**source, "path": _absolute(source["path"], folder, where, f"data.sources.{number}.path")}
+            if isinstance(source, dict) and isinstance(source.get("path"), str)
+            else source
+            for number, source in enumerate(sources)
+        ]
+        out["data"] = {**data, "sources": expanded}
+    for section, key in FILE_KEYS:
+        inner = out.get(section)
+        if isinstance(inner, dict) and isinstance(inner.get(key), str):
+            out[section] = {**inner, key: _absolute(inner[key], folder, where, f"{section}.{key}")}
+    if isinstance(out.get("root"), str):
+        out["root"] = _absolute(out["root"], folder, where, "root")
+    return out
+
+
+def _absolute(path: str, folder: Path, where: str, key: str) -> str:
+    if REAL_DATA_VARIABLE in path:
+        real = Settings().real_data
+        if real is None:
+            raise WrongInputError(
+                f"{where}: {key} uses {REAL_DATA_VARIABLE}, which is not set;"
+                " export SYNFUNDUS_REAL_DATA=<folder of the photographs>"
+            )
+        path = path.replace(REAL_DATA_VARIABLE, real)
+    return path if "://" in path else str((folder / Path(path).expanduser()).absolute())
+
+
+def _key(steps: Sequence[int | str], values: Any, *, missing: bool) -> str:
+    """The place of a mistake as the file spells it: without the names of union members that pydantic puts between."""
+    key = []
+    for number, step in enumerate(steps):
+        last = number + 1 == len(steps)
+        if isinstance(values, Mapping) and step not in values and not (last and missing):
             continue
-        if REAL_DATA_VARIABLE in path:
-            real = Settings().real_data
-            if real is None:
-                raise WrongInputError(
-                    f"{where}: data.sources.{number}.path uses {REAL_DATA_VARIABLE}, which is not set;"
-                    " export SYNFUNDUS_REAL_DATA=<folder of the photographs>"
-                )
-            path = path.replace(REAL_DATA_VARIABLE, real)
-        if "://" not in path:
-            path = str((folder / Path(path).expanduser()).absolute())
-        expanded.append({**source, "path": path})
-    return merge(values, {"data": {"sources": expanded}})
+        key.append(str(step))
+        if isinstance(values, Mapping):
+            values = values.get(step)
+        elif isinstance(values, list | tuple) and isinstance(step, int) and step < len(values):
+            values = values[step]
+        else:
+            values = None
+    return ".".join(key)
 
 
-def _one_line(error: ValidationError, where: str) -> str:
+def _one_line(error: ValidationError, where: str, values: Mapping[str, Any]) -> str:
     """The first mistake of a study as one line: file, key, what is wrong."""
     first = error.errors(include_url=False)[0]
-    steps = [str(step) for step in first["loc"]]
-    key = ".".join(steps)
+    key = _key(first["loc"], values, missing=first["type"] == "missing")
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
     if first["type"] == "missing":
@@ -214,18 +318,18 @@ def resolve(text: str, where: str, folder: Path, overrides: Sequence[str] = ()) 
         raise WrongInputError(
             f"{where}: version {version} is newer than this program reads ({SCHEMA_VERSION}); upgrade synfundus"
         )
-    for override in overrides:
-        values = merge(values, parse_override(override))
-    if values.get("recipe") is not None:
-        values = merge(_parse_yaml(read_recipe(str(values["recipe"])), f"recipe {values['recipe']}"), values)
+    parsed = [(*parse_override(override), override) for override in overrides]
+    chosen = [value for path, value, _ in parsed if path == ["recipe"]]
+    recipe = chosen[-1] if chosen else values.get("recipe")
+    if recipe is not None:
+        values = merge(_parse_yaml(read_recipe(str(recipe)), f"recipe {recipe}"), values)
+    for path, value, override in parsed:
+        values = _put(values, path, value, override)
     values = _expand_paths(values, folder, where)
-    root = values.get("root")
-    if isinstance(root, str) and "://" not in root:
-        values["root"] = str((folder / Path(root).expanduser()).absolute())
     try:
         return Study.model_validate(values)
     except ValidationError as error:
-        raise WrongInputError(_one_line(error, where)) from error
+        raise WrongInputError(_one_line(error, where, values)) from error
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
@@ -235,7 +339,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
         WrongInputError: no such file, or a mistake in it.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise WrongInputError(f"cannot read study {path} ({reason}); `synfundus study init` writes one") from error

@@ -49,8 +49,8 @@ Command: `OMP_NUM_THREADS=1 python tests/benchmarks/prepare_speed.py FOLDER...`
 {versions}.
 
 Images/s a core. Task: pass 1 in one process; job: all of `prepare` on Ray Data; the last column: MiB that a task adds
-to a fresh process. The Pillow loop decodes in full, crops to a field of view found beforehand, resizes and encodes PNG; it
-checks nothing and keeps nothing. A JPEG far larger than the result is decoded at reduced size by `prepare`, which is
+to a fresh process. The Pillow loop decodes in full, crops to a field of view found beforehand, resizes and encodes PNG;
+it checks nothing and keeps nothing. A JPEG far larger than the result is decoded at reduced size by `prepare`, which is
 why it is the faster one there. Of the small ones, most time goes to the search for copies and to the field of view.
 
 | photographs | original px | images | px | Pillow loop | task | job | task : loop | job : loop | MiB |

@@ -8,9 +8,9 @@ import os
 import platform
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
-from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
@@ -52,21 +52,11 @@ def prepare_data(study: Study, storage: Storage) -> None:
         prepare(storage, study.data_folder, listings, study.data.prepare, SETTINGS, "", Silent())
 
 
-def _answer(function: Callable[..., Any], arguments: Sequence[Any], answer: "Queue[Any]") -> None:
-    answer.put(function(*arguments))
-
-
 def in_fresh_processes(function: Callable[..., Any], arguments: Sequence[Sequence[Any]]) -> list[Any]:
-    """`function` of each of these arguments, each in a new Python, all at the same time; in any order."""
+    """`function` of each of these arguments, each in a new Python, all at the same time."""
     context = multiprocessing.get_context("spawn")
-    answer: Queue[Any] = context.Queue()
-    processes = [context.Process(target=_answer, args=(function, each, answer)) for each in arguments]
-    for process in processes:
-        process.start()
-    answers = [answer.get() for _ in processes]
-    for process in processes:
-        process.join()
-    return answers
+    with ProcessPoolExecutor(len(arguments), mp_context=context, max_tasks_per_child=1) as pool:
+        return [future.result() for future in [pool.submit(function, *each) for each in arguments]]
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:

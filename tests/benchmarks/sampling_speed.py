@@ -26,7 +26,6 @@ from unittest.mock import patch
 
 import torch
 from numpy.typing import NDArray
-
 from report_table import (
     Silent,
     best_and_median,
@@ -39,6 +38,7 @@ from report_table import (
     recipe_study,
     table,
 )
+
 from synfundus.diagnosis.training import AnnotatorLearner
 from synfundus.diffusion.checkpoint import load_generator
 from synfundus.diffusion.engine import Engine, RowRequest
@@ -61,22 +61,22 @@ TEXT = """# Speed of sampling
 
 Command: `{command}`
 
-{machine} {rounds} rounds, both sides in each. Recipe {recipe}: {size_px} px, {solver} with {num_steps} steps and guidance
-{guidance:g}, micro-batches of {micro_batch}, {precision}, {threads} thread(s) a process.
+{machine} {rounds} rounds, both sides in each. Recipe {recipe}: {size_px} px, {solver} with {num_steps} steps and
+guidance {guidance:g}, micro-batches of {micro_batch}, {precision}, {threads} thread(s) a process.
 
 Samples/s, best / median of the rounds, summed over processes, each from the end of its first shard of {shard_rows} to
-the end of its last. Engine: `Engine.run` over the same conditions and seeds in new processes, nothing but denoising. Job:
-the whole of `sample` (denoise, annotate, encode, check against the training images, Parquet, records). CPU ms a sample:
-of the processes that draw, all their threads. Goal: job >= {goal:.2f} x engine.
+the end of its last. Engine: `Engine.run` over the same conditions and seeds in new processes, nothing but denoising.
+Job: the whole of `sample` (denoise, annotate, encode, check against the training images, Parquet, records). CPU ms a
+sample: of the processes that draw, all their threads. Goal: job >= {goal:.2f} x engine.
 
 {speeds}
 
 An actor encodes, annotates and checks in a thread beside the denoising; with one actor that thread may use a core
 that the single engine leaves idle, so CPU time, and the row with as many processes as cores, say what it costs.
 
-Start-up s: all that is not the steady state (engine: Python, model, first micro-batch; job: the cluster, the actors,
-descriptors of the training images, first shard at the same speed taken off, manifest). Samples/s with it, for a plan of
-the recipe's {plan_samples} samples and for 100,000.
+Start-up s: the whole run less its samples at the steady speed (engine: Python and model; job: the cluster, the actors,
+descriptors of the training images, manifest). Samples/s with it, for a plan of the recipe's {plan_samples} samples and
+for 100,000.
 
 {wholes}
 """

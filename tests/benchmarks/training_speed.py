@@ -56,14 +56,14 @@ Command: `{command}`
 
 Steps/s, best / median of the rounds. Bare: `for step in range(num_steps): learner.train_step(step)` in a new process.
 Ray: the job's own loop with one worker, its losses, progress and TensorBoard files, and checkpoints with sample sheets
-as often a step as in the recipe {recipe}. From step {warm_up} to the end of the last step (Ray: of the last checkpoint).
-CPU s a step: of the process that trains, all its threads. Goal: Ray >= {goal} x bare.
+as often a step as in the recipe {recipe}. From step {warm_up} to the end of the last step, on Ray of the last
+checkpoint. CPU s a step: of the process that trains, all its threads. Goal: Ray >= {goal} x bare.
 
 {speeds}
 
 With start-up. Start-up s: from the call to the first step, on Ray with the start of the cluster, bare with Python's.
-End s: calibration, metrics and writing of the model. Whole s: the recipe's {recipe} number of steps at the median speed,
-with both.
+End s: calibration, metrics and writing of the model. Whole s: the recipe's number of steps at the median speed, with
+both.
 
 {wholes}
 """
@@ -92,14 +92,14 @@ class Timed:
 
     def build(self, device: torch.device, rank: int, world_size: int) -> Learner:
         learner: Learner = self.task.build(device, rank, world_size)
-        step = learner.train_step
+        real_step = learner.train_step
 
-        def train_step(number: int) -> dict[str, float]:
-            if number == 0:
+        def train_step(step: int) -> dict[str, float]:
+            if step == 0:
                 self.clock["first_step_s"] = time.time()
-            if number == WARM_UP:
-                self.clock |= {"start_s": time.time(), "start_cpu_s": time.process_time()}
-            return step(number)
+            if step == WARM_UP:
+                self.clock.update(start_s=time.time(), start_cpu_s=time.process_time())
+            return real_step(step)
 
         learner.train_step = train_step  # type: ignore[method-assign]
         return learner
@@ -195,14 +195,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="measured steps of a run; default: whole checkpoint intervals")
-    parser.add_argument("--images", type=int, help="phantoms; default: as in the recipe")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings of the study")
     parser.add_argument("--theme", default="training", help="name of the result's file")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
-        study = recipe_study(RECIPE, root)
-        if asked.images:
-            study = recipe_study(RECIPE, root, [f"data.sources=[{{layout: phantom, num_images: {asked.images}}}]"])
-        storage = open_storage(root)
+        study, storage = recipe_study(RECIPE, root, asked.set), open_storage(root)
         prepare_data(study, storage)
         runs: dict[str, dict[str, list[Run]]] = {model: {side: [] for side in SIDES} for model in CHECKPOINTS}
         tasks: dict[str, Timed] = {}
@@ -219,19 +216,11 @@ def main() -> None:
         wholes = table(heads, [whole_row(study, model, runs[model]) for model in runs])
         threads = study.generator.num_threads
         assert threads == study.annotator.num_threads
-    command = " ".join([COMMAND, *_options(asked)])
+    options = [f"--rounds {asked.rounds}", *([f"--steps {asked.steps}"] if asked.steps else [])]
+    command = " ".join([COMMAND, *options, *(f"--set '{text}'" for text in asked.set)])
     where = machine("torch", "ray", "diffusers", "timm")
     known = {"goal": GOAL, "recipe": RECIPE, "warm_up": WARM_UP, "rounds": asked.rounds, "threads": threads}
     keep(asked.theme, TEXT.format(command=command, machine=where, speeds=speeds, wholes=wholes, **known))
-
-
-def _options(asked: argparse.Namespace) -> list[str]:
-    """What was asked for that shortens the run."""
-    return [f"--{name} {getattr(asked, name)}" for name in ("rounds", "steps", "images") if _is_set(asked, name)]
-
-
-def _is_set(asked: argparse.Namespace, name: str) -> bool:
-    return getattr(asked, name) not in (None, 3) if name == "rounds" else getattr(asked, name) is not None
 
 
 if __name__ == "__main__":

@@ -17,6 +17,33 @@ def test_the_same_bytes_twice_are_one_object(storage: Storage) -> None:
     assert storage.read("data/x/a") == b"abc"
 
 
+def test_bytes_that_are_there_are_not_written_again(storage: Storage) -> None:
+    """Not even for a moment: a second run leaves the times of all files and folders as they are."""
+    storage.write_once("data/x/a", b"abc")
+    folder = Path(storage.uri("data/x"))
+    before = folder.stat().st_mtime_ns
+    storage.write_once("data/x/a", b"abc")
+    assert folder.stat().st_mtime_ns == before
+
+
+def test_a_full_disk_is_told_when_the_root_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "touch", full)
+    with pytest.raises(StorageError, match="disk full while writing"):
+        open_storage(str(tmp_path / "root"))
+
+
+def test_a_root_may_be_looked_at_without_being_made(tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path / "a" / "root"), create=False)
+    assert list(storage.names("data")) == []
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(WrongInputError, match="Not a directory"):
+        open_storage(str(tmp_path / "file" / "root"), create=False)
+
+
 def test_other_bytes_are_refused_and_the_first_stay(storage: Storage) -> None:
     storage.write_once("data/x/a", b"abc")
     with pytest.raises(AlreadyExistsError, match="data/x/a exists with other content"):

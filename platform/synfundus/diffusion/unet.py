@@ -16,7 +16,7 @@ from synfundus.labels import CONDITION_DIM
 
 IMAGE_CHANNELS = 3
 _CONDITION_GAIN = 3.0
-"""By how much both layers of the label embedder are larger at the start than torch draws them. Otherwise a single label
+"""By how much both layers of the label embedder are larger at the start than torch draws them. Otherwise one label
 moves the features by some per cent, and one that shows by its place alone (the side) is not found in thousands of steps:
 its gradient, the product of two small numbers, drowns in that of the others."""
 _ATTENTION_HEADS = 8

@@ -19,7 +19,8 @@ from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diffusion.checkpoint import load_generator
 from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.noise import sample_seed
-from synfundus.errors import WrongInputError
+from synfundus.distributed import failures
+from synfundus.errors import SynfundusError, WrongInputError
 from synfundus.evaluation.privacy import COPY_SPACE, copy_descriptor, held_out_threshold, nearest
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import LabelRow, encode_conditions
@@ -216,6 +217,7 @@ def _draw_missing(task: SamplingTask, work: Sequence[ShardWork], reference: Any)
         num_gpus=1 if task.use_gpu else 0,
     )
     for row in status.iter_rows():
+        failures.raise_packed(row[failures.COLUMN])
         yield int(row["num_samples"])
 
 
@@ -225,7 +227,22 @@ class _RemoteSampler(ShardSampler):
     def __init__(self, task: SamplingTask, work: Sequence[ShardWork], reference: Any) -> None:
         import ray
 
-        super().__init__(task, work, ray.get(reference))
+        self.failure = failures.NONE
+        try:
+            super().__init__(task, work, ray.get(reference))
+        except SynfundusError as error:
+            self.failure = failures.pack(error)
+
+    def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, Any]:
+        """What `ShardSampler` gives, or why it did not."""
+        failure = self.failure
+        if not failure:
+            try:
+                return {**super().__call__(batch), failures.COLUMN: [failures.NONE] * len(batch["id"])}
+            except SynfundusError as error:
+                failure = failures.pack(error)
+        nothing = np.zeros(len(batch["id"]), np.int64)
+        return {"id": batch["id"], "num_samples": nothing, failures.COLUMN: [failure] * len(batch["id"])}
 
 
 def sample(task: SamplingTask, progress: Progress) -> dict[str, Any]:

@@ -2,43 +2,81 @@
 
 import logging
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from synfundus.errors import SynfundusError
 from synfundus.settings import prepare_ray_environment
 
-LOGICAL_CPUS = 4
+MIN_LOGICAL_CPUS = 4
 """Ray's CPU count is bookkeeping; fewer than four starve its own tasks beside a pool of actors."""
+SPARE_CPUS = 2
+"""For Ray's own tasks, beside the workers or actors of a stage."""
 OBJECT_STORE_BYTES = 300 * 2**20
 
 
 @contextmanager
-def ray_session() -> Iterator[None]:
-    """A local Ray cluster, or the one that this process already runs in (a job on a cluster)."""
+def ray_session(num_workers: int = 1) -> Iterator[None]:
+    """A local Ray cluster, or the one that this process already runs in (a job on a cluster).
+
+    Args:
+        num_workers: most workers or actors that a stage asks for; with fewer logical CPUs it would wait forever.
+
+    Raises:
+        SynfundusError: Ray did not start.
+    """
     address = prepare_ray_environment()
     import ray  # reads the environment at import
 
     if ray.is_initialized():
         yield
         return
+    try:
+        _start(address, max(MIN_LOGICAL_CPUS, os.cpu_count() or 1, num_workers + SPARE_CPUS))
+        quiet_ray_data()
+        yield
+    finally:
+        with _interrupts_ignored():
+            ray.shutdown()
+
+
+def _start(address: str | None, num_cpus: int) -> None:
+    import ray
+
     with warnings.catch_warnings(), _silent_native_code():
         warnings.simplefilter("ignore")
-        if address:
-            ray.init(address=address, log_to_driver=False)
-        else:
-            ray.init(
-                num_cpus=LOGICAL_CPUS,
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-    quiet_ray_data()
+        try:
+            if address:
+                ray.init(address=address, log_to_driver=False)
+            else:
+                ray.init(
+                    num_cpus=num_cpus,
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+        except Exception as error:  # Ray raises a bare Exception, RuntimeError or ConnectionError
+            reason = " ".join(str(error).split())
+            raise SynfundusError(
+                f"Ray did not start ({reason}); free processor or memory, then run it again"
+            ) from error
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """A second Ctrl-C must not break off the cleaning up after the first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        ray.shutdown()
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -8,8 +8,10 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,12 +19,15 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from synfundus.errors import SynfundusError, TrainingDivergedError
+from synfundus.distributed import failures
+from synfundus.errors import FullDiskError, SynfundusError, TrainingDivergedError, WrongInputError
 from synfundus.learning import Learner, OptimisationConfig
 from synfundus.progress import Progress
-from synfundus.storage import Storage, canonical_json
+from synfundus.runs import CHECKPOINT_FACTS
+from synfundus.storage import FULL_DISK, Storage, canonical_json
 
-STATE_FILE, FACTS_FILE = "state.safetensors", "facts.json"
+STATE_FILE, FACTS_FILE = "state.safetensors", CHECKPOINT_FACTS
+PROGRESS_FILE = "progress.json"
 MAX_FAILURES = 3
 """Times that a group of workers is started again after a crash, from its last checkpoint."""
 PROGRESS_PERIOD_S = 1.0
@@ -58,7 +63,7 @@ class _Records:
     task: TrainingTask
     start: int
     losses: list[dict[str, float]]
-    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="synfundus-tensorboard-")))
+    folder: Path
     shown_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -78,7 +83,7 @@ class _Records:
         if time.monotonic() - self.shown_s > PROGRESS_PERIOD_S:
             self.shown_s = time.monotonic()
             progress = {"step": step + 1, "num_steps": config.num_steps, "loss": metrics["loss"]}
-            self._put("progress.json", canonical_json(progress))
+            self._put(PROGRESS_FILE, canonical_json(progress))
 
     def flush(self, step: int, learner: Learner) -> None:
         """At a checkpoint: losses, TensorBoard files and a sheet of what the model draws."""
@@ -114,7 +119,10 @@ def _resume(learner: Learner, folder: str) -> tuple[int, list[dict[str, float]]]
 
 
 def train_loop(settings: dict[str, Any]) -> dict[str, Any]:
-    """What each Ray Train worker runs. Returns the facts of `finish`, or `diverged` with the reason."""
+    """What each Ray Train worker runs. Returns the facts of `finish`.
+
+    A failure that a new start of the workers would only repeat is returned, packed, as `failure`.
+    """
     import ray.train
 
     task: TrainingTask = settings["task"]
@@ -122,24 +130,66 @@ def train_loop(settings: dict[str, Any]) -> dict[str, Any]:
     rank, world_size = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(config.num_threads)
     device = ray.train.torch.get_device() if config.use_gpu else torch.device("cpu")
-    learner = task.build(device, rank, world_size)
+    try:
+        learner = task.build(device, rank, world_size)
+    except WrongInputError as error:  # every rank sees it: all are built from the same
+        return {failures.COLUMN: failures.pack(error)}
     start, losses = 0, list[dict[str, float]]()
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
             start, losses = _resume(learner, folder)
-    records = _Records(task, start, losses) if rank == 0 else None
-    for step in range(start, config.num_steps):
-        try:
+    try:
+        _steps(task, learner, start, losses, rank)
+    except TrainingDivergedError as error:  # every rank sees it: gradients are averaged over all
+        return {failures.COLUMN: failures.pack(error)}
+    except Exception as error:
+        full = _full_disk(error, task)
+        if full is None or world_size > 1:  # the others wait for this rank; only the end of all frees them
+            raise
+        return {failures.COLUMN: failures.pack(full)}
+    try:
+        return task.finish(learner, losses) if rank == 0 else {}
+    except SynfundusError as error:  # nobody waits for this rank any more
+        return {failures.COLUMN: failures.pack(error)}
+
+
+def _steps(task: TrainingTask, learner: Learner, start: int, losses: list[dict[str, float]], rank: int) -> None:
+    """All steps that are left, with their checkpoints."""
+    config = task.config
+    with _records(task, start, losses, rank) as records:
+        for step in range(start, config.num_steps):
             metrics = learner.train_step(step)
-        except TrainingDivergedError as error:  # every rank sees it: gradients are averaged over all
-            return {"diverged": str(error)}
-        if records:
-            records.note(step, metrics)
-        done = step + 1
-        if done % config.checkpoint_every_steps == 0 or done == config.num_steps:
-            _report(learner, done, records)
-    return task.finish(learner, records.losses) if records else {}
+            if records:
+                records.note(step, metrics)
+            done = step + 1
+            if done % config.checkpoint_every_steps == 0 or done == config.num_steps:
+                _report(learner, done, records)
+
+
+def _full_disk(error: BaseException, task: TrainingTask) -> FullDiskError | None:
+    """The error if it is that of a full disk, ours or that of Ray Train's checkpoints; else None."""
+    if isinstance(error, FullDiskError):
+        return error
+    if isinstance(error, OSError) and (error.errno in FULL_DISK or "No space left on device" in str(error)):
+        return FullDiskError(
+            f"disk full while training {task.run_name}; free some space and run the same command again"
+        )
+    return None
+
+
+@contextmanager
+def _records(task: TrainingTask, start: int, losses: list[dict[str, float]], rank: int) -> Iterator["_Records | None"]:
+    """The records of rank 0, whose temporary folder goes when they close."""
+    if rank:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="synfundus-tensorboard-", ignore_cleanup_errors=True) as folder:
+        records = _Records(task, start, losses, Path(folder))
+        try:
+            yield records
+        finally:
+            records.writer.close()
 
 
 def _report(learner: Learner, step: int, records: _Records | None) -> None:
@@ -159,7 +209,7 @@ def _report(learner: Learner, step: int, records: _Records | None) -> None:
 
 def _follow(task: TrainingTask, progress: Progress, stop: threading.Event) -> None:
     """Show what rank 0 last wrote, until told to stop."""
-    name = f"runs/{task.run_name}/progress.json"
+    name = f"runs/{task.run_name}/{PROGRESS_FILE}"
     while not stop.wait(PROGRESS_PERIOD_S):
         if task.storage.exists(name):
             try:
@@ -195,6 +245,7 @@ def train(task: TrainingTask, progress: Progress) -> dict[str, Any]:
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
     )
+    task.storage.remove(f"runs/{task.run_name}/{PROGRESS_FILE}")  # of an earlier run, which may have come further
     stop = threading.Event()
     follower = threading.Thread(target=_follow, args=(task, progress, stop), daemon=True)
     follower.start()
@@ -203,8 +254,7 @@ def train(task: TrainingTask, progress: Progress) -> dict[str, Any]:
     finally:
         stop.set()
         follower.join()
-    if "diverged" in result:
-        raise TrainingDivergedError(result["diverged"])
+    failures.raise_packed(result.pop(failures.COLUMN, failures.NONE))
     return result
 
 
@@ -212,19 +262,45 @@ def _fit(fit: Callable[[], Any], task: TrainingTask) -> dict[str, Any]:
     from ray.train import TrainingFailedError
 
     try:
-        result = fit()
+        result = _in_thread(fit)
     except TrainingFailedError as error:
-        raise SynfundusError(_first_cause(error, task)) from error
+        raise _first_cause(error, task) from error
     if result.error is not None:
-        raise SynfundusError(_first_cause(result.error, task))
+        raise _first_cause(result.error, task)
     facts: dict[str, Any] = result.return_value or {}
     return facts
 
 
-def _first_cause(error: BaseException, task: TrainingTask) -> str:
-    """One line of a worker's failure."""
-    failures = getattr(error, "worker_failures", {}) or {}
-    for rank, cause in sorted(failures.items()):
-        lines = str(cause).strip().splitlines() or [repr(cause)]
-        return f"training {task.run_name} failed on worker {rank}: {lines[-1].strip()}"
-    return f"training {task.run_name} failed: {(str(error).strip().splitlines() or [repr(error)])[-1].strip()}"
+def _in_thread(fit: Callable[[], Any]) -> Any:
+    """`fit()` in a thread of its own, so that a Ctrl-C reaches the main thread as it does everywhere else.
+
+    In the main thread Ray Train puts a handler of its own in place of Python's, which ends the process with exit code 0
+    and stays in place for the stages after.
+    """
+    outcome: Future[Any] = Future()
+
+    def body() -> None:
+        try:
+            outcome.set_result(fit())
+        except BaseException as error:  # handed on to whoever waits, whatever it is
+            outcome.set_exception(error)
+
+    # A daemon: after an interruption nobody waits for it; it ends with the Ray session.
+    threading.Thread(target=body, daemon=True).start()
+    return outcome.result()
+
+
+def _first_cause(error: BaseException, task: TrainingTask) -> SynfundusError:
+    """A worker's failure as an error of one line."""
+    where, cause = "", error
+    for rank, found in sorted((getattr(error, "worker_failures", None) or {}).items()):
+        where, cause = f" on worker {rank}", found
+        break
+    text = str(cause).strip()
+    if isinstance(cause, SynfundusError):
+        return type(cause)(text)
+    full = _full_disk(cause, task)
+    if full is not None:
+        return full
+    last = (text.splitlines() or [repr(cause)])[-1].strip()
+    return SynfundusError(f"training {task.run_name} failed{where}: {last}")

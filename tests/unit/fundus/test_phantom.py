@@ -11,7 +11,7 @@ from synfundus.errors import WrongInputError
 from synfundus.fundus.phantom import JUDGED_IN, PhantomConfig, draw_labels, phantom_record, render
 from synfundus.fundus.phantom_anatomy import Anatomy, draw_anatomy
 from synfundus.fundus.phantom_field import field_of
-from synfundus.labels import DISEASES, LABEL_NAMES, READABILITY, apply_rules, encode_values
+from synfundus.labels import DISEASES, LABEL_BY_NAME, LABEL_NAMES, READABILITY, apply_rules, encode_values
 
 RIGHT = {"eye_side": 0}
 SEEDS = range(5)
@@ -79,6 +79,19 @@ def test_every_label_shows_and_nothing_of_it_is_left_when_undrawn(name: str) -> 
 def test_undrawn_leaves_the_other_findings_as_they_are() -> None:
     both = RIGHT | {"is_rvo": 1, "is_dme": 1}
     assert np.array_equal(render(both, 1, 64, undrawn=["is_dme"]), render(RIGHT | {"is_rvo": 1}, 1, 64))
+
+
+@pytest.mark.parametrize("name", LABEL_NAMES)
+def test_undrawn_together_with_what_the_rules_tie_to_it_a_label_leaves_no_trace(name: str) -> None:
+    """Bit for bit the same picture whatever the label says; who still tells it has read another label."""
+    tied = LABEL_NAMES if name == "is_fundus" else (name, *JUDGED_IN.get(name, ()))
+    for seed in SEEDS:
+        row = draw_labels(seed) | {"is_fundus": 1}
+        pictures = []
+        for value in range(LABEL_BY_NAME[name].max_value + 1):
+            absent = dict.fromkeys(JUDGED_IN.get(name, ())) if value == 0 else {}
+            pictures.append(render(apply_rules(row | {name: value} | absent), seed, 48, undrawn=tied))
+        assert all(np.array_equal(pictures[0], other) for other in pictures[1:])
 
 
 def test_undrawn_side_does_not_depend_on_the_label() -> None:

@@ -1,0 +1,106 @@
+"""Writes the golden loss curves: the first 20 steps of both trainings, tiny, on phantoms, fp32, one thread.
+
+PYTHONPATH=tests .venv/bin/python tests/golden/update.py
+
+Run it when something that is computed has changed on purpose, and say in the commit why the curves moved.
+tests/unit/test_golden_losses.py compares with them.
+"""
+
+import hashlib
+import json
+import platform
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from datasets_of_phantoms import phantom_dataset
+from synfundus.diagnosis.training import AnnotatorConfig, AnnotatorLearner
+from synfundus.diffusion.training import GeneratorConfig, GeneratorLearner
+from synfundus.fundus.dataset import PreparedImages
+from synfundus.learning import Learner
+from synfundus.storage import canonical_json, open_storage
+
+MODELS = ("generator", "annotator")
+NUM_STEPS, NUM_IMAGES, SIZE_PX = 20, 64, 32
+LIBRARIES = ("torch", "torchvision", "diffusers", "timm", "numpy")
+COMMON = {
+    "num_steps": NUM_STEPS,
+    "batch_size": 16,
+    "learning_rate": 1e-3,
+    "warmup_steps": 5,
+    "precision": "fp32",
+    "num_threads": 1,
+}
+GENERATOR = GeneratorConfig.model_validate(
+    COMMON
+    | {
+        "batch_size": 8,
+        "unet": {"size_px": SIZE_PX, "channels": (8, 16), "norm_num_groups": 4, "dropout": 0.1},
+        "min_snr_gamma": 5.0,
+        "timestep_sampling": "log-normal",
+        "accumulation_steps": 2,
+    }
+)
+# A network of smooth activations: with ReLU, rounding that differs between CPUs grows to 1 % within 20 steps.
+ANNOTATOR = AnnotatorConfig.model_validate(
+    COMMON
+    | {"architecture": "test_efficientnet", "image_size_px": SIZE_PX, "rotation_deg": 8.0, "scale": 0.1, "dropout": 0.1}
+)
+
+
+def golden_file(model: str) -> Path:
+    return Path(__file__).parent / f"{model}_{NUM_STEPS}_steps.json"
+
+
+def _learner(model: str, images: PreparedImages) -> Learner:
+    cpu = torch.device("cpu")
+    return (
+        GeneratorLearner(images, GENERATOR, cpu) if model == "generator" else AnnotatorLearner(images, ANNOTATOR, cpu)
+    )
+
+
+def _pixels_sha256(images: PreparedImages) -> str:
+    digest = hashlib.sha256()
+    for batch in images.batches("train", NUM_IMAGES):
+        digest.update(batch.images_BHWC.tobytes())
+    return digest.hexdigest()
+
+
+def twenty_steps(model: str) -> dict[str, Any]:
+    """Losses of the first 20 steps of `generator` or `annotator`, and all that they depend on."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            storage = open_storage(folder)
+            phantom_dataset(storage, "data/golden", NUM_IMAGES, SIZE_PX)
+            images = PreparedImages(storage, "data/golden")
+            learner = _learner(model, images)
+            losses = [learner.train_step(step)["loss"] for step in range(NUM_STEPS)]
+            return {
+                "losses": losses,
+                "settings": learner.config.model_dump(mode="json"),
+                "images": {"num": images.num_images("train"), "pixels_sha256": _pixels_sha256(images)},
+                "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
+                "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            }
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def main() -> None:
+    for model in MODELS:
+        now, file = twenty_steps(model), golden_file(model)
+        if file.exists():
+            before = json.loads(file.read_text())["losses"]
+            furthest = max(abs(new - old) / abs(old) for new, old in zip(now["losses"], before, strict=True))
+            print(f"{file.name}: moved by at most {furthest:.1e} of a loss")
+        file.write_bytes(canonical_json(now))
+        print(f"{file.name}: {now['losses'][0]:.4f} to {now['losses'][-1]:.4f}")
+
+
+if __name__ == "__main__":
+    main()

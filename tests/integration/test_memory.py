@@ -1,0 +1,48 @@
+"""Memory does not grow with the number of images or samples: peaks of new processes, for few and for many.
+
+Here each stage's own code runs by itself, in seconds. The same over 1,000 and 20,000 tiny ones, with Ray around it, is
+tests/benchmarks/memory_growth.py.
+"""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from memory_of_stages import STAGES, peak_mib, write_noise_images
+from models_of_phantoms import train_tiny_models
+from synfundus.storage import open_storage
+
+FEW = 512
+MANY_IMAGES, MANY_SAMPLES = 8192, 4096
+ALLOWED_MIB = 12.0
+"""Far above what repeats of the same number differ by, far below what the many take: 24 MiB of pixels of the images,
+over 40 MiB of rows of the samples."""
+PRELOADED = ["synfundus.distributed.sampling", "synfundus.diagnosis.training", "synfundus.diffusion.training"]
+
+
+def _in_new_process(stage: str, root: str, folder: str, number: int) -> float:
+    """Forked from a process that has imported the library and done nothing, which spares the imports."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(peak_mib, stage, root, folder, number).result()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Few and many images, and both models."""
+    path = str(tmp_path_factory.mktemp("memory"))
+    storage = open_storage(path)
+    write_noise_images(storage, "data/few", FEW)
+    write_noise_images(storage, "data/many", MANY_IMAGES)
+    train_tiny_models(storage, "data/few", "p")
+    return path
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_memory_does_not_grow_with_the_number_of_images_or_samples(stage: str, root: str) -> None:
+    number = MANY_SAMPLES if stage == "sample" else MANY_IMAGES
+    few = _in_new_process(stage, root, "data/few", FEW)
+    many = _in_new_process(stage, root, "data/many", number)
+    assert many - few < ALLOWED_MIB, f"{few:.0f} MiB for {FEW}, {many:.0f} MiB for {number}"

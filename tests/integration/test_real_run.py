@@ -1,0 +1,175 @@
+"""A short version of the committed study on the real photographs: what is promised of them holds from end to end."""
+
+import base64
+import contextlib
+import io
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from synfundus.fundus.dataset import SPLITS, PreparedImages, decode_pixels
+from synfundus.samples.shards import read_samples
+from synfundus.storage import Storage, open_storage, read_manifest, sha256_hex
+from synfundus_jobs import cli
+from tiny_study import PATIENT_KEY
+
+pytestmark = pytest.mark.real_data
+
+STUDY = Path(__file__).parents[2] / "studies" / "fundus-real.yaml"
+NAME = "fundus-real"
+SHORTER = (
+    "annotator.image_size_px=48",
+    "annotator.num_steps=30",
+    "annotator.batch_size=16",
+    "annotator.warmup_steps=5",
+    "generator.unet.channels=[8, 16]",
+    "generator.num_steps=20",
+    "generator.warmup_steps=5",
+    "generator.sheet_num_columns=2",
+    "generator.sheet_solver.num_steps=2",
+    "samples.num_samples=64",
+    "samples.solver.num_steps=4",
+    "samples.max_attempts=2",
+    "evaluation.max_images=100",
+    "release.synfundus_export=true",
+)
+LABELLED = {"dr_grade", "eye_side", "is_fundus"}
+NUM_PHOTOGRAPHS = 838
+
+
+@dataclass(frozen=True)
+class Run:
+    storage: Storage
+    out: str
+    names: list[str]
+    """File names of the photographs."""
+
+
+@pytest.fixture(scope="module")
+def run(real_data: Path, tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Run:
+    root = tmp_path_factory.mktemp("real")
+    settings = [part for setting in (f"root={root}", *SHORTER) for part in ("--set", setting)]
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNFUNDUS_PATIENT_KEY", PATIENT_KEY)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main(["study", "run", str(STUDY), *settings])
+    assert code == 0, err.getvalue()
+    return Run(open_storage(str(root)), out.getvalue(), sorted(p.name for p in (real_data / "images").iterdir()))
+
+
+@pytest.fixture(scope="module")
+def prepared(run: Run) -> set[str]:
+    """Digests of the pixels of every prepared photograph, as it is and mirrored."""
+    images = PreparedImages(run.storage, f"data/{NAME}")
+    return {
+        digest(pixels[:, ::step])
+        for split in SPLITS
+        for batch in images.batches(split, 256)
+        for pixels in batch.images_BHWC
+        for step in (1, -1)
+    }
+
+
+def digest(pixels_HWC: NDArray[np.uint8]) -> str:
+    return sha256_hex(np.ascontiguousarray(pixels_HWC).tobytes())
+
+
+def embedded_pictures(html: str) -> list[bytes]:
+    """Every picture of a page that is no drawing; a drawing must not hide one."""
+    pictures = []
+    for kind, data in re.findall(r"data:image/([a-z+]+);base64,([A-Za-z0-9+/=]+)", html):
+        content = base64.b64decode(data)
+        if kind == "svg+xml":
+            assert b"<image" not in content
+        else:
+            pictures.append(content)
+    return pictures
+
+
+def test_every_photograph_is_kept(run: Run) -> None:
+    manifest = read_manifest(run.storage, f"data/{NAME}")
+    assert len(run.names) == NUM_PHOTOGRAPHS
+    assert sum(manifest["num_images"].values()) == NUM_PHOTOGRAPHS
+    assert not any(manifest["rejected"].values()), "none is lost, as a near duplicate least of all"
+    assert (manifest["rows_without_image"], manifest["images_without_row"]) == (0, 0)
+
+
+def test_no_patient_stands_in_two_parts(run: Run) -> None:
+    images = PreparedImages(run.storage, f"data/{NAME}-filled")
+    patients = {s: {patient for batch in images.batches(s, 256) for patient in batch.patients} for s in SPLITS}
+    manifest = read_manifest(run.storage, f"data/{NAME}")
+    assert {split: len(found) for split, found in patients.items()} == manifest["num_patients"]
+    assert all(patients.values())
+    assert len(set().union(*patients.values())) == sum(map(len, patients.values()))
+
+
+def test_heads_that_nobody_labelled_are_named_and_stay_null(run: Run) -> None:
+    metrics = json.loads(run.storage.read(f"annotators/{NAME}/metrics.json"))
+    unusable = set(metrics["unusable"])
+    assert unusable >= {name for name in metrics["parts"]["test"] if name not in LABELLED}
+    summary = re.search(r"^ *unusable +(.*)$", run.out, re.MULTILINE)
+    assert summary is not None
+    assert {name.strip() for name in summary[1].split(",")} == unusable
+    rows = [row for _, table in read_samples(run.storage, f"samples/{NAME}") for row in table.to_pylist()]
+    assert rows
+    for row in rows:
+        for name in unusable:
+            assert row[f"annotation_{name}"] is None
+            assert row[f"probability_{name}"] is None
+    counts = read_manifest(run.storage, f"data/{NAME}-filled")["sources"]
+    assert all(counts[name]["filled"] == 0 for name in unusable)
+
+
+def test_the_report_is_written_and_its_private_edition_shows_photographs(run: Run, prepared: set[str]) -> None:
+    """What the next test looks for in the public edition is found in this one."""
+    html = run.storage.read(f"reports/{NAME}/index.html").decode()
+    shown = {digest(decode_pixels(data)) for data in embedded_pictures(html)}
+    assert shown & prepared
+    metrics = json.loads(run.storage.read(f"reports/{NAME}/metrics.json"))
+    computed = [space for space in metrics["fidelity"]["spaces"].values() if space["status"] == "computed"]
+    assert computed
+    assert all("landmark" in space for space in computed)
+
+
+def test_the_public_edition_holds_no_photograph_and_no_name_of_one(run: Run, prepared: set[str]) -> None:
+    html = run.storage.read(f"reports/{NAME}/public.html").decode()
+    pictures = embedded_pictures(html)
+    assert pictures, "it does show samples"
+    assert not {digest(decode_pixels(data)) for data in pictures} & prepared
+    images = PreparedImages(run.storage, f"data/{NAME}")
+    for split in SPLITS:
+        for batch in images.batches(split, 256):
+            assert not [secret for secret in (*batch.image_ids, *batch.patients) if secret in html]
+    assert not [name for name in run.names if Path(name).stem in html]
+
+
+def test_the_release_holds_no_photograph(run: Run, prepared: set[str]) -> None:
+    folder = f"releases/{NAME}"
+    storage = run.storage
+    names = list(storage.names(folder))
+    assert f"{folder}/report.html" in names
+    assert storage.read(f"{folder}/report.html") == storage.read(f"reports/{NAME}/public.html")
+    num_pictures = 0
+    for name in names:
+        data = storage.read(name)
+        if name.endswith((".png", ".jpg", ".webp")):
+            num_pictures += 1
+            assert digest(decode_pixels(data)) not in prepared, name
+        elif not name.endswith(".parquet"):
+            text = data.decode()
+            assert not [photograph for photograph in run.names if Path(photograph).stem in text], name
+    sampled = [
+        row["bytes"] for _, t in read_samples(storage, f"samples/{NAME}") for row in t.column("image").to_pylist()
+    ]
+    assert num_pictures == len(sampled) > 0
+    for data in sampled:
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.info["Synthetic"] == "yes"
+        assert digest(decode_pixels(data)) not in prepared

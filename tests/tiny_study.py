@@ -1,0 +1,154 @@
+"""A study small enough to be run whole in a test, and the command line as a test calls it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from synfundus_jobs import cli
+
+NAME = "tiny"
+PATIENT_KEY = "a key that only tests have"
+MODELS = """\
+annotator:
+  image_size_px: 32
+  num_steps: 12
+  batch_size: 8
+  warmup_steps: 2
+  num_threads: 1
+  checkpoint_every_steps: 6
+  log_every_steps: 2
+generator:
+  unet: {size_px: 32, channels: [8, 16], norm_num_groups: 4}
+  num_steps: 120
+  batch_size: 8
+  warmup_steps: 10
+  num_threads: 1
+  checkpoint_every_steps: 10
+  log_every_steps: 5
+  sheet_num_columns: 2
+  sheet_solver: {name: ddim, num_steps: 2}
+samples:
+  num_samples: 32
+  min_patients: 3
+  solver: {name: ddim, num_steps: 3, guidance_scale: 2.0}
+  micro_batch: 4
+  shard_rows: 8
+  max_attempts: 2
+"""
+PHANTOMS = f"""\
+recipe: phantom-cpu
+name: {NAME}
+root: root
+data:
+  sources: [{{layout: phantom, num_images: 240, size_px: 48, seed: 1, null_fraction: 0.2}}]
+  prepare: {{size_px: 32, min_field_px: 16, shard_rows: 64}}
+{MODELS}"""
+OUTPUTS = {
+    "prepare": f"data/{NAME}",
+    "train-annotator": f"annotators/{NAME}",
+    "fill": f"data/{NAME}-filled",
+    "train-generator": f"generators/{NAME}",
+    "sample": f"samples/{NAME}",
+    "evaluate": f"reports/{NAME}",
+    "publish": f"releases/{NAME}",
+}
+"""What each stage writes, in the order of the stages."""
+
+
+@dataclass(frozen=True)
+class FinishedStudy:
+    """A study that was run from beginning to end."""
+
+    file: Path
+    root: Path
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaints(self) -> list[str]:
+        """Lines on standard error but those of progress, of which a slow machine has more than a quick one."""
+        return [line for line in self.err.splitlines() if not line.startswith('{"stage": ')]
+
+    @property
+    def error_line(self) -> str:
+        """The one line of complaint, checked to be one and to be no traceback."""
+        (line,) = self.complaints
+        assert "a defect" not in line
+        return line
+
+
+def run_here(capsys: pytest.CaptureFixture[str], *argv: object) -> Outcome:
+    """`synfundus …` in this process."""
+    capsys.readouterr()
+    try:
+        code = cli.main([str(argument) for argument in argv])
+    except SystemExit as stop:  # argparse ends by it
+        code = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return Outcome(code, captured.out, captured.err)
+
+
+def environment() -> dict[str, str]:
+    """Of a command in a process of its own: a Ray that it starts itself, no key of whoever runs the tests."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "SYNFUNDUS_"))}
+    return {**ours, "SYNFUNDUS_PATIENT_KEY": PATIENT_KEY, "RAY_worker_niceness": "0"}
+
+
+def start_process(*argv: object) -> "subprocess.Popen[str]":
+    """`synfundus …` by its console script, in a process group of its own as a terminal gives it."""
+    script = Path(sys.executable).with_name("synfundus")
+    return subprocess.Popen(
+        [str(script), *map(str, argv)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Where the tests run in the background, Ctrl-C is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def finish(process: "subprocess.Popen[str]", timeout_s: float = 1800) -> Outcome:
+    """Wait for a process; a hanging one is ended with its group, so that it outlives no test."""
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return Outcome(process.returncode, out, err)
+
+
+def run_process(*argv: object) -> Outcome:
+    return finish(start_process(*argv))
+
+
+def listing(root: Path, *without: str) -> dict[str, tuple[int, int]]:
+    """Size and time of every file and folder below a root; `without` are folders directly below it."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root)
+        if name.parts[0] not in without:
+            stat = path.stat()
+            found[name.as_posix()] = (stat.st_size if path.is_file() else 0, stat.st_mtime_ns)
+    return found
+
+
+def manifests(root: Path, folders: Sequence[str] = tuple(OUTPUTS.values())) -> dict[str, object]:
+    return {folder: json.loads((root / folder / "manifest.json").read_text()) for folder in folders}

@@ -1,0 +1,231 @@
+"""A study file: recipes, overrides, paths, and messages that name file, key and remedy in one line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from synfundus.config import Config
+from synfundus.errors import WrongInputError
+from synfundus.study import Study, digest_of, load_study, parse_override, read_recipe, recipe_names, resolve, show
+
+MINIMAL = """\
+name: clinic
+root: outputs
+data:
+  sources: [{layout: folder, path: photographs}]
+release: {data_statement: Nobody's photographs.}
+"""
+
+
+def study(text: str = "", *overrides: str, folder: Path = Path("/studies"), recipe: str = "real-64") -> Study:
+    return resolve(f"recipe: {recipe}\n{MINIMAL}{text}", "clinic.yaml", folder, overrides)
+
+
+def refused(text: str, *overrides: str) -> str:
+    with pytest.raises(WrongInputError) as caught:
+        resolve(text, "clinic.yaml", Path("/studies"), overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_recipes_are_the_three_that_are_promised() -> None:
+    assert recipe_names() == ["phantom-cpu", "real-64", "small-128"]
+
+
+@pytest.mark.parametrize("recipe", ["phantom-cpu", "real-64", "small-128"])
+def test_every_recipe_loads_and_makes_a_sound_study(recipe: str) -> None:
+    made = study(recipe=recipe)
+    assert made.recipe == recipe
+    assert made.generator.unet.size_px == made.data.prepare.size_px
+    assert f"-{made.data.prepare.size_px}" in f"{recipe}-32"
+
+
+def test_the_demo_needs_no_more_than_recipe_name_and_root() -> None:
+    demo = resolve("recipe: phantom-cpu\nname: demo\nroot: here\n", "demo", Path("/tmp"))
+    assert demo.data.sources[0].layout == "phantom"
+
+
+def test_a_file_states_only_what_differs_from_its_recipe() -> None:
+    recipe = yaml.safe_load(read_recipe("real-64"))
+    made = study("generator: {num_steps: 7}\n")
+    assert made.generator.num_steps == 7
+    assert made.generator.batch_size == recipe["generator"]["batch_size"]
+
+
+def test_overrides_come_last_and_are_read_as_yaml() -> None:
+    made = study(
+        "generator: {num_steps: 7}\n",
+        "generator.num_steps=9",
+        "generator.unet.channels=[8, 16]",
+        "evaluation.inception_weights=null",
+        "data.sources.0.csv=other.csv",
+        "samples.solver={num_steps: 5}",
+        "generator.num_steps=10",
+    )
+    assert made.generator.num_steps == 10
+    assert made.generator.unet.channels == (8, 16)
+    assert made.data.sources[0].model_dump()["csv"] == "other.csv"
+    assert (made.samples.solver.num_steps, made.samples.solver.guidance_scale) == (5, 2.0)
+
+
+def test_an_override_reaches_into_a_list_of_the_recipe() -> None:
+    demo = resolve(
+        "recipe: phantom-cpu\nname: demo\nroot: here\n", "demo", Path("/tmp"), ["data.sources.0.num_images=9"]
+    )
+    assert demo.data.sources[0].model_dump()["num_images"] == 9
+
+
+def test_the_recipe_itself_can_be_overridden() -> None:
+    assert study("", "recipe=small-128").data.prepare.size_px == 128
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("generator.num_steps", "expected KEY=VALUE"),
+        ("=3", "expected KEY=VALUE"),
+        ("a..b=3", "expected KEY=VALUE"),
+        ("generator.num_steps=[1", "the value is not valid YAML"),
+        ("data.sources.1.path=x", "'1' is no place in a list that has places 0 to 0"),
+        ("data.sources.first.path=x", "'first' is no place in a list"),
+        ("generator.num_step=3", "did you mean 'num_steps'?"),
+        ("generator.num_steps=many", "generator.num_steps: "),
+    ],
+)
+def test_a_wrong_override_is_one_line(override: str, said: str) -> None:
+    message = refused(f"recipe: real-64\n{MINIMAL}", override)
+    assert said in message
+
+
+def test_parse_override_keeps_what_stands_after_the_first_sign() -> None:
+    assert parse_override("release.title=a=b") == (["release", "title"], "a=b")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (MINIMAL.replace("name:", "nmae:"), "unknown key 'nmae'; did you mean 'name'?"),
+        (MINIMAL + "generator: {num_step: 3}\n", "generator: unknown key 'num_step'; did you mean 'num_steps'?"),
+        (MINIMAL + "generator: {unet: {chanels: [8]}}\n", "generator.unet: unknown key 'chanels'; did you mean"),
+        (MINIMAL.replace("path:", "pth:"), "data.sources.0: unknown key 'pth'; did you mean 'path'?"),
+        (
+            MINIMAL.replace("release: {data_statement: Nobody's photographs.}\n", "release: {}\n"),
+            "data_statement: this",
+        ),
+        (MINIMAL.replace("name: clinic\n", ""), "name: this key is required"),
+        (MINIMAL.replace("name: clinic", "name: My Clinic"), "(given: 'My Clinic')"),
+        (MINIMAL.replace("layout: folder", "layout: foldr"), "data.sources.0: "),
+        (MINIMAL + "generator: {num_steps: .nan}\n", "generator.num_steps: "),
+        (MINIMAL + "version: 2\n", "version 2 is newer than this program reads (1); upgrade synfundus"),
+        (MINIMAL + "generator: [\n", "line 8: not valid YAML"),
+        (MINIMAL + "generator: {}\ngenerator: {}\n", "line 8: not valid YAML (key 'generator' twice)"),
+        ("just words", "expected settings (key: value lines), found str"),
+        ("", "expected settings (key: value lines), found NoneType"),
+        (MINIMAL + "samples: {shard_rows: 10}\n", "samples: shard_rows 10 is not a multiple of micro_batch 16"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_line_with_file_and_key(text: str, said: str) -> None:
+    message = refused(f"recipe: real-64\n{text}" if text and text[0] != "j" else text)
+    assert message.startswith("clinic.yaml")
+    assert said in message
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    assert "did you mean 'real-64'?" in refused(f"recipe: real64\n{MINIMAL}")
+
+
+def test_a_study_that_cannot_be_read_says_how_to_write_one(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
+    for name, reason in (("none.yaml", "No such file"), ("", "Is a directory"), ("latin.yaml", "not UTF-8")):
+        with pytest.raises(WrongInputError, match=f"{reason}.*synfundus study init"):
+            load_study(tmp_path / name)
+
+
+def test_relative_paths_are_relative_to_the_file_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    text = """\
+evaluation: {inception_weights: weights.pth}
+annotator: {init_from: ../start.safetensors}
+generator: {init_from: /abs/start.safetensors}
+external_annotator: {predictions: p.csv, images_folder: photographs, columns: {is_gc: gc}}
+"""
+    made = study(text)
+    assert made.root == "/studies/outputs"
+    assert made.data.sources[0].model_dump()["path"] == "/studies/photographs"
+    assert made.evaluation.inception_weights == "/studies/weights.pth"
+    assert made.annotator.init_from == "/studies/../start.safetensors"
+    assert made.generator.init_from == "/abs/start.safetensors"
+    assert made.external_annotator is not None
+    assert (made.external_annotator.predictions, made.external_annotator.images_folder) == (
+        "/studies/p.csv",
+        "/studies/photographs",
+    )
+    assert study("", "root=file:///elsewhere").root == "file:///elsewhere"
+
+
+def test_the_real_data_variable_is_put_in_and_missed_when_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"recipe: real-64\n{MINIMAL}".replace("path: photographs", "path: '${SYNFUNDUS_REAL_DATA}/part'")
+    monkeypatch.setenv("SYNFUNDUS_REAL_DATA", "/photographs")
+    made = resolve(text, "clinic.yaml", Path("/studies"))
+    assert made.data.sources[0].model_dump()["path"] == "/photographs/part"
+    monkeypatch.delenv("SYNFUNDUS_REAL_DATA")
+    assert "data.sources.0.path uses ${SYNFUNDUS_REAL_DATA}, which is not set; export" in refused(text)
+
+
+@pytest.mark.parametrize("recipe", ["phantom-cpu", "real-64", "small-128"])
+def test_what_show_prints_is_the_study(recipe: str, tmp_path: Path) -> None:
+    made = study("", "root=/r", "release.title=Über", "release.date_published=2026-11-25", recipe=recipe)
+    (tmp_path / "shown.yaml").write_text(show(made), encoding="utf-8")
+    again = load_study(tmp_path / "shown.yaml")
+    assert again == made
+    assert show(again) == show(made)
+
+
+def test_the_committed_study_on_real_photographs_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNFUNDUS_REAL_DATA", "/photographs")
+    made = load_study(Path(__file__).parents[2] / "studies" / "fundus-real.yaml")
+    assert made.name == "fundus-real"
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in _strings(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in _strings(item)]
+    return [value] if isinstance(value, str) else []
+
+
+def test_digests_hold_no_path_no_root_and_no_pool_size() -> None:
+    text = "evaluation: {inception_weights: w.pth}\ngenerator: {init_from: g.safetensors}\n"
+    here = study(text)
+    there = study(text, "root=/other", "samples.pool_size=7", "samples.use_gpu=true", folder=Path("/elsewhere"))
+    assert digest_of(here.public) == digest_of(there.public)
+    assert not [string for string in _strings(here.public) if "/studies" in string]
+    assert digest_of(study(text, "samples.seed=1").public) != digest_of(here.public)
+
+
+def test_a_named_file_enters_a_digest_by_its_content(tmp_path: Path) -> None:
+    for folder in ("a", "b", "c"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{folder}.safetensors").write_bytes(b"2" if folder == "c" else b"1")
+    found = [study("", f"generator.init_from={tmp_path}/{f}/{f}.safetensors").files_of("generator") for f in "abc"]
+    assert found[0] == found[1] != found[2]
+    assert list(found[0]) == ["init_from"]
+    with pytest.raises(WrongInputError, match=r"generator\.init_from: cannot read .*correct the path"):
+        study("", f"generator.init_from={tmp_path}/none").files_of("generator")
+    folders = [study("", f"annotator.init_from={tmp_path}/{f}").files_of("annotator") for f in "ab"]
+    assert folders[0] != folders[1], "the names of a folder's files are part of its content"
+
+
+def test_every_setting_of_a_study_is_explained() -> None:
+    """A key without a docstring is a key that `study show` prints and nobody can look up."""
+
+    def undocumented(model: type[Config]) -> list[str]:
+        return [f"{model.__name__}.{name}" for name, field in model.model_fields.items() if not field.description]
+
+    assert undocumented(Study) == ["Study.data", "Study.annotator", "Study.generator"] + [
+        f"Study.{section}" for section in ("samples", "evaluation", "release")
+    ]

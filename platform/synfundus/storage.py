@@ -165,7 +165,7 @@ class LocalStorage:
         try:
             target.unlink(missing_ok=True)
             for folder in target.parents:
-                if folder == self.folder or any(folder.iterdir()):
+                if folder == self.folder or not folder.is_dir() or any(folder.iterdir()):
                     break
                 folder.rmdir()
         except OSError as error:

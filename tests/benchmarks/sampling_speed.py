@@ -61,7 +61,8 @@ TEXT = """# Speed of sampling
 
 Command: `{command}`
 
-{machine} {rounds} rounds, both sides in each. Recipe {recipe}: {size_px} px, {solver} with {num_steps} steps and
+{machine}
+{rounds} rounds, both sides in each. Recipe {recipe}: {size_px} px, {solver} with {num_steps} steps and
 guidance {guidance:g}, micro-batches of {micro_batch}, {precision}, {threads} thread(s) a process.
 
 Samples/s, best / median of the rounds, summed over processes, each from the end of its first shard of {shard_rows} to

@@ -52,7 +52,8 @@ TEXT = """# Speed of training on Ray
 
 Command: `{command}`
 
-{machine} {rounds} rounds, both sides in each; {threads} threads a side.
+{machine}
+{rounds} rounds, both sides in each; {threads} threads a side.
 
 Steps/s, best / median of the rounds. Bare: `for step in range(num_steps): learner.train_step(step)` in a new process.
 Ray: the job's own loop with one worker, its losses, progress and TensorBoard files, and checkpoints with sample sheets

@@ -126,3 +126,12 @@ def test_a_root_may_have_spaces(tmp_path: Path) -> None:
     assert storage.root.endswith("a%20root")
     storage.write_once("data/a", b"1")
     assert (tmp_path / "a root" / "data" / "a").read_bytes() == b"1"
+
+
+def test_removing_what_is_not_there_is_no_error_and_empty_folders_go(storage: Storage) -> None:
+    storage.remove("runs/none/progress.json")
+    storage.replace("runs/a/b/progress.json", b"{}")
+    storage.remove("runs/a/b/progress.json")
+    assert not Path(storage.uri("runs/a")).exists()
+    with pytest.raises(ValueError, match="write-once"):
+        storage.remove("data/x")

@@ -60,7 +60,8 @@ class ShardWork:
 
     attempt: int
     shard: int
-    sample_ids: tuple[int, ...]
+    sample_ids: Sequence[int]
+    """Of attempt 0 a range, so that a plan of a million samples costs nothing here."""
 
     def name(self, folder: str) -> str:
         """Its object without the ending."""
@@ -193,7 +194,7 @@ def _status(task: SamplingTask, work: ShardWork) -> ShardStatus:
 
 def _work_of(attempt: int, sample_ids: Sequence[int], shard_rows: int) -> list[ShardWork]:
     return [
-        ShardWork(attempt, shard, tuple(sample_ids[start : start + shard_rows]))
+        ShardWork(attempt, shard, sample_ids[start : start + shard_rows])
         for shard, start in enumerate(range(0, len(sample_ids), shard_rows))
     ]
 
@@ -296,7 +297,8 @@ def _close(
 ) -> dict[str, Any]:
     """Write `verification.json` and the manifest."""
     config = task.plan.config
-    accepted = [[i, attempt] for i, attempt in sorted(attempts.items()) if i not in set(unresolved)]
+    lost = set(unresolved)
+    accepted = [[i, attempt] for i, attempt in sorted(attempts.items()) if i not in lost]
     verification = {
         "space": COPY_SPACE,
         "quantile": config.held_out_quantile,

@@ -19,6 +19,8 @@ from synfundus.storage import Storage, read_manifest
 SPLITS = ("train", "validation", "test")
 """`test` is the held-out part: no model, threshold or plan ever sees it."""
 ROW_GROUP_ROWS = 256
+MAX_OPEN_FILES = 4
+"""Parquet files that one reader keeps open: each holds a descriptor and its footer, some 100 KiB."""
 CACHE_BYTES = 512 * 2**20
 """Decoded pixels that one reader holds."""
 
@@ -139,9 +141,13 @@ class PreparedImages:
         del self._index
 
     def _open(self, name: str) -> pq.ParquetFile:
-        if name not in self._files:
-            self._files[name] = pq.ParquetFile(self.storage.open_input(f"{self.folder}/{name}"))
-        return self._files[name]
+        file = self._files.pop(name, None)
+        if file is None:
+            file = pq.ParquetFile(self.storage.open_input(f"{self.folder}/{name}"))
+        self._files[name] = file  # the last used comes last
+        while len(self._files) > MAX_OPEN_FILES:
+            self._files.pop(next(iter(self._files))).close(force=True)
+        return file
 
     def __del__(self) -> None:
         for file in getattr(self, "_files", {}).values():

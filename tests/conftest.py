@@ -1,13 +1,12 @@
 """Fixtures that several tests share."""
 
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from synfundus.distributed.session import quiet_ray_data
+from synfundus.distributed.session import start_ray
 from synfundus.settings import Settings
 from synfundus.storage import Storage, open_storage
 from tiny_study import PATIENT_KEY, PHANTOMS, FinishedStudy, run_process
@@ -36,15 +35,12 @@ def ray_session() -> Iterator[None]:
     import ray  # after the two variables that it reads at import
 
     helpers = {"PYTHONPATH": str(Path(__file__).parent)}  # workers import what tests send them by name
-    ray.init(
+    start_ray(
         num_cpus=4,
         include_dashboard=False,
         object_store_memory=300 * 2**20,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
         runtime_env={"env_vars": helpers},
     )
-    quiet_ray_data()
     yield
     ray.shutdown()
 

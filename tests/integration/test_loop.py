@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,15 +30,16 @@ from tiny_study import (
     start_process,
 )
 
-PATIENCE_S = 600.0
+PATIENCE_S = 1800.0
 """Nothing is judged by it; it ends a test that waits for what will never come."""
 
 
-def wait_for(found: Callable[[], bool], process_is_over: Callable[[], bool]) -> None:
-    """Look until something is there."""
+def wait_for(found: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    """Look until something is there, or the process has ended without it."""
     end_s = time.monotonic() + PATIENCE_S
     while not found():
-        assert not process_is_over(), "the process ended before what was waited for"
+        if process.poll() is not None:
+            pytest.fail(f"the process ended before what was waited for: {finish(process)}")
         assert time.monotonic() < end_s
         time.sleep(0.01)
 
@@ -136,7 +138,7 @@ def interrupted(
     # Ray Train's own list of checkpoints: one that is not in it yet is not resumed from.
     wait_for(
         lambda: any("step-" in path.read_text() for path in run.glob("train/checkpoint_manager_snapshot.json")),
-        lambda: process.poll() is not None,
+        process,
     )
     children = psutil.Process(process.pid).children(recursive=True)
     assert [child for child in children if "raylet" in child.name()], "there are Ray processes to look for"

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from synfundus.errors import TrainingDivergedError, WrongInputError
@@ -90,3 +91,23 @@ def test_divergence_says_where_and_what_to_do() -> None:
 def test_a_batch_that_does_not_divide_is_refused() -> None:
     with pytest.raises(WrongInputError, match="batch_size 8 does not divide into 3 workers"):
         _Line(nn.Linear(1, 1), CONFIG, torch.device("cpu"), 0, 3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_size": 0},
+        {"accumulation_steps": 0},
+        {"num_steps": 0},
+        {"learning_rate": -1.0},
+        {"warmup_steps": -3},
+        {"beta_2": 1.5},
+        {"weight_decay": -1.0},
+        {"max_gradient_norm": 0.0},
+        {"num_workers": 0},
+        {"checkpoint_every_steps": 0},
+    ],
+)
+def test_settings_out_of_range_are_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        OptimisationConfig.model_validate({**CONFIG.model_dump(), **changes})

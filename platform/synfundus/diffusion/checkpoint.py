@@ -101,7 +101,11 @@ def load_generator(storage: Storage, folder: str, device: torch.device | str = "
     try:
         schedule = ScheduleConfig.model_validate(manifest["schedule"])
     except ValidationError as error:
-        raise WrongInputError(f"{folder}/manifest.json: schedule is not one of this version: {error}") from error
+        first = error.errors(include_url=False)[0]
+        where = ".".join(["schedule", *map(str, first["loc"])])
+        raise WrongInputError(
+            f"{folder}/manifest.json: schedule is not one of this version ({where}: {first['msg']}); upgrade synfundus"
+        ) from error
     read_trusted(storage, folder, SCHEDULER_CONFIG, manifest)
     unet = UNet2DConditionModel.from_config(json.loads(read_trusted(storage, folder, UNET_CONFIG, manifest)))
     weights = safetensors.torch.load(read_trusted(storage, folder, UNET_WEIGHTS, manifest))

@@ -17,7 +17,7 @@ from synfundus.labels import CONDITION_DIM
 IMAGE_CHANNELS = 3
 _CONDITION_GAIN = 3.0
 """By how much both layers of the label embedder are larger at the start than torch draws them. Otherwise one label
-moves the features by some per cent, and one that shows by its place alone (the side) is not found in thousands of steps:
+moves the features by some per cent, and one that shows by its place alone (the side) is not found in 2,000 steps:
 its gradient, the product of two small numbers, drowns in that of the others."""
 _ATTENTION_HEADS = 8
 """Heads of the middle. diffusers calls this number `attention_head_dim`; in `AttnDownBlock2D` it is what it says."""

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from synfundus.errors import SynfundusError
 from synfundus.settings import prepare_ray_environment
@@ -16,6 +17,7 @@ MIN_LOGICAL_CPUS = 4
 SPARE_CPUS = 2
 """For Ray's own tasks, beside the workers or actors of a stage."""
 OBJECT_STORE_BYTES = 300 * 2**20
+START_ATTEMPTS = 3
 
 
 @contextmanager
@@ -35,35 +37,37 @@ def ray_session(num_workers: int = 1) -> Iterator[None]:
         yield
         return
     try:
-        _start(address, max(MIN_LOGICAL_CPUS, os.cpu_count() or 1, num_workers + SPARE_CPUS))
-        quiet_ray_data()
+        if address:
+            start_ray(address=address)
+        else:
+            num_cpus = max(MIN_LOGICAL_CPUS, os.cpu_count() or 1, num_workers + SPARE_CPUS)
+            start_ray(num_cpus=num_cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
         yield
     finally:
         with _interrupts_ignored():
             ray.shutdown()
 
 
-def _start(address: str | None, num_cpus: int) -> None:
+def start_ray(**options: Any) -> None:
+    """`ray.init`, tried again: on a busy machine a start may take longer than the 30 s that Ray waits for it.
+
+    Raises:
+        SynfundusError: Ray did not start.
+    """
     import ray
 
-    with warnings.catch_warnings(), _silent_native_code():
-        warnings.simplefilter("ignore")
+    for attempts_left in reversed(range(START_ATTEMPTS)):
         try:
-            if address:
-                ray.init(address=address, log_to_driver=False)
-            else:
-                ray.init(
-                    num_cpus=num_cpus,
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                )
+            with warnings.catch_warnings(), _silent_native_code():
+                warnings.simplefilter("ignore")
+                ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+            break
         except Exception as error:  # Ray raises a bare Exception, RuntimeError or ConnectionError
-            reason = " ".join(str(error).split())
-            raise SynfundusError(
-                f"Ray did not start ({reason}); free processor or memory, then run it again"
-            ) from error
+            ray.shutdown()
+            if not attempts_left:
+                reason = " ".join(str(error).split()).rstrip(".")
+                raise SynfundusError(f"Ray did not start ({reason}); free processor or memory and try again") from error
+    quiet_ray_data()
 
 
 @contextmanager

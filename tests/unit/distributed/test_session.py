@@ -1,0 +1,54 @@
+"""A Ray session: what it asks for, and what is told when it does not start."""
+
+from typing import Any
+
+import pytest
+import ray
+
+from synfundus.distributed import session
+from synfundus.distributed.session import MIN_LOGICAL_CPUS, SPARE_CPUS, START_ATTEMPTS, ray_session
+from synfundus.errors import SynfundusError
+
+
+class FakeRay:
+    """Stands for Ray's start, which fails so many times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+        self.failures, self.asked, self.shut_down = failures, list[dict[str, Any]](), 0
+        monkeypatch.setattr(ray, "init", self.init)
+        monkeypatch.setattr(ray, "shutdown", self.shutdown)
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(session, "quiet_ray_data", lambda: None)
+        monkeypatch.setattr(session, "prepare_ray_environment", lambda: None)
+
+    def init(self, **options: Any) -> None:
+        self.asked.append(options)
+        if len(self.asked) <= self.failures:
+            raise Exception("The current node timed out\n during startup.")
+
+    def shutdown(self) -> None:
+        self.shut_down += 1
+
+
+def test_a_slow_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRay(monkeypatch, START_ATTEMPTS - 1)
+    with ray_session():
+        assert len(fake.asked) == START_ATTEMPTS
+    assert fake.shut_down == START_ATTEMPTS
+
+
+def test_no_start_at_all_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeRay(monkeypatch, START_ATTEMPTS)
+    said = r"^Ray did not start \(The current node timed out during startup\); free processor or memory and try again$"
+    with pytest.raises(SynfundusError, match=said), ray_session():
+        raise AssertionError("there is no session")
+
+
+def test_there_is_a_logical_processor_for_every_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer, Ray would wait forever for the rest."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    fake = FakeRay(monkeypatch, 0)
+    for num_workers in (1, 9):
+        with ray_session(num_workers):
+            pass
+    assert [options["num_cpus"] for options in fake.asked] == [MIN_LOGICAL_CPUS, 9 + SPARE_CPUS]

@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+BENCHMARKS := phantom_findings training_speed sampling_speed memory_growth
 
 .PHONY: help install demo check test bench lock clean
 
@@ -35,7 +36,8 @@ test: check  ## check, and all tests of one machine
 	$(BIN)/python -m pytest
 
 bench: $(STAMP)  ## benchmarks; each prints a table and keeps it in tests/benchmarks/results
-	for script in tests/benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for name in $(BENCHMARKS); do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
+	@test -z "$$SYNFUNDUS_REAL_DATA" || $(BIN)/python tests/benchmarks/prepare_speed.py "$$SYNFUNDUS_REAL_DATA"
 
 lock: $(STAMP)  ## pin the ranges of pyproject.toml anew
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock

@@ -94,7 +94,7 @@ def _sample(storage: Storage, folder: str, number: int) -> None:
     for shard in range(len(work)):
         sampler({"id": np.array([shard], np.int64)})
     # Read as an evaluation does, a shard at a time.
-    read = sum(decode_shard(storage.read(f"{item.name(task.folder)}.parquet")).num_rows for item in work)
+    read = sum(decode_shard(storage.read(item.name(task.folder))).num_rows for item in work)
     assert read == number
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+import models_of_phantoms
 from datasets_of_phantoms import phantom_dataset
 from killed_once import KilledOnce
 from synfundus.diagnosis.training import AnnotatorConfig
-from synfundus.distributed.tasks import AnnotatorTask
+from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
 from synfundus.distributed.training import train
 from synfundus.storage import Storage, read_manifest
 
@@ -31,7 +32,7 @@ class Silent:
         """Nobody watches."""
 
 
-def _train_both_ways(task: AnnotatorTask, tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _train_both_ways(task: AnnotatorTask | GeneratorTask, tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Manifests of the undisturbed and of the killed run."""
     train(task, Silent())
     undisturbed = read_manifest(task.storage, task.output_folder)
@@ -46,5 +47,16 @@ def _train_both_ways(task: AnnotatorTask, tmp_path: Path) -> tuple[dict[str, Any
 def test_annotator_of_a_killed_worker_is_the_undisturbed_one(storage: Storage, tmp_path: Path) -> None:
     phantom_dataset(storage, "data/p", 80, 32)
     task = AnnotatorTask(ANNOTATOR, storage, "p-annotator", "data/p", "annotators/p", "digest")
+    undisturbed, killed = _train_both_ways(task, tmp_path)
+    assert undisturbed["files"] == killed["files"]
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_generator_of_a_killed_worker_is_the_undisturbed_one(storage: Storage, tmp_path: Path) -> None:
+    phantom_dataset(storage, "data/p", 80, 32)
+    config = models_of_phantoms.GENERATOR.model_copy(
+        update={"num_workers": 2, "checkpoint_every_steps": 4, "log_every_steps": 1}
+    )
+    task = GeneratorTask(config, storage, "p-generator", "data/p", "generators/p", "digest")
     undisturbed, killed = _train_both_ways(task, tmp_path)
     assert undisturbed["files"] == killed["files"]

@@ -1,8 +1,8 @@
 """Draws a plan over a pool of Ray Data actors: one row of Ray Data is one shard, its object has a row per sample.
 
-An actor denoises, annotates, encodes and checks a shard, writes it once and then a small JSON beside it (hash, rejected
-rows). A shard whose JSON exists is done; so a killed actor, a second run and a full disk cost at most one shard each.
-Rejected samples are drawn again with the next attempt's seed, until accepted or out of attempts.
+An actor denoises, annotates, encodes and checks a shard, writes it once and then its record, a small JSON (hash,
+rejected rows). A shard whose record exists is done; so a killed actor, a second run and a full disk cost at most one
+shard each. Rejected samples are drawn again with the next attempt's seed, until accepted or out of attempts.
 """
 
 import json
@@ -64,13 +64,17 @@ class ShardWork:
     """Of attempt 0 a range, so that a plan of a million samples costs nothing here."""
 
     def name(self, folder: str) -> str:
-        """Its object without the ending."""
-        return f"{folder}/{attempt_folder(self.attempt)}/{shard_name(self.shard)}"
+        """Its object."""
+        return f"{folder}/{attempt_folder(self.attempt)}/{shard_name(self.shard)}.parquet"
+
+    def record_name(self, folder: str) -> str:
+        """Its record, in a folder of its own: one of Parquet files alone is read as one table by pandas and others."""
+        return f"{folder}/records/{attempt_folder(self.attempt)}/{shard_name(self.shard)}.json"
 
 
 @dataclass(frozen=True)
 class ShardStatus:
-    """What the JSON beside a shard says."""
+    """What the record of a shard says."""
 
     written: Written
     record: Written
@@ -169,8 +173,7 @@ class ShardSampler:
         return samples, check_samples(sample_ids, encoded, pixels, self.reference)
 
     def _write(self, work: ShardWork, data: bytes, rejections: list[Rejection]) -> None:
-        name = work.name(self.task.folder)
-        written = self.task.storage.write_once(f"{name}.parquet", data)
+        written = self.task.storage.write_once(work.name(self.task.folder), data)
         record = {
             "num_rows": len(work.sample_ids),
             "size_bytes": written.size_bytes,
@@ -179,17 +182,17 @@ class ShardSampler:
                 {"sample_id": r.sample_id, "reason": str(r.reason), "distance": r.distance} for r in rejections
             ],
         }
-        self.task.storage.write_once(f"{name}.json", canonical_json(record))
+        self.task.storage.write_once(work.record_name(self.task.folder), canonical_json(record))
 
 
 def _status(task: SamplingTask, work: ShardWork) -> ShardStatus:
-    """What a finished shard's JSON says."""
-    name = work.name(task.folder)
-    data = task.storage.read(f"{name}.json")
+    """What a finished shard's record says."""
+    name = work.record_name(task.folder)
+    data = task.storage.read(name)
     record = json.loads(data)
     rejections = [Rejection(r["sample_id"], r["reason"], r["distance"]) for r in record["rejected"]]
-    written = Written(f"{name}.parquet", record["size_bytes"], record["sha256"])
-    return ShardStatus(written, Written(f"{name}.json", len(data), sha256_hex(data)), rejections)
+    written = Written(work.name(task.folder), record["size_bytes"], record["sha256"])
+    return ShardStatus(written, Written(name, len(data), sha256_hex(data)), rejections)
 
 
 def _work_of(attempt: int, sample_ids: Sequence[int], shard_rows: int) -> list[ShardWork]:
@@ -205,7 +208,7 @@ def _draw_missing(task: SamplingTask, work: Sequence[ShardWork], reference: Any)
     from ray.data import ActorPoolStrategy
 
     there = set(task.storage.names(task.folder))
-    missing = [item for item in work if f"{item.name(task.folder)}.json" not in there]
+    missing = [item for item in work if item.record_name(task.folder) not in there]
     yield sum(len(item.sample_ids) for item in work) - sum(len(item.sample_ids) for item in missing)
     if not missing:
         return

@@ -1,7 +1,7 @@
 """A shard: one Parquet object, one row a sample, with its picture, what was asked and what the annotator saw.
 
 Names below `samples/<name>/`: attempt 0 of every sample in `shards/`, later attempts of rejected ones in
-`replacements/<attempt>/`; beside each shard a small JSON of the same name with its hash and its rejected rows.
+`replacements/<attempt>/`; below `records/`, by the same path, a small JSON a shard with its hash and rejected rows.
 """
 
 import io

@@ -267,7 +267,7 @@ def _find_window(frame: Image.Image, is_fundus: bool) -> _Window:
     factor = math.ceil(max(frame.size) / DETECTION_PX)
     small = frame.reduce(factor) if factor > 1 else frame
     # The brightest channel: red lights up in the darkest retina, and the surround is dark in all three.
-    level_HW = ndimage.uniform_filter(np.asarray(small).max(axis=2), size=3, mode="nearest")  # against noise
+    level_HW = ndimage.median_filter(np.asarray(small).max(axis=2), size=3, mode="nearest")
     low, high = np.percentile(level_HW, (1, 99))
     if high - low < FLAT_LEVELS:
         raise _RejectedError(Reason.NO_FIELD_OF_VIEW, f"blank frame: grey levels {low:.0f} to {high:.0f}", frame)

@@ -5,7 +5,6 @@ fixed whatever the world size; so resuming needs a step number and the tensors o
 A learner knows torch and torch.distributed only; `distributed/training.py` drives it on Ray Train, a plain loop can.
 """
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from synfundus.config import Config
 from synfundus.errors import TrainingDivergedError, WrongInputError
+from synfundus.seeds import random_numbers
 
 
 class OptimisationConfig(Config):
@@ -66,16 +66,10 @@ def learning_rate_at(step: int, config: OptimisationConfig) -> float:
     return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-def derived_seed(*parts: object) -> int:
-    """A seed below 2^53 (so that JSON keeps it), BLAKE2b of `parts`."""
-    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 11
-
-
 @lru_cache(maxsize=4)
 def _epoch_order(seed: int, epoch: int, num_images: int, block_size: int, window_blocks: int) -> NDArray[np.int64]:
     """A block shuffle: blocks in random order, then images within windows of `window_blocks` blocks."""
-    rng = np.random.Generator(np.random.Philox(key=derived_seed(seed, "order", epoch)))
+    rng = random_numbers("order", seed, epoch)
     blocks = rng.permutation(math.ceil(num_images / block_size))
     order = np.concatenate([np.arange(b * block_size, min((b + 1) * block_size, num_images)) for b in blocks])
     window = block_size * window_blocks
@@ -122,7 +116,7 @@ class Learner(ABC):
         )
 
     @abstractmethod
-    def loss(self, positions: range, step: int) -> Tensor:
+    def loss(self, positions: range) -> Tensor:
         """Mean loss over the images at these global sample positions, through `self.forward_network`."""
 
     def after_step(self, step: int) -> None:  # noqa: B027  most learners have nothing to do here
@@ -159,7 +153,7 @@ class Learner(ABC):
             if isinstance(self.forward_network, DistributedDataParallel):
                 self.forward_network.require_backward_grad_sync = last
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-                loss = self.loss(positions, step) / self.config.accumulation_steps
+                loss = self.loss(positions) / self.config.accumulation_steps
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.max_gradient_norm))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from synfundus.config import Config
 from synfundus.labels import HEADS
-from synfundus.learning import derived_seed
+from synfundus.seeds import random_numbers
 
 
 class AugmentationConfig(Config):
@@ -46,12 +46,7 @@ class Draw:
 
 def draw(config: AugmentationConfig, seed: int, positions: range) -> Draw:
     """The draws of global sample positions; the same for a position whatever batch it lies in."""
-    u_BK = np.stack(
-        [
-            np.random.Generator(np.random.Philox(key=derived_seed(seed, "augmentation", position))).random(5)
-            for position in positions
-        ]
-    )
+    u_BK = np.stack([random_numbers("augmentation", seed, position).random(5) for position in positions])
     signed_BK = 2.0 * u_BK - 1.0
     return Draw(
         flip_B=u_BK[:, 0] < config.flip_probability,

@@ -23,7 +23,8 @@ from synfundus.diagnosis.model import ModelSpec, build_annotator, initialise, pr
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import NUM_VALUES, FloatArray, expand_known
-from synfundus.learning import Learner, OptimisationConfig, derived_seed, image_indices
+from synfundus.learning import Learner, OptimisationConfig, image_indices
+from synfundus.seeds import derive_seed
 from synfundus.storage import Storage
 
 MAX_IMBALANCE = 10.0
@@ -93,14 +94,14 @@ class AnnotatorLearner(Learner):
                 " there is nothing to learn, add labelled images"
             )
         # Weights of the start depend on the seed alone, so all workers begin with the same network.
-        torch.manual_seed(derived_seed(config.seed, "initialisation"))
+        torch.manual_seed(derive_seed("weights", config.seed))
         network = build_annotator(config.architecture, NUM_VALUES, config.dropout)
         if config.init_from is not None:
             initialise(network, config.init_from)
         super().__init__(network, config, device, rank, world_size)
         self._weights = tuple(torch.from_numpy(w_V).to(device) for w_V in class_weights(self.counts))
 
-    def loss(self, positions: range, step: int) -> Tensor:
+    def loss(self, positions: range) -> Tensor:
         """Masked loss of the images at these global sample positions, augmented."""
         config = self.config
         rows = self.teaching[image_indices(config.seed, positions, len(self.teaching))]
@@ -109,7 +110,7 @@ class AnnotatorLearner(Learner):
         p_BV = torch.from_numpy(batch.p_BV).to(self.device)
         x_BCHW, p_BV = augment(x_BCHW, p_BV, config, config.seed, positions)
         # Dropout draws from torch's global generator: reseeded here, it needs no place in the saved state.
-        torch.manual_seed(derived_seed(config.seed, "dropout", step, positions.start))
+        torch.manual_seed(derive_seed("dropout", config.seed, positions.start))
         logit_BV = self.forward_network(x_BCHW)
         known_BV = torch.from_numpy(expand_known(batch.expert_BK)).to(self.device)
         return masked_loss(logit_BV, p_BV, known_BV, *self._weights)

@@ -7,11 +7,12 @@ The 64-bit seed of a row is Philox's key. Its 128-bit counter is four 32-bit wor
 purpose (normal or uniform, so that the two never share bits), low and high half of the stream.
 """
 
-import hashlib
 import math
 
 import torch
 from torch import Tensor
+
+from synfundus.seeds import derive_seed
 
 _MULTIPLIER_0, _MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
 _WEYL_0, _WEYL_1 = 0x9E3779B9, 0xBB67AE85
@@ -20,15 +21,6 @@ _NUM_ROUNDS = 10
 _NORMAL, _UNIFORM = 0, 1
 
 Words = tuple[Tensor, Tensor, Tensor, Tensor]
-
-
-def derive_seed(*parts: int | str) -> int:
-    """A seed in [0, 2^53), so that JSON keeps it: BLAKE2b of the parts, whose types, lengths and order all count."""
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        kind, text = (b"s", part.encode()) if isinstance(part, str) else (b"i", str(int(part)).encode())
-        digest.update(kind + str(len(text)).encode() + b":" + text)
-    return int.from_bytes(digest.digest(), "little") >> 11
 
 
 def sample_seed(plan_seed: int, sample_id: int, attempt: int) -> int:

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from synfundus.diffusion.checkpoint import load_weights, read_weights, save_generator
 from synfundus.diffusion.engine import Engine, RowRequest
-from synfundus.diffusion.noise import derive_seed, normal, uniform
+from synfundus.diffusion.noise import normal, uniform
 from synfundus.diffusion.schedule import Schedule, ScheduleConfig
 from synfundus.diffusion.solvers import SolverConfig
 from synfundus.diffusion.unet import IMAGE_CHANNELS, UNetConfig, build_unet
@@ -27,6 +27,7 @@ from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import ImageBatch
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, FloatArray, condition_vector, null_condition
 from synfundus.learning import Learner, OptimisationConfig, image_indices
+from synfundus.seeds import derive_seed
 from synfundus.storage import Storage
 
 MAX_LOSS_RATIO = 10.0
@@ -191,7 +192,7 @@ class GeneratorLearner(Learner):
         condition_BD = mask_conditions(p_BV, batch.known_BK, hidden_BK, null_B)
         return x0_BCHW, torch.from_numpy(condition_BD).to(self.device)
 
-    def loss(self, positions: range, step: int) -> Tensor:  # noqa: ARG002  positions say it all
+    def loss(self, positions: range) -> Tensor:
         """Mean weighted squared error of the target (Ho et al. 2020, eq. 14, for eps).
 
         It is infinite, which stops the training, where it is over `MAX_LOSS_RATIO` times the loss of answering 0.

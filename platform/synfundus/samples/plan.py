@@ -30,7 +30,7 @@ from synfundus.labels import (
     grade_distribution,
     require_known,
 )
-from synfundus.learning import derived_seed
+from synfundus.seeds import random_numbers
 from synfundus.storage import canonical_json, sha256_hex
 
 Values = tuple[int | None, ...]
@@ -124,7 +124,7 @@ def draw_rows(batches: Iterable[ImageBatch], seed: int) -> Iterator[RealRow]:
     """Hard label rows of training images: experts' values, and each filled probability drawn once by (seed, image)."""
     for batch in batches:
         for b, image_id in enumerate(batch.image_ids):
-            rng = np.random.Generator(np.random.Philox(key=derived_seed(seed, "draw", image_id)))
+            rng = random_numbers("draw", seed, image_id)
             uniforms = rng.random(len(LABEL_NAMES))
             row: dict[str, int | None] = {}
             for k, name in enumerate(LABEL_NAMES):
@@ -145,8 +145,7 @@ def _split_order(path: Sequence[tuple[int, int | None]], seed: int) -> list[int]
     """
     first = [LABEL_NAMES.index(name) for name in ("is_fundus", "eye_side")]
     rest = [k for k in range(len(LABEL_NAMES)) if k not in first]
-    key = derived_seed(seed, "order", list(path))
-    np.random.Generator(np.random.Philox(key=key)).shuffle(rest)
+    random_numbers("split", seed, str(list(path))).shuffle(rest)
     return first + rest
 
 
@@ -294,7 +293,7 @@ class Plan:
 
     def combination_of(self) -> NDArray[np.int64]:
         """(num_samples,) which combination each sample has: the counts laid out, shuffled by the seed."""
-        rng = np.random.Generator(np.random.Philox(key=derived_seed(self.config.seed, "conditions")))
+        rng = random_numbers("conditions", self.config.seed)
         return rng.permutation(np.repeat(np.arange(len(self.counts)), self.counts))
 
     def conditions(self, sample_ids: Sequence[int]) -> list[dict[str, int | None]]:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy import stats
 
-from synfundus.diffusion.noise import derive_seed, normal, philox_4x32, sample_seed, uniform
+from synfundus.diffusion.noise import normal, philox_4x32, sample_seed, uniform
+from synfundus.seeds import derive_seed
 
 # Random123's tests/kat_vectors, philox4x32 with 10 rounds: counter, key, output.
 KNOWN_ANSWERS = [
@@ -121,15 +122,9 @@ def test_numbers_are_pinned() -> None:
     assert uniform(torch.tensor([sample_seed(7, 123456, 0)]), 2, 2)[0].tolist() == PINNED_UNIFORM
 
 
-def test_derived_seeds_fit_json_and_differ_by_every_part() -> None:
-    parts: list[tuple[int | str, ...]] = [
-        (1, 2), (2, 1), (12,), ("12",), ("1", 2), (1, "2"), ("a", "bc"), ("ab", "c"), ("",), (), (-1, 2), (0,),
-    ]  # fmt: skip
-    derived = [derive_seed(*part) for part in parts]
-    assert len(set(derived)) == len(parts)
-    assert all(0 <= seed < 2**53 for seed in derived)
+def test_seeds_of_samples_differ_by_every_part() -> None:
     assert len({sample_seed(plan, i, a) for plan in range(5) for i in range(200) for a in range(3)}) == 3000
-    assert derive_seed("sample", 7, 123456, 0) == sample_seed(7, 123456, 0) == PINNED_SEED
+    assert sample_seed(7, 123456, 0) == PINNED_SEED
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

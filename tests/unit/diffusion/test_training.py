@@ -16,7 +16,7 @@ from scipy.stats import kstest, norm
 from torch import Tensor
 
 from synfundus.diffusion.engine import Engine, RowRequest
-from synfundus.diffusion.noise import derive_seed, normal
+from synfundus.diffusion.noise import normal
 from synfundus.diffusion.schedule import Schedule, ScheduleConfig
 from synfundus.diffusion.training import (
     MAX_LOSS_RATIO,
@@ -33,6 +33,7 @@ from synfundus.errors import TrainingDivergedError, WrongInputError
 from synfundus.fundus.dataset import ImageBatch
 from synfundus.labels import HEADS, LABEL_NAMES, NULL_INDEX, NUM_LABELS, NUM_VALUES, encode_values, null_condition
 from synfundus.learning import image_indices
+from synfundus.seeds import derive_seed
 
 # diffusers passes tensors to numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -334,7 +335,7 @@ def _recorded_loss(learner: GeneratorLearner, positions: range) -> tuple[float, 
         seen.update(x_t=args[0], t=args[1], condition=kwargs["class_labels"], output=output[0].detach().float())
 
     hook = learner.network.register_forward_hook(note, with_kwargs=True)
-    loss = float(learner.loss(positions, 0).detach())
+    loss = float(learner.loss(positions).detach())
     hook.remove()
     return loss, seen
 
@@ -389,7 +390,7 @@ def _gradients(learner: GeneratorLearner) -> dict[str, Tensor]:
     learner.network.train()
     learner.optimizer.zero_grad()
     for positions in learner._positions(0):
-        loss = learner.loss(positions, 0) / learner.config.accumulation_steps
+        loss = learner.loss(positions) / learner.config.accumulation_steps
         loss.backward()  # type: ignore[no-untyped-call]
     return {name: value.grad.clone() for name, value in learner.network.named_parameters() if value.grad is not None}
 
@@ -492,7 +493,7 @@ def test_a_loss_over_ten_times_that_of_answering_zero_stops_the_run() -> None:
     for bias, stops in ((2.9, False), (3.1, True)):
         assert (1 + bias**2 > MAX_LOSS_RATIO) == stops
         set_bias(learner, bias)
-        loss = float(learner.loss(range(32), 0).detach())
+        loss = float(learner.loss(range(32)).detach())
         assert math.isinf(loss) if stops else loss == pytest.approx(1 + bias**2, rel=0.02)
 
 

@@ -92,7 +92,7 @@ def _sample(storage: Storage, folder: str, number: int) -> None:
     reference, _ = copy_reference(images, config.held_out_quantile)
     sampler = ShardSampler(task, work, reference)
     for shard in range(len(work)):
-        sampler({"id": np.array([shard], np.int64)})
+        sampler(shard)
     # Read as an evaluation does, a shard at a time.
     read = sum(decode_shard(storage.read(item.name(task.folder))).num_rows for item in work)
     assert read == number

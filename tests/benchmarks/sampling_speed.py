@@ -21,11 +21,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 from unittest.mock import patch
 
 import torch
-from numpy.typing import NDArray
 from report_table import (
     Silent,
     best_and_median,
@@ -45,7 +43,7 @@ from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.noise import sample_seed
 from synfundus.diffusion.training import GeneratorLearner
 from synfundus.distributed import sampling
-from synfundus.distributed.sampling import SamplingTask, sample
+from synfundus.distributed.sampling import SamplingTask, ShardSampler, sample
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import encode_conditions
 from synfundus.samples.plan import Plan, make_plan
@@ -93,15 +91,13 @@ class Note:
     cpu_s: float
 
 
-class NotingSampler(sampling._RemoteSampler):
+class NotingSampler(ShardSampler):
     """The pool's actor, which writes down when each of its shards was done."""
 
-    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, Any]:
-        drawn = super().__call__(batch)
-        line = [os.getpid(), int(drawn["num_samples"].sum()), time.time(), time.process_time()]
-        folder = f"{NOTES}/{self.task.folder}"
-        data = json.dumps(line).encode()
-        self.task.storage.replace(f"{folder}/{batch['id'][0]}.json", data)
+    def __call__(self, position: int) -> int:
+        drawn = super().__call__(position)
+        line = [os.getpid(), drawn, time.time(), time.process_time()]
+        self.task.storage.replace(f"{NOTES}/{self.task.folder}/{position}.json", json.dumps(line).encode())
         return drawn
 
 
@@ -158,7 +154,7 @@ def run_engines(task: SamplingTask) -> list[Note]:
 
 
 def run_job(task: SamplingTask) -> list[Note]:
-    with own_ray_session(), patch.object(sampling, "_RemoteSampler", NotingSampler):
+    with own_ray_session(), patch.object(sampling, "ShardSampler", NotingSampler):
         sample(task, Silent())
     names = task.storage.names(f"{NOTES}/{task.folder}")
     return [Note(*json.loads(task.storage.read(name))) for name in names]

@@ -81,7 +81,7 @@ def _images(table: pa.Table) -> list[dict[str, bytes]]:
 
 def _actors() -> Iterator[psutil.Process]:
     for process in psutil.process_iter(["name", "cmdline"]):
-        if "_RemoteSampler" in " ".join(process.info["cmdline"] or []):
+        if "ShardSampler" in " ".join(process.info["cmdline"] or []):
             yield process
 
 

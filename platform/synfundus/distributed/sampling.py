@@ -19,8 +19,8 @@ from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diffusion.checkpoint import load_generator
 from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.noise import sample_seed
-from synfundus.distributed import failures
-from synfundus.errors import SynfundusError, WrongInputError
+from synfundus.distributed.pool import run_on_pool
+from synfundus.errors import WrongInputError
 from synfundus.evaluation.privacy import COPY_SPACE, copy_descriptor, held_out_threshold, nearest
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import LabelRow, encode_conditions
@@ -126,10 +126,9 @@ class ShardSampler:
         self.annotator = load_annotator(task.storage, task.annotator_folder, device)
         self.encoder = ThreadPoolExecutor(1)
 
-    def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, Any]:
-        """`id` are positions in `work`; returns the same ids with the number of samples drawn."""
-        drawn = [self._draw(self.work[int(position)]) for position in batch["id"]]
-        return {"id": batch["id"], "num_samples": np.array(drawn)}
+    def __call__(self, position: int) -> int:
+        """Draws the shard at a position in `work`; returns its number of samples."""
+        return self._draw(self.work[position])
 
     def _draw(self, work: ShardWork) -> int:
         conditions = self.task.plan.conditions(work.sample_ids)
@@ -203,50 +202,15 @@ def _work_of(attempt: int, sample_ids: Sequence[int], shard_rows: int) -> list[S
 
 
 def _draw_missing(task: SamplingTask, work: Sequence[ShardWork], reference: Any) -> Iterator[int]:
-    """Draw the shards among `work` that are not there yet; yields samples as they are written."""
-    import ray
-    from ray.data import ActorPoolStrategy
+    """Draw the shards among `work` that are not there yet; yields samples as they are written.
 
+    `reference` is a `CopyReference` in Ray's object store.
+    """
     there = set(task.storage.names(task.folder))
     missing = [item for item in work if item.record_name(task.folder) not in there]
     yield sum(len(item.sample_ids) for item in work) - sum(len(item.sample_ids) for item in missing)
-    if not missing:
-        return
-    status = ray.data.range(len(missing), override_num_blocks=len(missing)).map_batches(
-        _RemoteSampler,
-        batch_size=1,
-        fn_constructor_args=(task, list(missing), reference),
-        compute=ActorPoolStrategy(size=min(task.plan.config.pool_size, len(missing)), max_tasks_in_flight_per_actor=2),
-        num_cpus=1,
-        num_gpus=1 if task.use_gpu else 0,
-    )
-    for row in status.iter_rows():
-        failures.raise_packed(row[failures.COLUMN])
-        yield int(row["num_samples"])
-
-
-class _RemoteSampler(ShardSampler):
-    """A `ShardSampler` that takes its reference from Ray's object store, where all actors of a node share one copy."""
-
-    def __init__(self, task: SamplingTask, work: Sequence[ShardWork], reference: Any) -> None:
-        import ray
-
-        self.failure = failures.NONE
-        try:
-            super().__init__(task, work, ray.get(reference))
-        except SynfundusError as error:
-            self.failure = failures.pack(error)
-
-    def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, Any]:
-        """What `ShardSampler` gives, or why it did not."""
-        failure = self.failure
-        if not failure:
-            try:
-                return {**super().__call__(batch), failures.COLUMN: [failures.NONE] * len(batch["id"])}
-            except SynfundusError as error:
-                failure = failures.pack(error)
-        nothing = np.zeros(len(batch["id"]), np.int64)
-        return {"id": batch["id"], "num_samples": nothing, failures.COLUMN: [failure] * len(batch["id"])}
+    config = task.plan.config
+    yield from run_on_pool(ShardSampler, (task, missing, reference), len(missing), config.pool_size, gpu=task.use_gpu)
 
 
 def sample(task: SamplingTask, progress: Progress) -> dict[str, Any]:

@@ -22,12 +22,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 from report_table import SETTINGS, Silent, keep, machine, own_ray_session, table
 from tiny_images import tiny_listing
+from wrapped_task import SmallCache
 
 from synfundus.diagnosis.training import AnnotatorConfig
 from synfundus.diffusion.training import GeneratorConfig
@@ -39,7 +39,6 @@ from synfundus.distributed.training import train
 from synfundus.fundus import dataset
 from synfundus.fundus.dataset import SPLITS, PreparedImages
 from synfundus.fundus.prepare_config import PrepareConfig
-from synfundus.learning import Learner, OptimisationConfig
 from synfundus.samples.plan import SamplesConfig, make_plan
 from synfundus.samples.shards import read_samples
 from synfundus.storage import Storage, open_storage
@@ -85,36 +84,6 @@ OMP_NUM_THREADS=1, as Ray sets it. `+ a million`: the growth, were it not noise,
 """
 
 
-@dataclass(frozen=True)
-class SmallCache:
-    """A training whose workers' readers hold little."""
-
-    task: Any
-
-    @property
-    def config(self) -> OptimisationConfig:
-        config: OptimisationConfig = self.task.config
-        return config
-
-    @property
-    def storage(self) -> Storage:
-        storage: Storage = self.task.storage
-        return storage
-
-    @property
-    def run_name(self) -> str:
-        return str(self.task.run_name)
-
-    def build(self, device: torch.device, rank: int, world_size: int) -> Learner:
-        dataset.CACHE_BYTES = CACHE_BYTES
-        learner: Learner = self.task.build(device, rank, world_size)
-        return learner
-
-    def finish(self, learner: Learner, losses: list[dict[str, float]]) -> dict[str, Any]:
-        facts: dict[str, Any] = self.task.finish(learner, losses)
-        return facts
-
-
 def run_prepare(storage: Storage, num_images: int, num_samples: int) -> None:
     config = PrepareConfig(size_px=SIZE_PX)
     prepare(storage, "data/tiny", [tiny_listing(num_images)], config, SETTINGS, "", Silent())
@@ -122,7 +91,7 @@ def run_prepare(storage: Storage, num_images: int, num_samples: int) -> None:
 
 def run_annotator(storage: Storage, num_images: int, num_samples: int) -> None:
     task = AnnotatorTask(ANNOTATOR, storage, "annotator", "data/tiny", "annotators/tiny", "")
-    train(SmallCache(task), Silent())
+    train(SmallCache(task, CACHE_BYTES), Silent())
 
 
 def run_fill(storage: Storage, num_images: int, num_samples: int) -> None:
@@ -131,7 +100,7 @@ def run_fill(storage: Storage, num_images: int, num_samples: int) -> None:
 
 def run_generator(storage: Storage, num_images: int, num_samples: int) -> None:
     task = GeneratorTask(GENERATOR, storage, "generator", "data/filled", "generators/tiny", "")
-    train(SmallCache(task), Silent())
+    train(SmallCache(task, CACHE_BYTES), Silent())
 
 
 def run_sample(storage: Storage, num_images: int, num_samples: int) -> None:

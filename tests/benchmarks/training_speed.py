@@ -34,10 +34,11 @@ from report_table import (
     recipe_study,
     table,
 )
+from wrapped_task import WrappedTask
 
 from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
 from synfundus.distributed.training import TrainingTask, train
-from synfundus.learning import Learner, OptimisationConfig
+from synfundus.learning import Learner
 from synfundus.storage import Storage, canonical_json, open_storage
 from synfundus.study import Study
 
@@ -71,28 +72,13 @@ both.
 
 
 @dataclass(frozen=True)
-class Timed:
+class Timed(WrappedTask):
     """A task that notes when its learner takes step 0 and step `WARM_UP`, and when it is done with the last one."""
 
-    task: Any
     clock: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def config(self) -> OptimisationConfig:
-        config: OptimisationConfig = self.task.config
-        return config
-
-    @property
-    def storage(self) -> Storage:
-        storage: Storage = self.task.storage
-        return storage
-
-    @property
-    def run_name(self) -> str:
-        return str(self.task.run_name)
-
     def build(self, device: torch.device, rank: int, world_size: int) -> Learner:
-        learner: Learner = self.task.build(device, rank, world_size)
+        learner = super().build(device, rank, world_size)
         real_step = learner.train_step
 
         def train_step(step: int) -> dict[str, float]:
@@ -109,8 +95,7 @@ class Timed:
         """Called after the last step and its checkpoint."""
         clock = {**self.clock, "end_s": time.time(), "end_cpu_s": time.process_time()}
         self.storage.replace(f"runs/{self.run_name}/clock.json", canonical_json(clock))
-        facts: dict[str, Any] = self.task.finish(learner, losses)
-        return facts
+        return super().finish(learner, losses)
 
 
 def bare(task: TrainingTask) -> None:

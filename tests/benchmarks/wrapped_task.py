@@ -1,0 +1,53 @@
+"""A training task around another, which changes what its learner does; tests and benchmarks say what.
+
+In a module of its own, because Ray's workers import it by name.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from synfundus.fundus import dataset
+from synfundus.learning import Learner, OptimisationConfig
+from synfundus.storage import Storage
+
+
+@dataclass(frozen=True)
+class WrappedTask:
+    """Passes everything on to `task`."""
+
+    task: Any
+
+    @property
+    def config(self) -> OptimisationConfig:
+        config: OptimisationConfig = self.task.config
+        return config
+
+    @property
+    def storage(self) -> Storage:
+        storage: Storage = self.task.storage
+        return storage
+
+    @property
+    def run_name(self) -> str:
+        return str(self.task.run_name)
+
+    def build(self, device: torch.device, rank: int, world_size: int) -> Learner:
+        learner: Learner = self.task.build(device, rank, world_size)
+        return learner
+
+    def finish(self, learner: Learner, losses: list[dict[str, float]]) -> dict[str, Any]:
+        facts: dict[str, Any] = self.task.finish(learner, losses)
+        return facts
+
+
+@dataclass(frozen=True)
+class SmallCache(WrappedTask):
+    """A training whose workers' readers hold `cache_bytes` of decoded pixels."""
+
+    cache_bytes: int
+
+    def build(self, device: torch.device, rank: int, world_size: int) -> Learner:
+        dataset.CACHE_BYTES = self.cache_bytes
+        return super().build(device, rank, world_size)

@@ -31,6 +31,8 @@ class ReportContent:
     """metrics.json of the evaluation; docs/evaluation.md."""
     annotator_metrics: Mapping[str, Any]
     """metrics.json of the annotator."""
+    real_photographs: bool = True
+    """False where the study's photographs are phantoms: the page then says that its "real" means drawn."""
     curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     """Title of a training: (step, loss) points."""
     synthetic: Mapping[str, Sequence[Pixels]] = field(default_factory=dict)
@@ -80,6 +82,7 @@ def render_report(content: ReportContent, edition: Edition) -> str:
         research_only=RESEARCH_ONLY,
         title=shown.title,
         metrics=shown.metrics,
+        real_photographs=shown.real_photographs,
         number=format_number,
         **_tables(shown),
         **_figures(shown),

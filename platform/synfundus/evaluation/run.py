@@ -113,6 +113,7 @@ def run_evaluation(task: EvaluationTask) -> dict[str, Any]:
         study=task.study,
         metrics=metrics,
         annotator_metrics=_annotator_metrics(storage, task.annotator_folder),
+        real_photographs=task.real_photographs,
         curves=task.curves,
         synthetic=synthetic.filled(),
         real=real.filled(),

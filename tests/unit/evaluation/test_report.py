@@ -144,6 +144,13 @@ def test_phantoms_are_the_landmark_of_real_studies_only() -> None:
     assert "landmark" not in render_report(content(metrics=metrics), "public")
 
 
+def test_a_study_of_phantoms_says_that_nothing_in_it_is_real() -> None:
+    said, drawn = "of no person's eye", content(real_photographs=False)
+    assert said in render_report(drawn, "private")
+    assert said in render_report(drawn, "public")
+    assert said not in PRIVATE
+
+
 def test_what_was_not_measured_is_said() -> None:
     assert "Not computed: no weights named" in PUBLIC
     assert "not measurable: 12 images, needs 50" in PUBLIC

@@ -1,18 +1,18 @@
-"""Our own errors on Ray's workers come back as results: Ray hands on an error as a long text, without its kind.
+"""Our own errors on Ray Train's workers come back as results: Ray hands on an error as text, without its kind.
 
-A column `failure` beside a result's others holds the pickled error, or nothing.
+An entry `failure` of the facts that a worker returns holds the pickled error, or nothing.
 """
 
 import pickle
 
 from synfundus.errors import SynfundusError
 
-COLUMN = "failure"
+KEY = "failure"
 NONE = b""
 
 
 def pack(error: SynfundusError) -> bytes:
-    """The error as a value of the column."""
+    """The error as a value of the entry."""
     return pickle.dumps(error)
 
 

@@ -133,7 +133,7 @@ def train_loop(settings: dict[str, Any]) -> dict[str, Any]:
     try:
         learner = task.build(device, rank, world_size)
     except WrongInputError as error:  # every rank sees it: all are built from the same
-        return {failures.COLUMN: failures.pack(error)}
+        return {failures.KEY: failures.pack(error)}
     start, losses = 0, list[dict[str, float]]()
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
@@ -142,16 +142,16 @@ def train_loop(settings: dict[str, Any]) -> dict[str, Any]:
     try:
         _steps(task, learner, start, losses, rank)
     except TrainingDivergedError as error:  # every rank sees it: gradients are averaged over all
-        return {failures.COLUMN: failures.pack(error)}
+        return {failures.KEY: failures.pack(error)}
     except Exception as error:
         full = _full_disk(error, task)
         if full is None or world_size > 1:  # the others wait for this rank; only the end of all frees them
             raise
-        return {failures.COLUMN: failures.pack(full)}
+        return {failures.KEY: failures.pack(full)}
     try:
         return task.finish(learner, losses) if rank == 0 else {}
     except SynfundusError as error:  # nobody waits for this rank any more
-        return {failures.COLUMN: failures.pack(error)}
+        return {failures.KEY: failures.pack(error)}
 
 
 def _steps(task: TrainingTask, learner: Learner, start: int, losses: list[dict[str, float]], rank: int) -> None:
@@ -254,7 +254,7 @@ def train(task: TrainingTask, progress: Progress) -> dict[str, Any]:
     finally:
         stop.set()
         follower.join()
-    failures.raise_packed(result.pop(failures.COLUMN, failures.NONE))
+    failures.raise_packed(result.pop(failures.KEY, failures.NONE))
     return result
 
 

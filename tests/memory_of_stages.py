@@ -8,9 +8,8 @@ import pyarrow as pa
 import torch
 
 from datasets_of_phantoms import png
-from models_of_phantoms import ANNOTATOR, GENERATOR
+from models_of_phantoms import ANNOTATOR, GENERATOR, fill_here
 from synfundus.diagnosis.checkpoint import load_annotator
-from synfundus.diagnosis.fill import fill
 from synfundus.diagnosis.training import AnnotatorLearner
 from synfundus.diffusion.training import GeneratorLearner
 from synfundus.distributed.sampling import SamplingTask, ShardSampler, ShardWork, copy_reference
@@ -78,7 +77,7 @@ def _train(storage: Storage, folder: str, number: int) -> None:
 
 
 def _fill(storage: Storage, folder: str, number: int) -> None:
-    fill(storage, folder, load_annotator(storage, "annotators/p"), f"data/filled-{number}")
+    fill_here(storage, folder, load_annotator(storage, "annotators/p"), f"data/filled-{number}")
 
 
 def _sample(storage: Storage, folder: str, number: int) -> None:

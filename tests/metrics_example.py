@@ -154,9 +154,11 @@ def example_metrics(seed: int = 0) -> dict[str, Any]:
             "num_synthetic": 800,
             "quantile": 0.01,
             "threshold": 0.21,
+            "num_drawn": 803,
+            "num_near": 3,
+            "share_near": measure(3 / 803, 0.004, 803),
+            "share_near_upper_bound": 0.00962,
             "num_below": 0,
-            "share_below": measure(0.0, 0.005, 800),
-            "copy_rate_upper_bound": 0.00375,
             "distances": {
                 "bin_edges": np.linspace(0, 1, 41).tolist(),
                 "held_out": _bell(22, 40),

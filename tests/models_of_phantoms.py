@@ -1,7 +1,11 @@
 """Tiny models trained for a few steps on phantoms: real checkpoints, in seconds."""
 
+from typing import Any
+
 import torch
 
+from synfundus.diagnosis.annotator import Annotator
+from synfundus.diagnosis.fill import close_filled, shards_to_fill, write_filled_shard
 from synfundus.diagnosis.training import AnnotatorConfig, AnnotatorLearner
 from synfundus.diffusion.training import GeneratorConfig, GeneratorLearner
 from synfundus.fundus.dataset import PreparedImages
@@ -21,6 +25,12 @@ GENERATOR = GeneratorConfig.model_validate(
         "sheet_solver": {"name": "ddim", "num_steps": 2},
     }
 )
+
+
+def fill_here(storage: Storage, source: str, annotator: Annotator, target: str) -> dict[str, Any]:
+    """The dataset `source` filled into `target`, a shard after the other in this process; returns the new manifest."""
+    shards = [write_filled_shard(storage, source, file, annotator, target) for file in shards_to_fill(storage, source)]
+    return close_filled(storage, source, annotator.digest, target, shards, "filled")
 
 
 def train_tiny_models(storage: Storage, data_folder: str, name: str) -> None:

@@ -32,9 +32,9 @@ def _basis(study: Study, storage: Storage) -> dict[str, Any]:
 
 def build_task(study: Study, storage: Storage) -> EvaluationTask:
     """The study's evaluation; its digest is that of all that goes into the report."""
-    settings = study.public
+    settings = study.shown
     plan = json.loads(storage.read(f"{study.samples_folder}/plan.json"))
-    provenance = {"study": digest_of(settings), "generator": plan["generator"], "git": git_revision(), **versions()}
+    provenance = {"study": digest_of(study.public), "generator": plan["generator"], "git": git_revision(), **versions()}
     return EvaluationTask(
         storage,
         study.filled_folder,
@@ -104,7 +104,7 @@ def summary(metrics: dict[str, Any], report: str) -> Rows:
             rows.append((f"Fréchet, {space['title'].lower()}", text))
     privacy = metrics["privacy"]
     if privacy["status"] == "measured":
-        rows.append(("too near to training", f"{privacy['num_below']} of {privacy['num_synthetic']} looked at"))
+        rows.append(("too near to training", f"{privacy['num_near']} of {privacy['num_drawn']} drawn, left out"))
     return [*rows, ("report", f"{report} (private)")]
 
 

@@ -30,6 +30,7 @@ def run(study: Study, storage: Storage) -> Rows:
                 study.data_folder,
                 study.annotator_folder,
                 study.filled_folder,
+                digest,
                 study.samples.pool_size,
                 progress,
             )

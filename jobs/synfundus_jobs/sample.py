@@ -28,10 +28,11 @@ def build_plan(study: Study, storage: Storage) -> Plan:
     return make_plan(
         study.samples,
         images.batches("train", BATCH),
+        num_without_patient=images.manifest["images_counted_as_patient"],
         generator=load_generator(storage, study.generator_folder).digest,
         annotator=annotator.digest,
         # What the images are, not their manifest: that knows the key of the patients' hashes.
-        data=digest_of([images.manifest["images_digest"], images.manifest["digest"], annotator.digest]),
+        data=digest_of([images.manifest["images_digest"], images.manifest["parent"]["digest"], annotator.digest]),
     )
 
 
@@ -42,6 +43,20 @@ def check(study: Study) -> None:
         except WrongInputError as error:
             raise WrongInputError(f"external_annotator.{error}") from error
     require_gpu("samples", use_gpu=study.samples.use_gpu)
+    steps, all_steps = study.samples.solver.num_steps, study.generator.schedule.num_train_timesteps
+    if steps > all_steps:
+        raise WrongInputError(
+            f"samples.solver.num_steps: {steps} is more than the {all_steps} of"
+            " generator.schedule.num_train_timesteps; take fewer"
+        )
+    fractions = study.data.prepare.split_fractions
+    if fractions.validation + fractions.test == 0 and all(
+        not getattr(s, "keep_splits", False) for s in study.data.sources
+    ):
+        raise WrongInputError(
+            "data.prepare.split_fractions: without held-out photographs nothing says which samples are too near to a"
+            " training image; give validation and test a share"
+        )
 
 
 def describe(study: Study, storage: Storage) -> Rows:

@@ -18,7 +18,14 @@ def annotator_rows(study: Study, storage: Storage) -> Rows:
         text = text or f"{format_measure(values['auc'])}"
         if name not in metrics["unusable"]:
             measured.append(f"{name} {text}")
+    fresh = metrics.get("init_from", {}).get("fresh_tensors")
+    taken = [] if fresh is None else [("init_from", f"taken up but for {len(fresh)} tensors: {_some(fresh)}")]
     return [
+        *taken,
         ("held-out AUC", ", ".join(measured) or "not measurable"),
         ("unusable", ", ".join(metrics["unusable"]) or "none"),
     ]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "") if names else "none"

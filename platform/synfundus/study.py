@@ -100,13 +100,27 @@ class Study(Config):
 
     @cached_property
     def public(self) -> dict[str, Any]:
-        """The resolved study without where anything lies and without the pool, for what is published or digested."""
+        """The resolved study without where anything lies and without the pool, for what is digested."""
         values = self.model_dump(mode="json", exclude={"root": True, "samples": {"pool_size", "use_gpu"}})
         for source in values["data"]["sources"]:
             source.pop("path", None)
         for section, key in FILE_KEYS:
             if (values[section] or {}).get(key) is not None:
                 values[section][key] = Path(values[section][key]).name
+        return values
+
+    @cached_property
+    def shown(self) -> dict[str, Any]:
+        """What a report shows of the study: `public` without any name that a person gave to a file, folder or column.
+
+        The release's own statements stand on its card, and may be mended after the report.
+        """
+        values = {key: value for key, value in self.public.items() if key != "release"}
+        sources = [s if s["layout"] == "phantom" else {"layout": s["layout"]} for s in values["data"]["sources"]]
+        values["data"] = {**values["data"], "sources": sources}
+        for section, key in FILE_KEYS:
+            if (values[section] or {}).get(key) is not None:
+                values[section] = {**values[section], key: "a file of the makers"}
         return values
 
     def files_of(self, section: str) -> dict[str, str]:

@@ -95,7 +95,7 @@ def run_annotator(storage: Storage, num_images: int, num_samples: int) -> None:
 
 
 def run_fill(storage: Storage, num_images: int, num_samples: int) -> None:
-    fill(storage, "data/tiny", "annotators/tiny", "data/filled", 1, Silent())
+    fill(storage, "data/tiny", "annotators/tiny", "data/filled", "", 1, Silent())
 
 
 def run_generator(storage: Storage, num_images: int, num_samples: int) -> None:

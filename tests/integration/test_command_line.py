@@ -161,6 +161,18 @@ def test_nothing_left_is_told_and_a_mended_study_goes_on(capsys: Capture, clinic
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_files_that_were_mended_in_place_are_looked_at_again(capsys: Capture, clinic: Path) -> None:
+    folder = clinic.parent / "clinic" / "images"
+    good = {path: path.read_bytes() for path in folder.iterdir()}
+    for path in good:
+        path.write_bytes(b"not yet fetched")
+    assert "none of 6 images is left" in refused(capsys, "prepare", clinic, root=clinic.parent / "root")
+    for path, data in good.items():
+        path.write_bytes(data)
+    assert run_here(capsys, "prepare", clinic).code == 0
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_rows_without_image_and_images_without_row_are_counted_and_listed(capsys: Capture, clinic: Path) -> None:
     write_labels(clinic.parent / "clinic", [*good_rows(5), {"file_name": "lost.png", "patient_id": "p9"}])
     checked = run_here(capsys, "study", "check", clinic)
@@ -184,6 +196,8 @@ def test_rows_without_image_and_images_without_row_are_counted_and_listed(capsys
         (["evaluation.inception_weights=clinic/labels.csv"], "has SHA-256"),
         (["external_annotator={predictions: p.csv, columns: {is_gc: gc}}"], "external_annotator."),
         (["generator.init_from=none.safetensors"], "generator.init_from: cannot read"),
+        (["samples.solver.num_steps=2000"], "samples.solver.num_steps: 2000 is more than the 1000"),
+        (["data.prepare.split_fractions={train: 1, validation: 0, test: 0}"], "without held-out photographs"),
         (["annotator.init_from=none.safetensors"], "annotator.init_from: cannot read"),
         (["generator.unet.size_px=64"], "generator.unet.size_px: is 64, data.prepare.size_px is 32; make them equal"),
         (["generator.num_workers=3"], "generator.batch_size: 8 does not divide into 3 workers"),

@@ -1,9 +1,11 @@
 """Sampling over a pool of real Ray actors: a killed one, a second run, replacements; the shards load everywhere."""
 
+import contextlib
 import json
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -79,10 +81,12 @@ def _images(table: pa.Table) -> list[dict[str, bytes]]:
     return cells
 
 
-def _actors() -> Iterator[psutil.Process]:
-    for process in psutil.process_iter(["name", "cmdline"]):
-        if "ShardSampler" in " ".join(process.info["cmdline"] or []):
-            yield process
+def _actors(since_s: float) -> Iterator[psutil.Process]:
+    """Actors of this process's Ray session that were started since: others are not ours to kill, or prove nothing."""
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if process.create_time() >= since_s and "ShardSampler" in " ".join(process.cmdline()):
+                yield process
 
 
 def test_every_sample_is_there_once_as_asked(undisturbed: SamplingTask) -> None:
@@ -98,11 +102,11 @@ def test_every_sample_is_there_once_as_asked(undisturbed: SamplingTask) -> None:
 
 def test_a_killed_actor_changes_nothing(undisturbed: SamplingTask) -> None:
     task = replace(undisturbed, folder="samples/killed")
-    watched, killed = Watched(), list[int]()
+    watched, killed, started_s = Watched(), list[int](), time.time()
 
     def kill_one() -> None:
         watched.first_shard.wait()
-        victim = next(_actors())
+        victim = next(_actors(started_s))
         killed.append(victim.pid)
         os.kill(victim.pid, signal.SIGKILL)
 

@@ -207,6 +207,20 @@ def test_digests_hold_no_path_no_root_and_no_pool_size() -> None:
     assert digest_of(study(text, "samples.seed=1").public) != digest_of(here.public)
 
 
+def test_what_a_report_shows_holds_no_name_of_a_file_a_folder_or_a_column() -> None:
+    """Hospitals put names of people and wards into them, and the public edition shows the study."""
+    source = "{layout: folder, path: Ward 3, csv: Liste Dr Meier.csv, images: Bilder Mueller, image_column: datei}"
+    sources = f"[{source}, {{layout: synfundus-1m, path: p, csv: Schmidt.csv}}, {{layout: phantom, num_images: 7}}]"
+    text = "generator: {init_from: Weber.safetensors}\nevaluation: {inception_weights: Huber.pth}\n"
+    shown = study(text, f"data.sources={sources}").shown
+    words = " ".join(_strings(shown))
+    for name in ("Ward", "Meier", "Mueller", "datei", "Schmidt", "Weber", "Huber"):
+        assert name not in words
+    assert [found["layout"] for found in shown["data"]["sources"]] == ["folder", "synfundus-1m", "phantom"]
+    assert shown["data"]["sources"][2]["num_images"] == 7
+    assert "release" not in shown
+
+
 def test_a_named_file_enters_a_digest_by_its_content(tmp_path: Path) -> None:
     for folder in ("a", "b", "c"):
         (tmp_path / folder).mkdir()

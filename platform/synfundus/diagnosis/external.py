@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from synfundus.diagnosis.annotator import NO_NEW_IMAGES, NetworkScorer, Scorer, TableScorer
@@ -43,7 +43,7 @@ class ExternalConfig(OutputMap):
     """A folder in timm's layout (config.json, model.safetensors), or a .safetensors or .pth file."""
     architecture: str | None = None
     """timm's name of the model; read from the folder's config.json where there is one."""
-    image_size_px: int | None = None
+    image_size_px: int | None = Field(default=None, ge=32, le=1024)
     """Side of the square that the model sees; read from the folder's config.json where there is one."""
 
     @model_validator(mode="after")

@@ -83,11 +83,19 @@ def write_filled_shard(
 
 
 def close_filled(
-    storage: Storage, source_folder: str, annotator_digest: str, target_folder: str, shards: Iterable[FilledShard]
+    storage: Storage,
+    source_folder: str,
+    annotator_digest: str,
+    target_folder: str,
+    shards: Iterable[FilledShard],
+    digest: str,
 ) -> dict[str, Any]:
     """Write the manifest of the new dataset, last.
 
     Its facts are those of the parent and the counts per label and source, with the parent's and the annotator's digest.
+
+    Args:
+        digest: of everything that the new dataset depends on.
 
     Returns:
         The manifest; its `sources` are the summary.
@@ -105,17 +113,13 @@ def close_filled(
         data = read_trusted(storage, source_folder, REJECTED, parent)
         objects.append(storage.write_once(f"{target_folder}/{REJECTED}", data))
     facts = {key: value for key, value in parent.items() if key != "files"} | {
-        "parent": {"folder": source_folder, "manifest_sha256": sha256_hex(parent_bytes)},
+        "digest": digest,
+        "parent": {
+            "folder": source_folder,
+            "manifest_sha256": sha256_hex(parent_bytes),
+            "digest": parent.get("digest"),
+        },
         "annotator_digest": annotator_digest,
         "sources": counts,
     }
     return write_manifest(storage, target_folder, objects, facts)
-
-
-def fill(storage: Storage, source_folder: str, annotator: Annotator, target_folder: str) -> dict[str, Any]:
-    """Fill a whole dataset, shard by shard: memory holds one shard. Returns the manifest of the new dataset."""
-    shards = [
-        write_filled_shard(storage, source_folder, file, annotator, target_folder)
-        for file in shards_to_fill(storage, source_folder)
-    ]
-    return close_filled(storage, source_folder, annotator.digest, target_folder, shards)

@@ -4,7 +4,6 @@ Shapes: B images, C channels, H, W pixels, V heads (19).
 """
 
 import difflib
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from synfundus.config import Config
 from synfundus.errors import WrongInputError
 from synfundus.labels import HEAD_NAMES, NUM_VALUES
 
-_log = logging.getLogger(__name__)
 WEIGHTS = "model.safetensors"
 
 
@@ -140,10 +138,10 @@ def read_weights(source: str) -> dict[str, Tensor]:
 
 
 def initialise(network: nn.Module, source: str) -> list[str]:
-    """Take up the weights of `source` whose name and shape fit, and say what was dropped (a head, mostly).
+    """Take up the weights of `source` whose name and shape fit; the others (a head, mostly) are dropped.
 
     Returns:
-        Names of the network's tensors that keep their own initialisation.
+        Names of the network's tensors that keep their own initialisation, for the record of the training.
 
     Raises:
         WrongInputError: nothing fits.
@@ -154,10 +152,4 @@ def initialise(network: nn.Module, source: str) -> list[str]:
     if not any(value.ndim > 1 for value in fitting.values()):
         raise WrongInputError(f"init_from: no tensor of {source} fits this architecture; name weights of the same one")
     network.load_state_dict(fitting, strict=False)
-    missing = [name for name in own if name not in fitting]
-    if missing:
-        names = ", ".join(missing[:4]) + (", …" if len(missing) > 4 else "")
-        _log.warning(
-            "init_from %s: %d of %d tensors do not fit and start anew: %s", source, len(missing), len(own), names
-        )
-    return missing
+    return [name for name in own if name not in fitting]

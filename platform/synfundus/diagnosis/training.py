@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from synfundus.diagnosis.annotator import NetworkScorer
@@ -38,12 +39,12 @@ class AnnotatorConfig(OptimisationConfig, AugmentationConfig):
 
     architecture: str
     """A name of timm's registry, for example resnet10t."""
-    image_size_px: int
+    image_size_px: int = Field(ge=32, le=1024)
     """Side of the square that the network sees; prepared images are resized to it."""
     init_from: str | None = None
     """Weights to start from: a folder with model.safetensors, or a .safetensors or .pth file. A head that does not fit
     is dropped."""
-    dropout: float = 0.0
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Dropout before the head."""
 
 
@@ -96,8 +97,7 @@ class AnnotatorLearner(Learner):
         # Weights of the start depend on the seed alone, so all workers begin with the same network.
         torch.manual_seed(derive_seed("weights", config.seed))
         network = build_annotator(config.architecture, NUM_VALUES, config.dropout)
-        if config.init_from is not None:
-            initialise(network, config.init_from)
+        self.fresh_tensors = initialise(network, config.init_from) if config.init_from is not None else None
         super().__init__(network, config, device, rank, world_size)
         self._weights = tuple(torch.from_numpy(w_V).to(device) for w_V in class_weights(self.counts))
 
@@ -130,6 +130,8 @@ class AnnotatorLearner(Learner):
         parts = {split: predict_split(scorer, self.images, split) for split in ("validation", "test")}
         calibration = fit_calibration(parts["validation"], self.counts)
         metrics = measure_parts(parts, calibration)
+        if self.fresh_tensors is not None:
+            metrics["init_from"] = {"fresh_tensors": self.fresh_tensors}
         save_annotator(
             storage, folder, self.network, self.spec(), calibration, metrics, {**facts, "data": self.images.folder}
         )

@@ -27,9 +27,12 @@ class Filler:
 
 
 def fill(
-    storage: Storage, source: str, annotator: str, target: str, pool_size: int, progress: Progress
+    storage: Storage, source: str, annotator: str, target: str, digest: str, pool_size: int, progress: Progress
 ) -> dict[str, Any]:
     """Fill the dataset `source` into `target` with the annotator in folder `annotator`.
+
+    Args:
+        digest: of everything that the new dataset depends on, kept in its manifest.
 
     Returns:
         The manifest of the new dataset.
@@ -39,5 +42,5 @@ def fill(
     for shard in run_on_pool(Filler, (storage, source, target, annotator, files), len(files), pool_size):
         shards.append(shard)
         progress.update(len(shards))
-    digest = load_annotator(storage, annotator).digest
-    return close_filled(storage, source, digest, target, shards)
+    annotator_digest = load_annotator(storage, annotator).digest
+    return close_filled(storage, source, annotator_digest, target, shards, digest)

@@ -108,7 +108,12 @@ def prepare(
     chunks = _Chunks(listing.records, config.shard_rows, f"{staging}/{version}")
     verdicts = _first_pass(storage, chunks, config, progress)
     _find_copies(storage, chunks, config, verdicts, progress)
-    verdicts.require_any()
+    try:
+        verdicts.require_any()
+    except WrongInputError:
+        # Whoever mends the files and runs the same command must not meet the old verdicts again.
+        _clear(storage, staging)
+        raise
     rows = final_rows(verdicts, config, key)
     try:
         objects = _second_pass(storage, folder, chunks, rows, progress)
@@ -125,9 +130,13 @@ def prepare(
     known |= {"split_seed": config.split_seed, "split_fractions": config.split_fractions.model_dump()}
     known |= {"patient_key": key_fingerprint(key)}
     manifest = write_manifest(storage, folder, objects, {**known, **facts(listing, verdicts, rows)})
-    for name in list(storage.names(staging)):
-        storage.remove(name)
+    _clear(storage, staging)
     return manifest
+
+
+def _clear(storage: Storage, folder: str) -> None:
+    for name in list(storage.names(folder)):
+        storage.remove(name)
 
 
 def _known(storage: Storage, folder: str, digest: str, images_digest: str) -> dict[str, Any]:

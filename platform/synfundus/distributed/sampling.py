@@ -20,7 +20,7 @@ from synfundus.diffusion.checkpoint import load_generator
 from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.noise import sample_seed
 from synfundus.distributed.pool import run_on_pool
-from synfundus.errors import WrongInputError
+from synfundus.errors import AlreadyExistsError, WrongInputError
 from synfundus.evaluation.privacy import COPY_SPACE, copy_descriptor, held_out_threshold, nearest
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import LabelRow, encode_conditions
@@ -119,7 +119,7 @@ class ShardSampler:
         self.engine = Engine(
             generator.unet,
             generator.schedule,
-            (3, generator.size_px, generator.size_px),
+            generator.image_shape,
             device=device,
             dtype=torch.bfloat16 if task.plan.config.precision == "bf16" else torch.float32,
         )
@@ -225,7 +225,13 @@ def sample(task: SamplingTask, progress: Progress) -> dict[str, Any]:
     import ray
 
     config = task.plan.config
-    plan_file = task.storage.write_once(f"{task.folder}/plan.json", canonical_json(task.plan.to_dict()))
+    try:
+        plan_file = task.storage.write_once(f"{task.folder}/plan.json", canonical_json(task.plan.to_dict()))
+    except AlreadyExistsError as error:
+        raise WrongInputError(
+            f"{task.folder} below {task.storage.root} holds samples of another plan;"
+            " give the study another name or root"
+        ) from error
     if is_complete(task.storage, task.folder):
         return dict(read_manifest(task.storage, task.folder)["summary"])
     reference, num_held_out = copy_reference(PreparedImages(task.storage, task.data_folder), config.held_out_quantile)

@@ -19,6 +19,7 @@ from synfundus.evaluation.statistics import Measure
 from synfundus.labels import FloatArray
 
 NUM_GROUPS = 10
+"""Of the jackknife, each of at least one patient; a set of fewer patients has no interval and is not measurable."""
 Values = dict[str, float]
 
 
@@ -112,17 +113,39 @@ def jackknife(value: float, without_group: Sequence[float], n: int, words: Words
     return Measure(value, low, high, n)
 
 
+def _too_few_patients(parts: Sequence[Part]) -> dict[str, Any] | None:
+    """The reason why sets of images have no jackknife; None where they have one."""
+    fewest = min(len(set(part.groups)) for part in parts)
+    if fewest >= NUM_GROUPS:
+        return None
+    n = len(parts[0].groups)
+    return Measure.not_measurable(f"{fewest} patients; needs {NUM_GROUPS} of each set", n).to_dict()
+
+
 def compare(
-    reference: Part, held_out: Part, synthetic: Part, *, min_images: int, num_neighbours: int, seed: int
+    reference: Part,
+    held_out: Part,
+    synthetic: Part,
+    *,
+    min_images: int,
+    num_neighbours: int,
+    seed: int,
+    max_images: int | None = None,
 ) -> dict[str, Any]:
-    """One `comparison` of metrics.json: {n, held_out, synthetic, difference}, all at the same n."""
+    """One `comparison` of metrics.json: {n, held_out, synthetic, difference}, all at the same n.
+
+    `max_images`: of each set, so that several comparisons can be made at one n; None: as many as all three have.
+    """
     sizes = {"training": len(reference.groups), "held-out": len(held_out.groups), "synthetic": len(synthetic.groups)}
-    n = min(sizes.values())
+    n = min(sizes.values()) if max_images is None else min(max_images, *sizes.values())
     if n < min_images:
         counts = ", ".join(f"{size} {name}" for name, size in sizes.items())
         none = Measure.not_measurable(f"{counts} images; needs {min_images} of each", n).to_dict()
         return {"n": n, **{part: dict.fromkeys(MEASURES, none) for part in ("held_out", "synthetic", "difference")}}
     parts = [part.draw(n, seed + place) for place, part in enumerate((reference, held_out, synthetic))]
+    few = _too_few_patients(parts)
+    if few is not None:
+        return {"n": n, **{part: dict.fromkeys(MEASURES, few) for part in ("held_out", "synthetic", "difference")}}
     dealt = [part.dealt(seed + place) for place, part in enumerate(parts)]
     whole = _both([part.features_ND for part in parts], num_neighbours)
     without = [
@@ -147,6 +170,9 @@ def distance_from_held_out(held_out: Part, others: Mapping[str, Part], *, min_im
         none = Measure.not_measurable(f"{n} images; needs {min_images} of each", n).to_dict()
         return {"n": n, **dict.fromkeys(others, none)}
     real = held_out.draw(n, seed)
+    few = _too_few_patients([real])
+    if few is not None:
+        return {"n": n, **dict.fromkeys(others, few)}
     group_N = real.dealt(seed)
     out: dict[str, Any] = {"n": n}
     for place, (name, other) in enumerate(others.items(), 1):

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from synfundus.evaluation.comparison import Part
 from synfundus.evaluation.pictures import Sheets
-from synfundus.evaluation.privacy import copy_descriptor
+from synfundus.evaluation.privacy import Drawn, copy_descriptor
 from synfundus.evaluation.strata import Labels
 from synfundus.fundus.dataset import PreparedImages, decode_pixels
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, FloatArray, grade_distribution
-from synfundus.samples.shards import count_accepted, read_samples
+from synfundus.samples.shards import count_accepted, count_drawn, read_samples
 from synfundus.storage import Storage
 
 BATCH = 256
@@ -31,7 +31,6 @@ Extractors = Mapping[str, Extractor]
 class Photographs:
     """Real images of some parts of a dataset."""
 
-    splits: tuple[str, ...]
     ids: list[str]
     """(N,) image ids, in the order of the splits and of each split."""
     patients: list[str]
@@ -68,6 +67,8 @@ class Samples:
     descriptors_MD: FloatArray
     files: list[str]
     """(M,) file of each chosen sample."""
+    drawn: Drawn
+    """All that were drawn, accepted or not."""
 
     def part(self, space: str, rows_M: NDArray[np.bool_]) -> Part:
         return Part(self.features[space][rows_M], [str(i) for i in self.sample_ids[self.chosen[rows_M]]])
@@ -133,7 +134,6 @@ def read_photographs(
             shares[name] += value_B.sum(axis=0, dtype=np.float64)
             unknown[name] += int((~known_B).sum())
     return Photographs(
-        splits,
         ids,
         patients,
         np.concatenate(experts),
@@ -169,7 +169,7 @@ def _sample_batches(table: pa.Table, rows: Sequence[int]) -> Iterator[NDArray[np
 def read_synthetic(
     storage: Storage, folder: str, extractors: Extractors, max_images: int, seed: int, sheets: Sheets
 ) -> Samples:
-    """Read all accepted samples; those that are looked at are offered to `sheets`, in an order drawn by the seed."""
+    """Read all accepted samples, in the plan's order; those that the seed picks to be looked at go to `sheets`, too."""
     ids, asked, seen, scores = [np.zeros(0, np.int64)], list[Labels](), list[Labels](), list[FloatArray]()
     chosen = _draw(count_accepted(storage, folder), max_images, seed)
     features, files, first = _Features(extractors), list[str](), 0
@@ -196,4 +196,5 @@ def read_synthetic(
         features.joined(),
         np.concatenate(descriptors),
         files,
+        count_drawn(storage, folder),
     )

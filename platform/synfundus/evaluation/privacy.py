@@ -28,7 +28,8 @@ DARK = 10.0
 LIGHT_SIGMA_PX = 3.0
 """Width of the blur, in pixels of the small picture, that is taken for the light."""
 COPY_SPACE = f"grey pictures of {GRID_PX} px within the field of view, light evened out, mirrored ones too"
-QUERY_ROWS = 512
+BLOCK_NUMBERS = 2**20
+"""Distances that are in memory at once, some four times over."""
 NUM_BINS = 40
 
 
@@ -42,6 +43,16 @@ class Nearest:
     """(N,) row of the reference."""
     mirrored: NDArray[np.bool_]
     """(N,): the reference is nearest when mirrored."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the job `sample` found when it drew: it compares every picture, and keeps none that lies too near."""
+
+    num: int
+    """Pictures drawn, over all attempts."""
+    num_near: int
+    """Of these, nearer to a training image than the threshold; left out and drawn anew."""
 
 
 @lru_cache(maxsize=1)
@@ -78,8 +89,9 @@ def nearest(queries_MD: FloatArray, reference_ND: FloatArray) -> Nearest:
     found = Nearest(np.empty(len(queries_MD)), np.empty(len(queries_MD), np.int64), np.empty(len(queries_MD), np.bool_))
     reference = np.asarray(reference_ND, np.float32)
     norm_N = np.einsum("nd,nd->n", reference, reference)
-    for start in range(0, len(queries_MD), QUERY_ROWS):
-        part = np.asarray(queries_MD[start : start + QUERY_ROWS], np.float32)
+    block = max(1, BLOCK_NUMBERS // len(reference))
+    for start in range(0, len(queries_MD), block):
+        part = np.asarray(queries_MD[start : start + block], np.float32)
         rows = slice(start, start + len(part))
         # Mirroring the query is the same as mirroring the reference, and needs no second copy of that.
         squared_2PN = np.stack([norm_N - 2.0 * (query @ reference.T) for query in (part, part[:, mirror_D])])
@@ -104,9 +116,12 @@ def held_out_threshold(distances: NDArray[np.float64], quantile: float) -> float
 
 
 def privacy_section(
-    training_ND: FloatArray, held_out_MD: FloatArray, synthetic_KD: FloatArray, quantile: float
+    training_ND: FloatArray, held_out_MD: FloatArray, synthetic_KD: FloatArray, quantile: float, drawn: Drawn
 ) -> tuple[dict[str, Any], Nearest | None]:
-    """Section `privacy` of metrics.json but for `closest`, and the nearest training image of each synthetic one."""
+    """Section `privacy` of metrics.json but for `closest`, and the nearest training image of each synthetic one.
+
+    The rate of copies is that among all pictures drawn: among those kept it is none by how they were chosen.
+    """
     counts = {"num_training": len(training_ND), "num_held_out": len(held_out_MD), "num_synthetic": len(synthetic_KD)}
     missing = [name.removeprefix("num_") for name, n in counts.items() if n == 0]
     if missing:
@@ -114,20 +129,21 @@ def privacy_section(
         return {"status": "not measurable", "reason": reason.replace("_", "-"), **counts}, None
     held_out, synthetic = nearest(held_out_MD, training_ND), nearest(synthetic_KD, training_ND)
     threshold = held_out_threshold(held_out.distance, quantile)
-    below_K = synthetic.distance < threshold
-    num_below, num = int(below_K.sum()), len(below_K)
     edges = np.linspace(0.0, 1.5, NUM_BINS + 1)
     # Clopper and Pearson 1934; for none of n it is 1 - 0.05^(1/n), about 3 / n.
-    upper = 1.0 if num_below == num else float(beta.ppf(0.95, num_below + 1, num - num_below))
+    all_near = drawn.num_near == drawn.num
+    upper = 1.0 if all_near else float(beta.ppf(0.95, drawn.num_near + 1, drawn.num - drawn.num_near))
     section = {
         "status": "measured",
         **counts,
         "space": COPY_SPACE,
         "quantile": quantile,
         "threshold": threshold,
-        "num_below": num_below,
-        "share_below": proportion(below_K).to_dict(),
-        "copy_rate_upper_bound": upper,
+        "num_drawn": drawn.num,
+        "num_near": drawn.num_near,
+        "share_near": proportion(np.arange(drawn.num) < drawn.num_near).to_dict(),
+        "share_near_upper_bound": upper,
+        "num_below": int((synthetic.distance < threshold).sum()),
         "distances": {
             "bin_edges": edges.tolist(),
             "held_out": np.histogram(held_out.distance, edges)[0].tolist(),

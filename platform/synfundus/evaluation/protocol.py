@@ -69,7 +69,9 @@ def evaluate(
         raise WrongInputError(
             f"{len(both)} patients stand in the training part and in the held-out part; prepare the photographs again"
         )
-    privacy, near = privacy_section(reference.descriptors_ND, held_out.descriptors_ND, samples.descriptors_MD, quantile)
+    privacy, near = privacy_section(
+        reference.descriptors_ND, held_out.descriptors_ND, samples.descriptors_MD, quantile, samples.drawn
+    )
     if near is not None:
         privacy["closest"] = _closest(near, samples, reference, privacy["threshold"])
     metrics = {
@@ -155,14 +157,22 @@ def _fidelity(
         if reason is not None:
             out["spaces"][space] = {"title": title, "status": "not computed", "reason": reason}
             continue
-        settings = {
+        settings: dict[str, int] = {
             "min_images": config.min_images,
             "num_neighbours": config.num_neighbours,
             "seed": config.seed,
         }
         entry: dict[str, Any] = {"title": title, "status": "computed", "dim": reference.features[space].shape[1]}
+        # Both groups at one n: a Fréchet distance depends on it, and the two are there to be compared.
+        group_images = min(int(rows.sum()) for key in GROUPS for rows in members[key])
         entry["strata"] = {
-            key: compare(reference.part(space, a), held_out.part(space, b), samples.part(space, c), **settings)
+            key: compare(
+                reference.part(space, a),
+                held_out.part(space, b),
+                samples.part(space, c),
+                max_images=group_images if key in GROUPS else None,
+                **settings,
+            )
             for key, (a, b, c) in members.items()
         }
         if phantoms is not None:

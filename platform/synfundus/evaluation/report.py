@@ -41,8 +41,6 @@ class ReportContent:
     """The same conditions: photographs that have it. Private."""
     closest_pairs: Sequence[tuple[Pixels, Pixels, float]] = ()
     """(synthetic, nearest training image, distance), nearest first. Private."""
-    not_measured: Sequence[str] = ()
-    """What was not measured and why, beside the notes of `metrics`."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Versions, seeds, digests, hardware."""
 
@@ -61,7 +59,6 @@ def public_content(content: ReportContent) -> ReportContent:
         synthetic={withhold(title): pictures for title, pictures in content.synthetic.items()},
         real={},
         closest_pairs=(),
-        not_measured=withhold(list(content.not_measured)),
         provenance=withhold(content.provenance),
     )
 
@@ -109,7 +106,7 @@ def _tables(content: ReportContent) -> dict[str, Any]:
         "annotator": tables.annotator_rows(annotator),
         "kappa": tables.grade_kappa(annotator),
         "meanings": tables.MEANINGS,
-        "not_measured": list(dict.fromkeys([*metrics["notes"], *content.not_measured])),
+        "not_measured": list(dict.fromkeys(metrics["notes"])),
         "study": tables.flatten(content.study),
         "provenance": tables.flatten(content.provenance),
     }

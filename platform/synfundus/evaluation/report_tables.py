@@ -102,9 +102,9 @@ def _copies_fact(privacy: Mapping[str, Any]) -> Fact:
         return Fact(title, NOT_MEASURABLE, str(privacy["reason"]))
     return Fact(
         title,
-        f"{privacy['num_below']} of {privacy['num_synthetic']:,}",
-        f"nearer than the {100 * privacy['quantile']:.3g} % of held-out photographs that lie nearest; such images are"
-        " not released",
+        f"{privacy['num_near']} of {privacy['num_drawn']:,}",
+        f"pictures drawn lay nearer than the {100 * privacy['quantile']:.3g} % of held-out photographs that lie"
+        " nearest; they were left out",
     )
 
 

@@ -24,6 +24,8 @@ from scipy.stats import norm, rankdata, t
 
 NUM_RESAMPLES = 1000
 SEED = 0
+BLOCK_NUMBERS = 2**18
+"""Numbers of the bootstrap that are in memory at once, of 8 bytes and some five times over."""
 Z_95 = float(norm.ppf(0.975))
 
 Floats = NDArray[np.float64]
@@ -232,7 +234,7 @@ def f1(y_true: ArrayLike, prediction: ArrayLike, groups: Groups = None) -> Measu
 def _resample_weights(num_groups: int, rows_per_block: int) -> Iterator[Floats]:
     """How often each group was drawn in each of `NUM_RESAMPLES` bootstrap samples, in blocks (R, G) of bounded size."""
     rng = np.random.default_rng(SEED)
-    block = max(1, min(NUM_RESAMPLES, 2**24 // max(rows_per_block, num_groups)))
+    block = max(1, min(NUM_RESAMPLES, BLOCK_NUMBERS // max(rows_per_block, num_groups)))
     for start in range(0, NUM_RESAMPLES, block):
         size = min(block, NUM_RESAMPLES - start)
         drawn = rng.integers(0, num_groups, (size, num_groups)) + np.arange(size)[:, None] * num_groups

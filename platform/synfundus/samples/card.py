@@ -8,7 +8,7 @@ import yaml
 
 from synfundus.evaluation.editions import withhold
 from synfundus.evaluation.wording import RESEARCH_ONLY, format_measure, is_measured
-from synfundus.labels import DISEASES, LABELS
+from synfundus.labels import LABELS
 from synfundus.samples.croissant import citation, licence_address
 from synfundus.samples.release_config import PrivacyStatement, ReleaseConfig
 from synfundus.samples.release_facts import REASONS, ReleaseFacts
@@ -59,7 +59,6 @@ def dataset_card(
         format_measure=format_measure,
         notes=public["notes"],
         answers=_answers(config.privacy),
-        num_diseases=len(DISEASES),
     )
 
 

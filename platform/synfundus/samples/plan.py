@@ -55,6 +55,11 @@ class Quota(Config):
         for name, value in labels.items():
             if not 0 <= value <= LABEL_BY_NAME[name].max_value:
                 raise ValueError(f"{name} is {value}; its range is 0 to {LABEL_BY_NAME[name].max_value}")
+        ruled_out = [
+            name for name, value in labels.items() if apply_rules(dict.fromkeys(LABEL_NAMES) | labels)[name] != value
+        ]
+        if ruled_out:
+            raise ValueError(f"{', '.join(ruled_out)} cannot be asked of what is not a fundus; leave it out")
         return labels
 
 
@@ -64,8 +69,8 @@ class SamplesConfig(Config):
     num_samples: int = Field(gt=0)
     seed: int = Field(default=0, ge=0, lt=2**53)
     conditions: Literal["real", "balanced", "quotas"] = "real"
-    """`real`: the joint distribution of the training part; `balanced`: every value of every label equally often, the
-    rest of the row as it occurs with it; `quotas`: only what `quotas` lists."""
+    """`real`: the joint distribution of the training part; `balanced`: rare values raised, as `balance` says; `quotas`:
+    only what `quotas` lists."""
     quotas: tuple[Quota, ...] = ()
     min_patients: int = Field(default=10, ge=2)
     """A combination of fewer patients is merged into a less specific one."""
@@ -209,9 +214,11 @@ def _patients(rows: Iterable[RealRow]) -> set[str]:
 
 
 def balance(combinations: Sequence[Combination]) -> list[Combination]:
-    """The same combinations, weighted so that every value of every label has one equal share.
+    """The same combinations, rare values raised: the mean of 16 distributions, in each of which one label is balanced.
 
-    A share is divided among the combinations with that value as they occur; values in no combination have none.
+    In the part of a label every value of it is equally frequent, and with a value the other labels are as they occur
+    with it. So each value of a label is asked for in at least 1/16 of an equal share of all samples; values in no
+    combination have none. Balancing all labels at once has no solution where findings exclude each other.
     """
     weights = np.array([c.weight for c in combinations])
     balanced = np.zeros(len(combinations))
@@ -303,12 +310,19 @@ class Plan:
 
 
 def make_plan(
-    config: SamplesConfig, training: Iterable[ImageBatch], *, generator: str, annotator: str, data: str
+    config: SamplesConfig,
+    training: Iterable[ImageBatch],
+    *,
+    generator: str,
+    annotator: str,
+    data: str,
+    num_without_patient: int = 0,
 ) -> Plan:
     """Lay out N samples.
 
     Args:
         training: the training part of the filled dataset; read only when the conditions come from real images.
+        num_without_patient: images of which no patient is known, so that each counts as one; noted.
         generator, annotator, data: digests that the plan rests on.
     """
     notes: list[str] = []
@@ -321,6 +335,11 @@ def make_plan(
         real = list(draw_rows(training, config.seed))
         merged = merge_rare(real, config.min_patients, config.seed)
         notes.append(_merging_note(real, merged, config.min_patients))
+        if num_without_patient:
+            notes.append(
+                f"{num_without_patient} images have no patient id and count as a patient each; where some are of one"
+                f" person, fewer than {config.min_patients} people may share a combination"
+            )
         chosen = balance(merged) if config.conditions == "balanced" else merged
         allocated = allocate([c.weight for c in chosen], config.num_samples)
         none = sum(count == 0 for count in allocated)

@@ -19,7 +19,7 @@ from synfundus.evaluation.editions import is_public
 from synfundus.samples.card import dataset_card
 from synfundus.samples.croissant import croissant
 from synfundus.samples.export import SynFundusExport
-from synfundus.samples.release_config import PrivacyStatement, ReleaseConfig
+from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.release_facts import ReleaseFacts, read_facts
 from synfundus.samples.shards import ROW_GROUP_ROWS, read_samples
 from synfundus.storage import (
@@ -31,8 +31,6 @@ from synfundus.storage import (
     sha256_hex,
     write_manifest,
 )
-
-__all__ = ["Evidence", "PrivacyStatement", "ReleaseConfig", "publish"]
 
 ACCEPTED, CARD, CROISSANT, REPORT = "accepted.parquet", "README.md", "croissant.json", "report.html"
 ACCEPTED_SCHEMA = pa.schema(

@@ -26,7 +26,7 @@ class ReleaseFacts:
     num_unresolved: int
     """Without an accepted attempt; left out."""
     rejected: Mapping[str, int]
-    """Attempts that were drawn again, by reason."""
+    """Attempts that were rejected, by reason."""
     space: str
     """In which nearness to training images is judged."""
     quantile: float
@@ -61,7 +61,8 @@ class ReleaseFacts:
     def bias_statement(self) -> str:
         source = {
             "real": "follow the joint distribution of the training photographs, with its imbalances",
-            "balanced": "are balanced label by label; prevalences are not those of any population",
+            "balanced": "raise rare findings (a mean of distributions that balance one label each); prevalences are not"
+            " those of any population",
             "quotas": "follow quotas chosen by the makers; prevalences are not those of any population",
         }[self.settings["conditions"]]
         return f"The conditions {source}. Cameras, ages and ancestries are those of the training photographs only."

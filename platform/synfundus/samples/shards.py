@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from synfundus.evaluation.privacy import Drawn
 from synfundus.fundus.dataset import IMAGE_TYPE
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_DR_GRADES, FloatArray, LabelRow, grade_distribution
 from synfundus.storage import Storage, read_manifest, read_trusted
@@ -153,6 +154,16 @@ def count_accepted(storage: Storage, folder: str) -> int:
     manifest = read_manifest(storage, folder)
     verification = json.loads(read_trusted(storage, folder, VERIFICATION, manifest))
     return int(verification["num_samples"]) - len(verification["unresolved"])
+
+
+def count_drawn(storage: Storage, folder: str) -> Drawn:
+    """Pictures drawn for a complete `samples/<name>/`, and how many of them were too near; errors as above."""
+    manifest = read_manifest(storage, folder)
+    verification = json.loads(read_trusted(storage, folder, VERIFICATION, manifest))
+    reasons = [row["reason"] for row in verification["rejected"]]
+    # Each rejected one was drawn anew, but for those that were out of attempts.
+    num_again = len(reasons) - len(verification["unresolved"])
+    return Drawn(int(verification["num_samples"]) + num_again, reasons.count("near_training_image"))
 
 
 def read_samples(storage: Storage, folder: str) -> Iterator[tuple[str, pa.Table]]:

@@ -14,7 +14,7 @@ from synfundus.fundus.dataset import decode_pixels
 from synfundus.labels import FloatArray
 
 BLANK_STANDARD_DEVIATION = 2.0
-"""Grey levels of 255; a picture that varies less shows nothing."""
+"""Grey levels of 255; a picture none of whose colours varies more shows nothing."""
 
 
 class Reason(StrEnum):
@@ -58,7 +58,7 @@ def check_samples(
             continue
         if decoded.shape != pixels_BHWC[b].shape:
             found.append(Rejection(sample_id, Reason.UNDECODABLE))
-        elif decoded.std() < BLANK_STANDARD_DEVIATION:
+        elif decoded.std(axis=(0, 1)).max() < BLANK_STANDARD_DEVIATION:
             found.append(Rejection(sample_id, Reason.BLANK))
         else:
             sound.append(b)

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from scipy.special import expit, logit, softmax
 
+from models_of_phantoms import fill_here
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.external import ExternalConfig, adopt_external, load_external_network, read_predictions
-from synfundus.diagnosis.fill import fill
 from synfundus.diagnosis.model import preprocess
 from synfundus.diagnosis.outputs import OutputMap
 from synfundus.errors import WrongInputError
@@ -110,7 +110,7 @@ def test_a_table_is_calibrated_measured_saved_and_fills(
     assert "chance" in metrics["unusable"]["is_gc"]
     assert metrics["unusable"]["is_pm"] == "the annotator has no such output"
     annotator = load_annotator(storage, "annotators/table")
-    manifest = fill(storage, labelled.folder, annotator, "data/filled")
+    manifest = fill_here(storage, labelled.folder, annotator, "data/filled")
     assert manifest["sources"]["eye_side"] == {"expert": 120, "filled": 30, "unknown": 0}
     assert manifest["sources"]["is_gc"] == {"expert": 150, "filled": 0, "unknown": 0}
 

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from models_of_phantoms import fill_here
 from synfundus.diagnosis.annotator import Annotator, TableScorer
 from synfundus.diagnosis.calibration import Calibration, HeadCalibration
-from synfundus.diagnosis.fill import fill, fill_shard
+from synfundus.diagnosis.fill import fill_shard
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import SCHEMA, PreparedImages
 from synfundus.labels import DISEASES, HEAD_NAMES, HEADS, LABEL_NAMES, NUM_VALUES
@@ -54,11 +55,11 @@ def filled(
     """Rows before and after, the annotator, the new manifest."""
     rows = []
     for i in range(140):
-        labels: dict[str, int | None] = {"is_fundus": None} if i % 2 else {}
+        labels: dict[str, int | None] = {"is_fundus": None} if i % 8 < 4 else {}
         rows.append(make_row(i, **labels, **({"eye_side": None, "dr_grade": None} if i % 3 == 0 else {})))
     make_images(rows, "data/before")
     annotator = annotator_for(rows)
-    manifest = fill(storage, "data/before", annotator, "data/after")
+    manifest = fill_here(storage, "data/before", annotator, "data/after")
     return _rows(storage, "data/before"), _rows(storage, "data/after"), annotator, manifest
 
 
@@ -98,8 +99,9 @@ def test_an_expert_who_says_fundus_outweighs_the_annotator(filled: Any) -> None:
         and annotator.predict(np.zeros((1, 4, 4, 3), np.uint8), [row["image_id"]]).annotations[0]["is_fundus"] == 0
     ]
     seen = [row for row in after if row["source_is_fundus"] == "filled" and row["filled_is_fundus"] < 0.5]
+    assert len(overruled) == 17  # every fourth of those that an expert had seen
     assert all(row["source_is_gc"] == "filled" for row in overruled)
-    assert len(seen) == 35  # every fourth, none of which an expert had seen
+    assert len(seen) == 18
     assert all(row["source_is_gc"] == "unknown" for row in seen)
 
 
@@ -121,7 +123,10 @@ def test_the_manifest_names_parent_annotator_and_counts(storage: LocalStorage, f
     assert manifest["parent"] == {
         "folder": "data/before",
         "manifest_sha256": sha256_hex(storage.read("data/before/manifest.json")),
+        "digest": json.loads(storage.read("data/before/manifest.json")).get("digest"),
     }
+    # Its own, not the parent's: a finished study is known by it once `runs/` is gone.
+    assert manifest["digest"] == "filled"
     assert manifest["annotator_digest"] == "digest-of-annotator"
     assert (manifest["kind"], manifest["size_px"], manifest["num_images"]) == ("data", 32, 140)
     assert sorted(manifest["files"]) == [*(f"images-{shard:05d}.parquet" for shard in range(3)), "rejected.json"]
@@ -138,7 +143,7 @@ def test_filling_again_gives_the_same_bytes_and_an_unfinished_fill_is_not_comple
     storage.path("data/after/manifest.json").unlink()
     storage.path("data/after/images-00002.parquet").unlink()
     assert not is_complete(storage, "data/after")
-    fill(storage, "data/before", annotator, "data/after")
+    fill_here(storage, "data/before", annotator, "data/after")
     assert storage.read("data/after/manifest.json") == before
 
 
@@ -157,4 +162,4 @@ def test_a_second_annotator_fills_only_what_the_first_left(storage: Storage, fil
 
 def test_what_is_no_dataset_is_refused(storage: Storage, filled: Any) -> None:
     with pytest.raises(WrongInputError, match="data/none is not complete"):
-        fill(storage, "data/none", filled[2], "data/other")
+        fill_here(storage, "data/none", filled[2], "data/other")

@@ -78,6 +78,23 @@ def test_too_few_images_are_not_measurable_and_the_reason_has_the_counts() -> No
             assert measure["reason"] == "90 training, 49 held-out, 300 synthetic images; needs 50 of each"
 
 
+@pytest.mark.parametrize("small", [0, 1])
+def test_a_set_of_too_few_patients_has_no_interval_and_is_not_measurable(small: int) -> None:
+    """Empty jackknife groups would count as groups, and the interval would be far too narrow."""
+    rng = np.random.default_rng(9)
+    sets = [part(rng, 90), part(rng, 90), part(rng, 90)]
+    sets[small] = part(rng, 90, per_patient=30)
+    for measure in compare(*sets, **SETTINGS)["synthetic"].values():
+        assert measure["reason"] == "3 patients; needs 10 of each set"
+    few = distance_from_held_out(part(rng, 90, per_patient=30), {"synthetic": sets[2]}, min_images=50, seed=0)
+    assert few["synthetic"]["reason"] == "3 patients; needs 10 of each set"
+
+
+def test_two_comparisons_can_be_made_at_one_n() -> None:
+    rng = np.random.default_rng(10)
+    assert compare(part(rng, 90), part(rng, 80), part(rng, 300), **SETTINGS, max_images=60)["n"] == 60
+
+
 def test_images_of_one_patient_stay_in_one_group() -> None:
     dealt = part(np.random.default_rng(4), 120, per_patient=3).dealt(seed=5)
     assert all(len(set(dealt[start : start + 3])) == 1 for start in range(0, 120, 3))

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from synfundus.evaluation.privacy import copy_descriptor, held_out_threshold, nearest, privacy_section
+from synfundus.evaluation.privacy import Drawn, copy_descriptor, held_out_threshold, nearest, privacy_section
 from synfundus.fundus.phantom import PhantomConfig, phantom_record
 from synfundus.fundus.preprocess import Prepared, prepare_image
 
@@ -84,27 +84,40 @@ def test_descriptors_are_unit_vectors_and_a_blank_picture_has_none() -> None:
 def test_no_copy_among_n_bounds_the_rate_by_three_over_n() -> None:
     training, held_out = copy_descriptor(TRAINING), copy_descriptor(HELD_OUT)
     noise = np.random.default_rng(0).integers(20, 255, (40, 16, 16, 3), dtype=np.uint8)
-    section, _ = privacy_section(training, held_out, copy_descriptor(noise), 0.01)
+    section, _ = privacy_section(training, held_out, copy_descriptor(noise), 0.01, Drawn(40, 0))
     assert section["num_below"] == 0
-    assert section["copy_rate_upper_bound"] == pytest.approx(1 - 0.05 ** (1 / 40), rel=1e-9)
+    assert section["share_near_upper_bound"] == pytest.approx(1 - 0.05 ** (1 / 40), rel=1e-9)
     assert sum(section["distances"]["synthetic"]) == 40
     assert sum(section["distances"]["held_out"]) == 60
 
 
 def test_a_generator_that_copies_is_caught() -> None:
     training, held_out = copy_descriptor(TRAINING), copy_descriptor(HELD_OUT)
-    others, near = privacy_section(training, held_out, copy_descriptor(phantoms(30, 3)), 0.01)
+    others, near = privacy_section(training, held_out, copy_descriptor(phantoms(30, 3)), 0.01, Drawn(30, 0))
     copies = np.concatenate([np.stack([coded_again(image) for image in TRAINING[:10]]), phantoms(30, 3)])
-    section, near = privacy_section(training, held_out, copy_descriptor(copies), 0.01)
+    section, near = privacy_section(training, held_out, copy_descriptor(copies), 0.01, Drawn(40, 10))
     assert near is not None
     assert section["num_below"] == 10 + others["num_below"]
     assert set(np.argsort(near.distance)[:10]) == set(range(10))
-    assert section["share_below"]["low"] < 0.25 < section["share_below"]["high"]
+
+
+def test_the_rate_of_copies_is_that_of_all_pictures_drawn() -> None:
+    """Kept pictures have none left: a rate among them would say 0 of a generator that does nothing but copy."""
+    training, held_out = copy_descriptor(TRAINING), copy_descriptor(HELD_OUT)
+    noise = np.random.default_rng(0).integers(20, 255, (30, 16, 16, 3), dtype=np.uint8)
+    kept = copy_descriptor(noise)
+    section, _ = privacy_section(training, held_out, kept, 0.01, Drawn(120, 90))
+    assert section["num_below"] == 0
+    assert (section["num_near"], section["num_drawn"]) == (90, 120)
+    assert section["share_near"]["low"] < 0.75 < section["share_near"]["high"]
+    assert section["share_near_upper_bound"] > 0.75
+    everything, _ = privacy_section(training, held_out, kept, 0.01, Drawn(120, 120))
+    assert everything["share_near_upper_bound"] == 1.0
 
 
 def test_without_held_out_photographs_nothing_is_measured() -> None:
     training = copy_descriptor(TRAINING)
-    section, near = privacy_section(training, training[:0], training, 0.01)
+    section, near = privacy_section(training, training[:0], training, 0.01, Drawn(3, 0))
     assert near is None
     assert section["status"] == "not measurable"
     assert section["reason"] == "there are no held-out images"

@@ -34,6 +34,7 @@ REAL, SYNTHETIC = pictures(1, 6), pictures(2, 6)
 def content(**changes: Any) -> ReportContent:
     metrics = example_metrics()
     metrics["notes"].append(f"Inception: the file {PLACE}/inception.pth is missing")
+    metrics["notes"].append(f"patient {PATIENT} has one photograph only: scan_0042.jpg")
     metrics["privacy"]["closest"][0]["training_id"] = IMAGE_ID
     values: dict[str, Any] = {
         "title": "Study of tests",
@@ -48,7 +49,6 @@ def content(**changes: Any) -> ReportContent:
         "synthetic": {"Right eye": SYNTHETIC[:3], "Left eye": SYNTHETIC[3:5]},
         "real": {"Right eye": REAL[:3], "Left eye": REAL[3:5]},
         "closest_pairs": [(SYNTHETIC[5], REAL[5], 0.31)],
-        "not_measured": [f"patient {PATIENT} has one photograph only: scan_0042.jpg"],
         "provenance": {"torch": "2.8.0", "generator": DIGEST, "seed": 3},
     }
     return ReportContent(**{**values, **changes})
@@ -191,7 +191,7 @@ def test_a_poor_study_still_has_a_report() -> None:
     for entry in metrics["label_distributions"].values():
         for part in ("reference_expert", "condition", "annotation"):
             entry[part]["counts"] = [0] * len(entry["values"])
-    poor = content(metrics=metrics, curves={}, synthetic={}, real={}, closest_pairs=[], not_measured=[], provenance={})
+    poor = content(metrics=metrics, curves={}, synthetic={}, real={}, closest_pairs=[], provenance={})
     page = render_report(poor, "public")
     assert "Not measured: no held-out photograph" in page
     assert "No pictures were handed to this report." in page

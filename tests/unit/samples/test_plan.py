@@ -112,6 +112,19 @@ def test_balance_gives_each_value_of_a_label_the_same_share() -> None:
     assert shares[0] == pytest.approx(shares[1])
 
 
+def test_balance_raises_each_rare_value_to_its_part_of_an_equal_share() -> None:
+    """Of two labels that vary, each is balanced in one of 16 parts; a rare value gets at least 1/2 of such a part."""
+    combinations = [
+        Combination(_values(eye_side=0, is_gc=0), 980.0),
+        Combination(_values(eye_side=1, is_gc=0), 15.0),
+        Combination(_values(eye_side=1, is_gc=1), 5.0),
+    ]
+    weights = np.array([c.weight for c in balance(combinations)])
+    side, glaucoma = weights[1:].sum() / weights.sum(), weights[2] / weights.sum()
+    assert glaucoma == pytest.approx((0.5 * 5 / 20 + 0.5) / 2)  # 0.5 % before
+    assert side == pytest.approx((0.5 + 0.5 * 15 / 995 + 0.5) / 2)  # 2 % before
+
+
 def _batch(p_gc: float, num: int) -> ImageBatch:
     p_BV = np.zeros((num, NUM_VALUES), np.float32)
     known_BK = np.zeros((num, NUM_LABELS), np.bool_)
@@ -162,6 +175,15 @@ def test_quotas_ask_for_just_what_they_list() -> None:
     assert sum(c["is_fundus"] == 0 and c["dr_grade"] is None for c in conditions) == 30
 
 
+def test_images_without_a_patient_are_noted_in_the_plan() -> None:
+    """A plan's promise of so many patients a combination is weaker where an image counts as a patient."""
+    for number in (7, 0):
+        plan = make_plan(
+            _config(), [_batch(0.5, 40)], generator="g", annotator="a", data="d", num_without_patient=number
+        )
+        assert ("7 images have no patient id" in " ".join(plan.notes)) == (number == 7)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -169,6 +191,10 @@ def test_quotas_ask_for_just_what_they_list() -> None:
         ({"conditions": "quotas", "quotas": [{"labels": {"is_gc": 1}, "count": 5}]}, "ask for 5 samples"),
         ({"conditions": "quotas", "quotas": [{"labels": {"is_gcc": 1}, "count": 100}]}, "'is_gcc' is not a label"),
         ({"conditions": "quotas", "quotas": [{"labels": {"is_gc": 3}, "count": 100}]}, "its range is 0 to 1"),
+        (
+            {"conditions": "quotas", "quotas": [{"labels": {"is_fundus": 0, "is_gc": 1}, "count": 100}]},
+            "is_gc cannot be asked of what is not a fundus",
+        ),
         ({"quotas": [{"labels": {"is_gc": 1}, "count": 100}]}, "conditions is not 'quotas'"),
     ],
 )

@@ -115,7 +115,11 @@ def show_rows(title: str, rows: Rows) -> None:
     for name, value in rows:
         table.add_row(f"  {name}", value)
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    Console(highlight=False, markup=False, soft_wrap=True, width=width).print(table)
+    console = Console(highlight=False, markup=False, soft_wrap=True, width=width)
+    with console.capture() as drawn:
+        console.print(table)
+    # The table fills every line to the width of the longest with spaces.
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))
 
 
 def guarded(body: Callable[[], int], *, debug: bool) -> int:

@@ -66,8 +66,13 @@ def learning_rate_at(step: int, config: OptimisationConfig) -> float:
     return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
+SHUFFLE_BLOCK = 256
+"""Images that stay together in the shuffle of an epoch: about a row group."""
+MAX_WINDOW_BLOCKS = 16
+
+
 @lru_cache(maxsize=4)
-def _epoch_order(seed: int, epoch: int, num_images: int, block_size: int, window_blocks: int) -> NDArray[np.int64]:
+def _epoch_order(seed: int, epoch: int, num_images: int, window_blocks: int, block_size: int) -> NDArray[np.int64]:
     """A block shuffle: blocks in random order, then images within windows of `window_blocks` blocks."""
     rng = random_numbers("order", seed, epoch)
     blocks = rng.permutation(math.ceil(num_images / block_size))
@@ -79,16 +84,19 @@ def _epoch_order(seed: int, epoch: int, num_images: int, block_size: int, window
 
 
 def image_indices(
-    seed: int, positions: range, num_images: int, *, block_size: int = 256, window_blocks: int = 16
+    seed: int, positions: range, num_images: int, num_cached: int, *, block_size: int = SHUFFLE_BLOCK
 ) -> NDArray[np.int64]:
     """Which image each global sample position trains on: epoch after epoch, each a seeded block shuffle.
 
-    Images of a window (4,096 by default) are drawn together, so a reader needs to hold no more than that.
+    Blocks of images come in random order, and images are drawn from a window of them, so that a reader which holds
+    `num_cached` images need not decode a row group again for every batch. A window is a third of that, for a row group
+    holds images of the other parts and without labels, too; it is one block at least and `MAX_WINDOW_BLOCKS` at most.
     """
+    window_blocks = max(1, min(MAX_WINDOW_BLOCKS, num_cached // (3 * block_size)))
     out = np.empty(len(positions), np.int64)
     for row, position in enumerate(positions):
         epoch, place = divmod(position, num_images)
-        out[row] = _epoch_order(seed, epoch, num_images, block_size, window_blocks)[place]
+        out[row] = _epoch_order(seed, epoch, num_images, window_blocks, block_size)[place]
     return out
 
 

@@ -37,7 +37,7 @@ class Settings:
 def prepare_ray_environment() -> str | None:
     """Set what Ray reads at import, where the user has not.
 
-    A local cluster listens on loopback, where other users of the machine may be: it gets a token of its own.
+    A local cluster listens on an address of the machine, where others may reach it: it gets a token of its own.
 
     Returns:
         Address of the cluster that this process belongs to; None: start one.

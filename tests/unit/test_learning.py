@@ -39,22 +39,24 @@ def test_learning_rate_warms_up_and_decays_as_half_a_cosine() -> None:
 
 
 def test_each_epoch_visits_every_image_once() -> None:
-    indices = image_indices(1, range(300), 100, block_size=7, window_blocks=3)
+    indices = image_indices(1, range(300), 100, 63, block_size=7)
     for epoch in range(3):
         assert Counter(indices[epoch * 100 : epoch * 100 + 100].tolist()) == Counter(range(100))
     assert indices[:100].tolist() != indices[100:200].tolist()
 
 
 def test_order_is_a_pure_function_of_seed_and_position() -> None:
-    whole = image_indices(1, range(50), 23)
-    assert image_indices(1, range(30, 40), 23).tolist() == whole[30:40].tolist()
-    assert image_indices(2, range(50), 23).tolist() != whole.tolist()
+    whole = image_indices(1, range(50), 23, 1000)
+    assert image_indices(1, range(30, 40), 23, 1000).tolist() == whole[30:40].tolist()
+    assert image_indices(2, range(50), 23, 1000).tolist() != whole.tolist()
 
 
-def test_a_window_holds_few_blocks() -> None:
-    indices = image_indices(1, range(1000), 1000, block_size=10, window_blocks=4)
-    for start in range(0, 1000, 40):
-        assert len({i // 10 for i in indices[start : start + 40].tolist()}) <= 4
+@pytest.mark.parametrize(("num_cached", "blocks"), [(120, 4), (5, 1), (10**6, 16)])
+def test_a_window_holds_as_many_blocks_as_the_cache_three_times_over(num_cached: int, blocks: int) -> None:
+    """So a reader decodes each block once an epoch. Of large images few are drawn from at a time."""
+    indices = image_indices(1, range(1000), 1000, num_cached, block_size=10)
+    counts = [len({i // 10 for i in indices[s : s + 10 * blocks].tolist()}) for s in range(0, 1000, 10 * blocks)]
+    assert max(counts) == blocks
 
 
 def test_resume_is_bit_for_bit() -> None:

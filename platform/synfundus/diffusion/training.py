@@ -180,7 +180,9 @@ class GeneratorLearner(Learner):
     def _inputs(self, positions: range) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W) in [-1, 1] and conditions (B, 36), augmented."""
         config = self.config
-        batch = self._images.batch("train", image_indices(config.seed, positions, self._num_images))
+        batch = self._images.batch(
+            "train", image_indices(config.seed, positions, self._num_images, self._images.num_cached)
+        )
         position_B = torch.arange(positions.start, positions.stop)
         draws = uniform(torch.full_like(position_B, self._draw_seed), position_B, 2 + NUM_LABELS).numpy()
         null_B, flip_B = draws[:, 0] < config.null_probability, draws[:, 1] < config.flip_probability

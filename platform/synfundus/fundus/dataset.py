@@ -17,7 +17,8 @@ from synfundus.labels import HEADS, LABEL_NAMES, NUM_DR_GRADES, NUM_LABELS, NUM_
 from synfundus.storage import Storage, read_manifest
 
 SPLITS = ("train", "validation", "test")
-"""`test` is the held-out part: no model, threshold or plan ever sees it."""
+"""`test` is the held-out part: no model, calibration or plan ever sees it. (How near a photograph of another person lies
+to the training images is measured on both held-out parts.)"""
 ROW_GROUP_ROWS = 256
 MAX_OPEN_FILES = 4
 """Parquet files that one reader keeps open: each holds a descriptor and its footer, some 100 KiB."""
@@ -168,6 +169,11 @@ class PreparedImages:
 
     def num_images(self, split: str) -> int:
         return len(self._places[split])
+
+    @property
+    def num_cached(self) -> int:
+        """Images that the cache holds; by their size alone, so equal on every machine."""
+        return CACHE_BYTES // (3 * self.size_px**2)
 
     def batch(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> ImageBatch:
         """Images `indices` of a split, in the order asked. Indices are 0 … num_images(split) - 1."""

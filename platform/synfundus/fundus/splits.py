@@ -17,7 +17,7 @@ class SplitFractions(Config):
     validation: float = Field(default=0.15, ge=0, lt=1)
     """Calibration and thresholds."""
     test: float = Field(default=0.15, ge=0, lt=1)
-    """Held out: no model, threshold or plan sees it."""
+    """Held out: no model, calibration or plan sees it."""
 
     @model_validator(mode="after")
     def _add_up(self) -> "SplitFractions":

@@ -67,6 +67,8 @@ class Spots:
     def __init__(self, num_images: int = 40) -> None:
         self._num_images = num_images
 
+    num_cached = 10_000
+
     def num_images(self, split: str) -> int:
         return self._num_images if split == "train" else 0
 
@@ -298,7 +300,7 @@ def test_a_flip_mirrors_the_image_and_swaps_its_side(probability: float) -> None
     learner = learner_of(changed(flip_probability=probability, null_probability=0.0, unknown_probability=0.0))
     num = 400
     x0_BCHW, condition = learner._inputs(range(num))
-    indices = image_indices(TINY.seed, range(num), 40)
+    indices = image_indices(TINY.seed, range(num), 40, Spots.num_cached)
     plain_BHWC = np.stack([Spots().pixels(int(i)) for i in indices])
     x0_BHWC = np.rint((x0_BCHW.permute(0, 2, 3, 1).numpy() + 1.0) * 127.5).astype(np.uint8)
     flipped_B = (x0_BHWC == plain_BHWC[:, :, ::-1]).all(axis=(1, 2, 3))

@@ -82,6 +82,11 @@ class TrainingImages(Protocol):
 
     size_px: int
 
+    @property
+    def num_cached(self) -> int:
+        """Images that can be had again at once; decides how far apart those of one batch may lie."""
+        ...
+
     def num_images(self, split: str) -> int: ...
 
     def batch(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> ImageBatch: ...

@@ -17,8 +17,10 @@ from synfundus.labels import HEADS, LABEL_NAMES, NUM_DR_GRADES, NUM_LABELS, NUM_
 from synfundus.storage import Storage, read_manifest
 
 SPLITS = ("train", "validation", "test")
-"""`test` is the held-out part: no model, calibration or plan ever sees it. (How near a photograph of another person lies
-to the training images is measured on both held-out parts.)"""
+"""`test` is the held-out part: no model, calibration or plan ever sees it.
+
+How near a photograph of another person may lie to the training images is measured on both held-out parts.
+"""
 ROW_GROUP_ROWS = 256
 MAX_OPEN_FILES = 4
 """Parquet files that one reader keeps open: each holds a descriptor and its footer, some 100 KiB."""

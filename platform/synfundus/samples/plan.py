@@ -1,8 +1,8 @@
 """Which samples will exist: N conditions, seeds and settings, fixed before the first one is drawn.
 
-What a plan asks for is published (the conditions of a release), so it must not single out a patient: every combination of labels that it asks for is shared by at
-least `min_patients` patients of the training part, or comes from the user's own quotas. Rarer combinations are merged
-by leaving labels unknown, from the last in `_split_order` to the first.
+What a plan asks for is published (the conditions of a release), so it must not single out a patient: every combination
+of labels is shared by at least `min_patients` patients of the training part, or comes from the user's own quotas. Rarer
+combinations are merged by leaving labels unknown, from the last in `_split_order` to the first.
 
 The condition of sample i is a pure function of (plan, i); its seed of (plan seed, i, attempt).
 """

@@ -430,7 +430,7 @@ def test_the_trained_network_answers_to_the_side_it_is_asked_for() -> None:
     """At the noisiest level the image says nothing, so what the network draws there comes from the condition."""
     noisy = {"timestep_sampling": "log-normal", "log_normal_mean": 1.5}
     rates = {"learning_rate": 5e-3, "null_probability": 0.0, "unknown_probability": 0.0}
-    config = changed(num_steps=100, batch_size=16, **noisy, **rates)
+    config = changed(num_steps=200, batch_size=16, **noisy, **rates)
     learner = learner_of(config)
     losses = [learner.train_step(step)["loss"] for step in range(config.num_steps)]
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])

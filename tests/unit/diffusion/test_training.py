@@ -443,9 +443,10 @@ def test_the_trained_network_answers_to_the_side_it_is_asked_for() -> None:
         output = network(x_t_BCHW, t_B, encoder_hidden_states=None, class_labels=condition_BD).sample
     x0_BCHW = learner.schedule.x0_from_output(x_t_BCHW, output, t_B)
     left_minus_right_B = x0_BCHW[..., :4].mean(dim=(1, 2, 3)) - x0_BCHW[..., 4:].mean(dim=(1, 2, 3))
-    # In the training images it is 150 / 127.5 = 1.18, dark on the left in a right eye. Both halves have the same noise, so a
-    # network that does not heed the condition has a difference of exactly 0.
+    # In the training images it is 150 / 127.5 = 1.18, dark on the left in a right eye. Both halves have the same noise,
+    # so a network that does not heed the condition has a difference of exactly 0.
     asked_left_B, asked_right_B = left_minus_right_B[16:], left_minus_right_B[:16]
+    assert bool((asked_left_B > asked_right_B).all())
     assert float((asked_left_B - asked_right_B).mean()) > 0.5
     assert float(asked_right_B.mean()) < 0.0 < float(asked_left_B.mean())
 

@@ -36,10 +36,14 @@ from synfundus.distributed.prepare import prepare
 from synfundus.distributed.sampling import SamplingTask, sample
 from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
 from synfundus.distributed.training import train
+from synfundus.evaluation.protocol import EvaluationConfig
+from synfundus.evaluation.run import METRICS, PUBLIC, EvaluationTask, run_evaluation
 from synfundus.fundus import dataset
 from synfundus.fundus.dataset import SPLITS, PreparedImages
 from synfundus.fundus.prepare_config import PrepareConfig
 from synfundus.samples.plan import SamplesConfig, make_plan
+from synfundus.samples.publish import Evidence, publish
+from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.shards import read_samples
 from synfundus.storage import Storage, open_storage
 
@@ -120,6 +124,36 @@ def run_read_samples(storage: Storage, num_images: int, num_samples: int) -> Non
     assert sum(table.num_rows for _, table in read_samples(storage, f"samples/of-{num_samples}")) > num_samples // 2
 
 
+def run_evaluate(storage: Storage, num_images: int, num_samples: int) -> None:
+    task = EvaluationTask(
+        storage,
+        data_folder="data/filled",
+        annotator_folder="annotators/tiny",
+        samples_folder=f"samples/of-{num_samples}",
+        report_folder=f"reports/of-{num_samples}",
+        config=EvaluationConfig(max_images=500),
+        quantile=0.01,
+        digest="",
+        title="Tiny images",
+        study={},
+        curves={},
+        provenance={},
+        real_photographs=False,
+    )
+    run_evaluation(task)
+
+
+def run_publish(storage: Storage, num_images: int, num_samples: int) -> None:
+    report, annotator = (f"reports/of-{num_samples}", "annotators/tiny")
+    evidence = Evidence(
+        json.loads(storage.read(f"{report}/{METRICS}")),
+        json.loads(storage.read(f"{annotator}/{METRICS}")),
+        storage.read(f"{report}/{PUBLIC}").decode(),
+    )
+    release = ReleaseConfig(data_statement="Tiny images that a program drew.")
+    publish(storage, f"samples/of-{num_samples}", f"releases/of-{num_samples}", release, evidence)
+
+
 def run_nothing(storage: Storage, num_images: int, num_samples: int) -> None:
     """A Ray session and this module's libraries: what every stage pays."""
 
@@ -142,6 +176,9 @@ STAGES = (
     Stage("train the generator", run_generator, "images", ("generators/tiny", "runs/generator")),
     Stage("plan and sample", run_sample, "images", ("samples/of-{num_samples}",)),
     Stage("plan and sample", run_sample, "samples", ("samples/of-{num_samples}",)),
+    Stage("evaluate", run_evaluate, "images", ("reports/of-{num_samples}",), on_ray=False),
+    Stage("evaluate", run_evaluate, "samples", ("reports/of-{num_samples}",), on_ray=False),
+    Stage("publish", run_publish, "samples", ("releases/of-{num_samples}",), on_ray=False),
     Stage("read images", run_read_images, "images", on_ray=False),
     Stage("read samples", run_read_samples, "samples", on_ray=False),
 )

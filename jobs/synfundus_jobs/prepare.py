@@ -1,6 +1,7 @@
 """Job `prepare`: read, crop, check and split real images; what is rejected is counted and shown."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from synfundus.distributed.prepare import prepare
@@ -10,7 +11,7 @@ from synfundus.fundus.sources import list_source
 from synfundus.progress import show_progress
 from synfundus.runs import start_run
 from synfundus.settings import Settings
-from synfundus.storage import Storage
+from synfundus.storage import Storage, read_manifest
 from synfundus.study import Study, digest_of
 from synfundus_jobs.job import Job, Rows
 
@@ -36,10 +37,18 @@ def describe(study: Study, storage: Storage) -> Rows:
 
 
 def run(study: Study, storage: Storage) -> Rows:
-    listings = [list_source(source) for source in study.data.sources]
     settings = study.public["data"]
     digest = digest_of(settings)
-    start_run(storage, f"{study.name}-prepare", study.data_folder, digest, {"data": settings})
+    if not start_run(storage, f"{study.name}-prepare", study.data_folder, digest, {"data": settings}):
+        gone = [
+            source.path
+            for source in study.data.sources
+            if source.layout != "phantom" and not Path(source.path).exists()
+        ]
+        if gone:  # photographs may be taken off the machine once they are prepared
+            rows = summary(read_manifest(storage, study.data_folder), study, storage)
+            return [*rows, ("originals", f"no longer at {', '.join(gone)}; the prepared images are used as they are")]
+    listings = [list_source(source) for source in study.data.sources]
     total = sum(len(listing.records) for listing in listings)
     with show_progress("prepare", total, "images") as progress:
         manifest = prepare(storage, study.data_folder, listings, study.data.prepare, Settings(), digest, progress)

@@ -161,6 +161,18 @@ def test_nothing_left_is_told_and_a_mended_study_goes_on(capsys: Capture, clinic
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_prepared_images_do_not_need_their_photographs_any_more(capsys: Capture, clinic: Path) -> None:
+    assert run_here(capsys, "prepare", clinic).code == 0
+    before = listing(clinic.parent / "root")
+    (clinic.parent / "clinic").rename(clinic.parent / "away")
+    again = run_here(capsys, "prepare", clinic)
+    assert (again.code, again.complaints) == (0, [])
+    assert "the prepared images are used as they are" in again.out
+    assert listing(clinic.parent / "root") == before
+    assert "another configuration" in refused(capsys, "prepare", clinic, "--set", "data.prepare.split_seed=5")
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_files_that_were_mended_in_place_are_looked_at_again(capsys: Capture, clinic: Path) -> None:
     folder = clinic.parent / "clinic" / "images"
     good = {path: path.read_bytes() for path in folder.iterdir()}

@@ -6,7 +6,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from synfundus.errors import SynfundusError
@@ -41,11 +41,28 @@ def ray_session(num_workers: int = 1) -> Iterator[None]:
             start_ray(address=address)
         else:
             num_cpus = max(MIN_LOGICAL_CPUS, os.cpu_count() or 1, num_workers + SPARE_CPUS)
-            start_ray(num_cpus=num_cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
+            with _batch_scheduling():
+                start_ray(num_cpus=num_cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
         yield
     finally:
         with _interrupts_ignored():
             ray.shutdown()
+
+
+@contextmanager
+def _batch_scheduling() -> Iterator[None]:
+    """Processes started meanwhile do not interrupt each other when they wake up, only when a slice of time is over.
+
+    Ray's dozen helpers wake many times a second; on two cores each time stops a thread that the other one waits for.
+    """
+    before = os.sched_getscheduler(0)
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setscheduler(0, before, os.sched_param(0))
 
 
 def start_ray(**options: Any) -> None:

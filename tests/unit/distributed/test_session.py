@@ -1,5 +1,6 @@
 """A Ray session: what it asks for, and what is told when it does not start."""
 
+import os
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ class FakeRay:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
         self.failures, self.asked, self.shut_down = failures, list[dict[str, Any]](), 0
+        self.policies: list[int] = []
         monkeypatch.setattr(ray, "init", self.init)
         monkeypatch.setattr(ray, "shutdown", self.shutdown)
         monkeypatch.setattr(ray, "is_initialized", lambda: False)
@@ -23,6 +25,7 @@ class FakeRay:
 
     def init(self, **options: Any) -> None:
         self.asked.append(options)
+        self.policies.append(os.sched_getscheduler(0))
         if len(self.asked) <= self.failures:
             raise Exception("The current node timed out\n during startup.")
 
@@ -42,6 +45,14 @@ def test_no_start_at_all_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     said = r"^Ray did not start \(The current node timed out during startup\); free processor or memory and try again$"
     with pytest.raises(SynfundusError, match=said), ray_session():
         raise AssertionError("there is no session")
+
+
+def test_what_ray_starts_is_scheduled_as_a_batch_and_this_process_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.sched_getscheduler(0)
+    fake = FakeRay(monkeypatch, 0)
+    with ray_session():
+        assert os.sched_getscheduler(0) == before
+    assert fake.policies == [os.SCHED_BATCH]
 
 
 def test_there_is_a_logical_processor_for_every_worker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -81,12 +80,12 @@ def _images(table: pa.Table) -> list[dict[str, bytes]]:
     return cells
 
 
-def _actors(since_s: float) -> Iterator[psutil.Process]:
-    """Actors of this process's Ray session that were started since: others are not ours to kill, or prove nothing."""
+def _actors() -> Iterator[int]:
+    """Process ids of the actors of this process's Ray session; others are not ours to kill."""
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if process.create_time() >= since_s and "ShardSampler" in " ".join(process.cmdline()):
-                yield process
+            if "ShardSampler" in " ".join(process.cmdline()):
+                yield process.pid
 
 
 def test_every_sample_is_there_once_as_asked(undisturbed: SamplingTask) -> None:
@@ -102,13 +101,13 @@ def test_every_sample_is_there_once_as_asked(undisturbed: SamplingTask) -> None:
 
 def test_a_killed_actor_changes_nothing(undisturbed: SamplingTask) -> None:
     task = replace(undisturbed, folder="samples/killed")
-    watched, killed, started_s = Watched(), list[int](), time.time()
+    watched, killed, earlier = Watched(), list[int](), set(_actors())  # an actor of an earlier pool would prove nothing
 
     def kill_one() -> None:
         watched.first_shard.wait()
-        victim = next(_actors(started_s))
-        killed.append(victim.pid)
-        os.kill(victim.pid, signal.SIGKILL)
+        victim = next(pid for pid in _actors() if pid not in earlier)
+        killed.append(victim)
+        os.kill(victim, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_one)
     killer.start()

@@ -34,7 +34,8 @@ def ray_session() -> Iterator[None]:
     os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
     import ray  # after the two variables that it reads at import
 
-    helpers = {"PYTHONPATH": str(Path(__file__).parent)}  # workers import what tests send them by name
+    folders = (Path(__file__).parent, Path(__file__).parent / "benchmarks")
+    helpers = {"PYTHONPATH": os.pathsep.join(map(str, folders))}  # workers import what tests send them by name
     start_ray(
         num_cpus=4,
         include_dashboard=False,

@@ -59,20 +59,16 @@ class _Actor:
     def __init__(self, worker: type[Any], arguments: tuple[Any, ...]) -> None:
         import ray
 
-        self.worker: Callable[[int], Any] | None = None
+        self.worker: Callable[[int], Any] | SynfundusError
         try:
             self.worker = worker(*(ray.get(a) if isinstance(a, ray.ObjectRef) else a for a in arguments))
         except SynfundusError as error:
-            self.error = error
+            self.worker = error
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, list[bytes]]:
         (position,) = batch["id"]
-        result: Any
-        if self.worker is None:
-            result = self.error
-        else:
-            try:
-                result = self.worker(int(position))
-            except SynfundusError as error:
-                result = error
+        try:
+            result = self.worker if isinstance(self.worker, SynfundusError) else self.worker(int(position))
+        except SynfundusError as error:
+            result = error
         return {"result": [pickle.dumps(result)]}

@@ -143,6 +143,8 @@ def _fidelity(
         )
         for key, stratum in STRATA.items()
     }
+    # Both groups at one n: a Fréchet distance depends on it, and the two are there to be compared.
+    group_images = min(int(rows.sum()) for key in GROUPS for rows in members[key])
     out: dict[str, Any] = {
         "measures": {
             name: {"title": words.title, "better": words.better, "meaning": words.meaning}
@@ -163,8 +165,6 @@ def _fidelity(
             "seed": config.seed,
         }
         entry: dict[str, Any] = {"title": title, "status": "computed", "dim": reference.features[space].shape[1]}
-        # Both groups at one n: a Fréchet distance depends on it, and the two are there to be compared.
-        group_images = min(int(rows.sum()) for key in GROUPS for rows in members[key])
         entry["strata"] = {
             key: compare(
                 reference.part(space, a),

@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from synfundus.evaluation.privacy import Drawn
 from synfundus.fundus.dataset import IMAGE_TYPE
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_DR_GRADES, FloatArray, LabelRow, grade_distribution
+from synfundus.samples.verify import Reason
 from synfundus.storage import Storage, read_manifest, read_trusted
 
 ImageFormat = Literal["png", "webp", "jpeg"]
@@ -149,21 +150,24 @@ def accepted_attempts(verification: Mapping[str, Any]) -> dict[int, int]:
     return {**attempts, **dict.fromkeys(verification["unresolved"], -1)}
 
 
+def _read_verification(storage: Storage, folder: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(read_trusted(storage, folder, VERIFICATION, read_manifest(storage, folder)))
+    return found
+
+
 def count_accepted(storage: Storage, folder: str) -> int:
     """Number of accepted samples of a complete `samples/<name>/`; errors as in `read_samples`."""
-    manifest = read_manifest(storage, folder)
-    verification = json.loads(read_trusted(storage, folder, VERIFICATION, manifest))
+    verification = _read_verification(storage, folder)
     return int(verification["num_samples"]) - len(verification["unresolved"])
 
 
 def count_drawn(storage: Storage, folder: str) -> Drawn:
     """Pictures drawn for a complete `samples/<name>/`, and how many of them were too near; errors as above."""
-    manifest = read_manifest(storage, folder)
-    verification = json.loads(read_trusted(storage, folder, VERIFICATION, manifest))
+    verification = _read_verification(storage, folder)
     reasons = [row["reason"] for row in verification["rejected"]]
     # Each rejected one was drawn anew, but for those that were out of attempts.
     num_again = len(reasons) - len(verification["unresolved"])
-    return Drawn(int(verification["num_samples"]) + num_again, reasons.count("near_training_image"))
+    return Drawn(int(verification["num_samples"]) + num_again, reasons.count(Reason.NEAR_TRAINING_IMAGE))
 
 
 def read_samples(storage: Storage, folder: str) -> Iterator[tuple[str, pa.Table]]:
@@ -176,8 +180,7 @@ def read_samples(storage: Storage, folder: str) -> Iterator[tuple[str, pa.Table]
         StorageError: a file differs from the manifest.
     """
     manifest = read_manifest(storage, folder)
-    verification = json.loads(read_trusted(storage, folder, VERIFICATION, manifest))
-    attempts = accepted_attempts(verification)
+    attempts = accepted_attempts(_read_verification(storage, folder))
     files = [file for file in manifest["files"] if file.endswith(".parquet")]
     for file in sorted(files, key=lambda name: (name.startswith("replacements"), name)):
         attempt = 0 if file.startswith("shards/") else int(file.split("/")[1])

@@ -2,51 +2,40 @@
 
     python tests/benchmarks/training_speed.py
 
-Both models with the settings and the data of the recipe phantom-cpu. In each round, one after the other, the order
-changing from round to round:
-bare   a new process: `for step in range(num_steps): learner.train_step(step)`; no checkpoint, nothing written down
+Both models with the settings and the data of the recipe phantom-cpu. Both sides take turns of some seconds on the same
+cores (turns.py), so that a drift of the machine's speed meets both:
+bare   a new process: `for step in range(num_steps): learner.train_step(step)`, and at the same steps as on Ray the
+       state to a file and the sample sheet, as a script of one's own would; no losses, progress or TensorBoard
 Ray    `train` of synfundus.distributed.training on a new Ray session with one worker: losses, progress and TensorBoard
        written, checkpoints and sample sheets as often a step as in the recipe
-A side's speed is that of its steady state: from the start of step `WARM_UP` to the end of the last step, on Ray to the
-end of the last checkpoint. Start-up and the writing of the model are told apart.
+A side's speed is that of its steady state: from the start of step `WARM_UP` to the end of the last checkpoint.
+Start-up and the writing of the model are told apart.
 Writes tests/benchmarks/results/training_cpu2_202611.md.
 """
 
 import argparse
 import json
 import math
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from report_table import (
-    Silent,
-    best_and_median,
-    in_fresh_process,
-    keep,
-    machine,
-    own_ray_session,
-    prepare_data,
-    recipe_study,
-    table,
-)
-from wrapped_task import WrappedTask
+from report_table import Silent, keep, machine, own_ray_session, prepare_data, recipe_study, table
+from safetensors.torch import save_file
+from timed_task import CLOCK, READY, WARM_UP, Timed
+from turns import TURN_S, Side, take_turns
 
 from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
 from synfundus.distributed.training import TrainingTask, train
-from synfundus.learning import Learner
-from synfundus.storage import Storage, canonical_json, open_storage
+from synfundus.storage import Storage, open_storage
 from synfundus.study import Study
 
 COMMAND = "python tests/benchmarks/training_speed.py"
 RECIPE = "phantom-cpu"
-WARM_UP = 20
-"""Steps before the clock starts: caches fill, memory is claimed, the processor's clock settles."""
-CHECKPOINTS = {"annotator": 2, "generator": 1}
+CHECKPOINTS = {"annotator": 4, "generator": 2}
 """Checkpoint intervals of the recipe that a run is long."""
 GOAL = 0.95
 TEXT = """# Speed of training on Ray
@@ -54,48 +43,20 @@ TEXT = """# Speed of training on Ray
 Command: `{command}`
 
 {machine}
-{rounds} rounds, both sides in each; {threads} threads a side.
+{threads} threads a side; both sides in turns of {turn_s:g} s on the same cores, the other one stopped meanwhile.
 
-Steps/s, best / median of the rounds. Bare: `for step in range(num_steps): learner.train_step(step)` in a new process.
-Ray: the job's own loop with one worker, its losses, progress and TensorBoard files, and checkpoints with sample sheets
-as often a step as in the recipe {recipe}. From step {warm_up} to the end of the last step, on Ray of the last
-checkpoint. CPU s a step: of the process that trains, all its threads. Goal: Ray >= {goal} x bare.
+Steps/s. Bare: `for step in range(num_steps): learner.train_step(step)` in a new process. Ray: the job's own loop with
+one worker, its losses, progress and TensorBoard files. Both draw a sample sheet and write their state as often a step
+as in the recipe {recipe}. From step {warm_up} to the end of the last checkpoint; with the 95 % interval of the ratio
+over pairs of turns. CPU s a step: of the process that trains, all its threads. Goal: Ray >= {goal} x bare.
 
 {speeds}
 
 With start-up. Start-up s: from the call to the first step, on Ray with the start of the cluster, bare with Python's.
-End s: calibration, metrics and writing of the model. Whole s: the recipe's number of steps at the median speed, with
-both.
+End s: calibration, metrics and writing of the model. Whole s: the recipe's number of steps at this speed, with both.
 
 {wholes}
 """
-
-
-@dataclass(frozen=True)
-class Timed(WrappedTask):
-    """A task that notes when its learner takes step 0 and step `WARM_UP`, and when it is done with the last one."""
-
-    clock: dict[str, float] = field(default_factory=dict)
-
-    def build(self, device: torch.device, rank: int, world_size: int) -> Learner:
-        learner = super().build(device, rank, world_size)
-        real_step = learner.train_step
-
-        def train_step(step: int) -> dict[str, float]:
-            if step == 0:
-                self.clock["first_step_s"] = time.time()
-            if step == WARM_UP:
-                self.clock.update(start_s=time.time(), start_cpu_s=time.process_time())
-            return real_step(step)
-
-        learner.train_step = train_step  # type: ignore[method-assign]
-        return learner
-
-    def finish(self, learner: Learner, losses: list[dict[str, float]]) -> dict[str, Any]:
-        """Called after the last step and its checkpoint."""
-        clock = {**self.clock, "end_s": time.time(), "end_cpu_s": time.process_time()}
-        self.storage.replace(f"runs/{self.run_name}/clock.json", canonical_json(clock))
-        return super().finish(learner, losses)
 
 
 def bare(task: TrainingTask) -> None:
@@ -103,6 +64,10 @@ def bare(task: TrainingTask) -> None:
     learner = task.build(torch.device("cpu"), 0, 1)
     for step in range(task.config.num_steps):
         learner.train_step(step)
+        if (step + 1) % task.config.checkpoint_every_steps == 0 or step + 1 == task.config.num_steps:
+            learner.sheet()
+            with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+                save_file(learner.state(), file.name)
     task.finish(learner, [])
 
 
@@ -111,31 +76,40 @@ def on_ray(task: TrainingTask) -> None:
         train(task, Silent())
 
 
+SIDES: dict[str, Callable[[TrainingTask], None]] = {"bare": bare, "Ray": on_ray}
+
+
 @dataclass(frozen=True)
 class Run:
-    """What one run of one side took."""
+    """What one side took."""
 
     steps_per_s: float
+    turns_per_s: list[float]
+    """Steps/s of each whole turn."""
     cpu_s_per_step: float
     start_up_s: float
     end_s: float
 
 
-def measure(side: Callable[[Timed], None], task: Timed) -> Run:
-    start_s = time.time()
-    side(task)
-    returned_s = time.time()
-    clock = json.loads(task.storage.read(f"runs/{task.run_name}/clock.json"))
-    steps = task.config.num_steps - WARM_UP
+def side_of(name: str, task: Timed) -> Side:
+    def there(file: str) -> bool:
+        return task.storage.exists(f"{task.folder}/{file}")
+
+    return Side(SIDES[name], (task,), ready=lambda: there(READY), done=lambda: there(CLOCK))
+
+
+def run_of(side: Side, task: Timed) -> Run:
+    clock = json.loads(task.storage.read(f"{task.folder}/{CLOCK}"))
+    steps_s = np.array(clock["steps_s"])
+    num_steps = task.config.num_steps - WARM_UP
+    turns = [span for span in side.ran[1:-1] if span[1] - span[0] > TURN_S / 2]
     return Run(
-        steps / (clock["end_s"] - clock["start_s"]),
-        (clock["end_cpu_s"] - clock["start_cpu_s"]) / steps,
-        clock["first_step_s"] - start_s,
-        returned_s - clock["end_s"],
+        num_steps / side.running_s(steps_s[WARM_UP], clock["end_s"]),
+        [float(((steps_s >= start) & (steps_s < end)).sum() / (end - start)) for start, end in turns],
+        (clock["end_cpu_s"] - clock["start_cpu_s"]) / num_steps,
+        side.running_s(side.ran[0][0], steps_s[0]),
+        side.running_s(clock["end_s"], side.ran[-1][1]),
     )
-
-
-SIDES: dict[str, Callable[[Timed], None]] = {"bare": lambda task: in_fresh_process(bare, task), "Ray": on_ray}
 
 
 def timed_task(study: Study, storage: Storage, model: str, name: str, steps: int | None) -> Timed:
@@ -150,36 +124,53 @@ def timed_task(study: Study, storage: Storage, model: str, name: str, steps: int
     return Timed(task(config, storage, name, study.data_folder, f"{model}s/{name}", "benchmark"))
 
 
-def speed_row(study: Study, model: str, task: Timed, runs: dict[str, list[Run]]) -> list[str]:
-    speeds = {side: [run.steps_per_s for run in runs[side]] for side in SIDES}
-    best = max(speeds["Ray"]) / max(speeds["bare"])
-    median = statistics.median(speeds["Ray"]) / statistics.median(speeds["bare"])
-    cpu = [statistics.median(run.cpu_s_per_step for run in runs[side]) for side in SIDES]
+def ratio_interval(bare: Sequence[float], ray: Sequence[float]) -> tuple[float, float]:
+    """95 % bootstrap interval of the ratio of speeds over pairs of neighbouring turns."""
+    pairs_N2 = np.array(list(zip(bare, ray, strict=False)))
+    rows_RN = np.random.default_rng(0).integers(len(pairs_N2), size=(10_000, len(pairs_N2)))
+    sums_R2 = pairs_N2[rows_RN].sum(1)
+    low, high = np.quantile(sums_R2[:, 1] / sums_R2[:, 0], (0.025, 0.975))
+    return float(low), float(high)
+
+
+def speed_row(study: Study, model: str, task: Timed, runs: dict[str, Run]) -> list[str]:
+    bare, ray = runs["bare"], runs["Ray"]
+    ratio = ray.steps_per_s / bare.steps_per_s
+    low, high = ratio_interval(bare.turns_per_s, ray.turns_per_s)
     size_px = study.annotator.image_size_px if model == "annotator" else study.generator.unet.size_px
     return [
         model,
         f"{size_px} px, batch {task.config.batch_size}, {task.config.precision}",
         str(task.config.num_steps - WARM_UP),
-        *(best_and_median(speeds[side]) for side in SIDES),
-        f"{best:.3f} / {median:.3f}",
-        "yes" if min(best, median) >= GOAL else "**no**",
-        " / ".join(f"{seconds:.3f}" for seconds in cpu),
+        f"{bare.steps_per_s:.2f}",
+        f"{ray.steps_per_s:.2f}",
+        f"{ratio:.3f} ({low:.3f} to {high:.3f})",
+        "yes" if ratio >= GOAL else "**no**",
+        f"{bare.cpu_s_per_step:.3f} / {ray.cpu_s_per_step:.3f}",
     ]
 
 
-def whole_row(study: Study, model: str, runs: dict[str, list[Run]]) -> list[str]:
+def whole_row(study: Study, model: str, runs: dict[str, Run]) -> list[str]:
     num_steps = (study.annotator if model == "annotator" else study.generator).num_steps
-    start_up = [statistics.median(run.start_up_s for run in runs[side]) for side in SIDES]
-    end = [statistics.median(run.end_s for run in runs[side]) for side in SIDES]
-    steps = [num_steps / statistics.median(run.steps_per_s for run in runs[side]) for side in SIDES]
+    start_up, end = ([getattr(run, what) for run in runs.values()] for what in ("start_up_s", "end_s"))
+    steps = [num_steps / run.steps_per_s for run in runs.values()]
     whole = [sum(parts) for parts in zip(start_up, steps, end, strict=True)]
     pairs = [f"{one:.1f} / {other:.1f}" for one, other in (start_up, end, whole)]
     return [model, str(num_steps), *pairs, f"{whole[0] / whole[1]:.3f}"]
 
 
+def measure(study: Study, storage: Storage, model: str, steps: int | None) -> tuple[Timed, dict[str, Run]]:
+    tasks = {name: timed_task(study, storage, model, f"{model}-{name.lower()}", steps) for name in SIDES}
+    sides = {name: side_of(name, task) for name, task in tasks.items()}
+    take_turns(*sides.values())
+    runs = {name: run_of(sides[name], tasks[name]) for name in SIDES}
+    for name, run in runs.items():
+        print(model, name, run, flush=True)
+    return tasks["Ray"], runs
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="measured steps of a run; default: whole checkpoint intervals")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings of the study")
     parser.add_argument("--theme", default="training", help="name of the result's file")
@@ -187,25 +178,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         study, storage = recipe_study(RECIPE, root, asked.set), open_storage(root)
         prepare_data(study, storage)
-        runs: dict[str, dict[str, list[Run]]] = {model: {side: [] for side in SIDES} for model in CHECKPOINTS}
-        tasks: dict[str, Timed] = {}
-        for number in range(asked.rounds):
-            for model in CHECKPOINTS:
-                for side in list(SIDES)[:: -1 if number % 2 else 1]:
-                    tasks[model] = timed_task(study, storage, model, f"{model}-{side.lower()}-{number}", asked.steps)
-                    runs[model][side].append(measure(SIDES[side], tasks[model]))
-                    print(number, model, side, runs[model][side][-1], flush=True)
-        ratio = "Ray : bare"
-        heads = ["model", "images", "steps", "bare", "Ray", ratio, f">= {GOAL}", "CPU s a step, bare / Ray"]
-        speeds = table(heads, [speed_row(study, model, tasks[model], runs[model]) for model in runs])
-        heads = ["model", "steps", *(f"{what} s, bare / Ray" for what in ("start-up", "end", "whole")), ratio]
-        wholes = table(heads, [whole_row(study, model, runs[model]) for model in runs])
-        threads = study.generator.num_threads
-        assert threads == study.annotator.num_threads
-    options = [f"--rounds {asked.rounds}", *([f"--steps {asked.steps}"] if asked.steps else [])]
-    command = " ".join([COMMAND, *options, *(f"--set '{text}'" for text in asked.set)])
+        measured = {model: measure(study, storage, model, asked.steps) for model in CHECKPOINTS}
+    ratio = "Ray : bare"
+    heads = ["model", "images", "steps", "bare", "Ray", ratio, f">= {GOAL}", "CPU s a step, bare / Ray"]
+    speeds = table(heads, [speed_row(study, model, task, runs) for model, (task, runs) in measured.items()])
+    heads = ["model", "steps", *(f"{what} s, bare / Ray" for what in ("start-up", "end", "whole")), ratio]
+    wholes = table(heads, [whole_row(study, model, runs) for model, (_, runs) in measured.items()])
+    threads = study.generator.num_threads
+    assert threads == study.annotator.num_threads
+    options = [*([f"--steps {asked.steps}"] if asked.steps else []), *(f"--set '{text}'" for text in asked.set)]
+    command = " ".join([COMMAND, *options])
     where = machine("torch", "ray", "diffusers", "timm")
-    known = {"goal": GOAL, "recipe": RECIPE, "warm_up": WARM_UP, "rounds": asked.rounds, "threads": threads}
+    known = {"goal": GOAL, "recipe": RECIPE, "warm_up": WARM_UP, "turn_s": TURN_S, "threads": threads}
     keep(asked.theme, TEXT.format(command=command, machine=where, speeds=speeds, wholes=wholes, **known))
 
 

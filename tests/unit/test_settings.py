@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from synfundus.settings import WORKERS_MALLOC, Settings, prepare_ray_environment
+from synfundus.settings import FEWER_HELPERS, WORKERS_MALLOC, Settings, prepare_ray_environment
 
 
 def test_each_setting_has_its_variable_and_an_empty_one_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,14 +17,15 @@ def test_each_setting_has_its_variable_and_an_empty_one_is_none(monkeypatch: pyt
 
 
 def test_a_local_ray_gets_a_token_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", *WORKERS_MALLOC):
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", *WORKERS_MALLOC, *FEWER_HELPERS):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     assert prepare_ray_environment() is None
     assert os.environ["RAY_AUTH_MODE"] == "token"
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
-    assert {name: os.environ[name] for name in WORKERS_MALLOC} == WORKERS_MALLOC
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", *WORKERS_MALLOC):
+    for name, value in (WORKERS_MALLOC | FEWER_HELPERS).items():
+        assert os.environ[name] == value
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", *WORKERS_MALLOC, *FEWER_HELPERS):
         monkeypatch.delenv(name)
 
 

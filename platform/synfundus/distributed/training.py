@@ -7,10 +7,9 @@ shows), `sheets/` and `tensorboard/`. The run's name is the study's and the stag
 import json
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,12 +63,28 @@ class _Records:
     start: int
     losses: list[dict[str, float]]
     folder: Path
-    shown_s: float = 0.0
 
     def __post_init__(self) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.writer = SummaryWriter(str(self.folder), purge_step=self.start)
+        self.latest: dict[str, float] | None = None
+        self.closing = threading.Event()
+        self.teller = threading.Thread(target=self._tell, daemon=True)
+        self.teller.start()
+
+    def _tell(self) -> None:
+        """Write what `note` was last told, a period after the other: beside the steps, which no disk shall hold up."""
+        while not self.closing.wait(PROGRESS_PERIOD_S):
+            latest, self.latest = self.latest, None
+            if latest is not None:
+                with suppress(SynfundusError):  # only shown; a full disk is met at the next checkpoint
+                    self._put(PROGRESS_FILE, canonical_json(latest))
+
+    def close(self) -> None:
+        self.closing.set()
+        self.teller.join()
+        self.writer.close()
 
     def _put(self, name: str, data: bytes) -> None:
         self.task.storage.replace(f"runs/{self.task.run_name}/{name}", data)
@@ -80,10 +95,7 @@ class _Records:
             self.losses.append({"step": step + 1, **metrics})
             for key, value in metrics.items():
                 self.writer.add_scalar(key, value, step + 1)
-        if time.monotonic() - self.shown_s > PROGRESS_PERIOD_S:
-            self.shown_s = time.monotonic()
-            progress = {"step": step + 1, "num_steps": config.num_steps, "loss": metrics["loss"]}
-            self._put(PROGRESS_FILE, canonical_json(progress))
+        self.latest = {"step": step + 1, "num_steps": config.num_steps, "loss": metrics["loss"]}
 
     def flush(self, step: int, learner: Learner) -> None:
         """At a checkpoint: losses, TensorBoard files and a sheet of what the model draws."""
@@ -189,7 +201,7 @@ def _records(task: TrainingTask, start: int, losses: list[dict[str, float]], ran
         try:
             yield records
         finally:
-            records.writer.close()
+            records.close()
 
 
 def _report(learner: Learner, step: int, records: _Records | None) -> None:

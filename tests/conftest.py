@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from s3_store import Store, running_store
 from synfundus.distributed.session import start_ray
 from synfundus.settings import Settings
 from synfundus.storage import Storage, open_storage
@@ -55,6 +56,20 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
     outcome = run_process("study", "run", file)
     assert outcome.code == 0, outcome.err
     return FinishedStudy(file, folder / "root", outcome.out, outcome.err)
+
+
+@pytest.fixture(scope="session")
+def _s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with running_store(tmp_path_factory.mktemp("s3")) as store:
+        yield store
+
+
+@pytest.fixture
+def s3_store(_s3_process: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A real S3 store with one bucket, and the environment of this process that leads to it."""
+    for name, value in _s3_process.environment.items():
+        monkeypatch.setenv(name, value)
+    return _s3_process
 
 
 @pytest.fixture

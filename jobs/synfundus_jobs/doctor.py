@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from synfundus.errors import AlreadyExistsError, StorageError
+from synfundus.errors import AlreadyExistsError, StorageError, WrongInputError
 from synfundus.runs import hardware, versions
 from synfundus.settings import Settings
-from synfundus.storage import Storage, open_storage
+from synfundus.storage import LocalStorage, Storage, open_storage
 from synfundus.study import Study, load_study
 from synfundus_jobs.job import DONE, OneLineParser, Rows, guarded, show_rows
 
@@ -26,9 +26,25 @@ def machine_rows() -> Rows:
 
 
 def study_rows(study: Study) -> Rows:
-    """Probe the root with a real write-once object: the same bytes are welcome again, others are refused."""
     storage = open_storage(study.root)
-    folder = Path(storage.uri("."))
+    said = _probe_folder(storage) if isinstance(storage, LocalStorage) else _probe_store(storage)
+    key = "from SYNFUNDUS_PATIENT_KEY" if Settings().patient_key else f"in {Settings().config_folder}"
+    return [("root", f"{storage.root}: {said}"), ("patient key", key)]
+
+
+def _probe_store(storage: Storage) -> str:
+    from synfundus.s3 import MAX_CLOCK_SKEW_S, S3Storage, probe
+
+    assert isinstance(storage, S3Storage)
+    skew_s = probe(storage)
+    if abs(skew_s) > MAX_CLOCK_SKEW_S:
+        raise WrongInputError(f"root: the clock of {storage.root} differs by {skew_s:.0f} s; set this machine's")
+    return f"writable, honours the conditional PUT, clock within {abs(skew_s):.0f} s"
+
+
+def _probe_folder(storage: LocalStorage) -> str:
+    """Try a real write-once object: the same bytes are welcome again, others are refused."""
+    folder = storage.folder
     name = f"probe-{secrets.token_hex(4)}"
     try:
         storage.write_once(name, b"probe")
@@ -36,12 +52,7 @@ def study_rows(study: Study) -> Rows:
         _require_refusal(storage, name)
     finally:
         (folder / name).unlink(missing_ok=True)
-    free = shutil.disk_usage(folder).free / GIB
-    key = "from SYNFUNDUS_PATIENT_KEY" if Settings().patient_key else f"in {Settings().config_folder}"
-    return [
-        ("root", f"{storage.root}: writable, write-once holds, {free:.0f} GiB free"),
-        ("patient key", key),
-    ]
+    return f"writable, write-once holds, {shutil.disk_usage(folder).free / GIB:.0f} GiB free"
 
 
 def _require_refusal(storage: Storage, name: str) -> None:

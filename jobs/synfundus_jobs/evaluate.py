@@ -51,7 +51,7 @@ def build_task(study: Study, storage: Storage) -> EvaluationTask:
             "Generator": _curve(storage, f"{study.name}-generator"),
         },
         provenance,
-        any(source.layout != "phantom" for source in study.data.sources),
+        study.has_real_photographs,
     )
 
 

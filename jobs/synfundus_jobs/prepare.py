@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from synfundus.distributed.prepare import prepare
+from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import SPLITS
 from synfundus.fundus.preparation import merge_listings
 from synfundus.fundus.sources import list_source
@@ -20,10 +21,16 @@ PNG_BYTES_PER_PIXEL = 1.5
 
 
 def check(study: Study) -> None:
+    if study.data.prepared is not None:
+        raise WrongInputError(
+            f"data.prepared: {study.data_folder} is not complete below {study.root}; copy it there, manifest.json last"
+        )
     merge_listings([list_source(source) for source in study.data.sources])
 
 
 def describe(study: Study, storage: Storage) -> Rows:
+    if study.data.prepared is not None:
+        return [("prepared elsewhere", f"{study.data_folder} below {storage.root}; nothing to do")]
     rows: Rows = []
     total = 0
     for source in study.data.sources:
@@ -37,6 +44,8 @@ def describe(study: Study, storage: Storage) -> Rows:
 
 
 def run(study: Study, storage: Storage) -> Rows:
+    if study.data.prepared is not None:
+        return summary(read_manifest(storage, study.data_folder), study, storage)
     settings = study.public["data"]
     digest = digest_of(settings)
     if not start_run(storage, f"{study.name}-prepare", study.data_folder, digest, {"data": settings}):

@@ -50,9 +50,8 @@ def check(study: Study) -> None:
             " generator.schedule.num_train_timesteps; take fewer"
         )
     fractions = study.data.prepare.split_fractions
-    if fractions.validation + fractions.test == 0 and all(
-        not getattr(s, "keep_splits", False) for s in study.data.sources
-    ):
+    keeps = study.data.prepared is not None or any(getattr(s, "keep_splits", False) for s in study.data.sources)
+    if fractions.validation + fractions.test == 0 and not keeps:
         raise WrongInputError(
             "data.prepare.split_fractions: without held-out photographs nothing says which samples are too near to a"
             " training image; give validation and test a share"

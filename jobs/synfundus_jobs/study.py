@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synfundus.errors import WrongInputError
-from synfundus.storage import open_storage
+from synfundus.storage import open_storage, read_manifest
 from synfundus.study import SCHEMA_VERSION, load_study, read_recipe, recipe_names, show
 from synfundus_jobs.job import DONE, OneLineParser, guarded
 
@@ -77,6 +77,10 @@ def check(file: Path, overrides: list[str]) -> int:
         sys.stdout.write(
             f"{source.layout}: {len(listing.records)} images, {len(listing.rows_without_image)} rows without image,"
             f" {len(listing.images_without_row)} images without row, {patients}\n"
+        )
+    if study.data.prepared is not None:
+        sys.stdout.write(
+            f"prepared elsewhere: {sum(read_manifest(storage, study.data_folder)['num_images'].values())} images\n"
         )
     sys.stdout.write(f"study {study.name} is sound; it would write below {storage.root}\n")
     return DONE

@@ -18,6 +18,29 @@ def _config_home() -> Path:
 
 
 @dataclass(frozen=True)
+class S3Settings:
+    """How an S3 store is reached. Credentials are not here: AWS's own chain finds them where they are needed."""
+
+    endpoint: str | None = None
+    """URL of a store that is not AWS; `SYNFUNDUS_S3_ENDPOINT`, else AWS's own variables for it."""
+    region: str | None = None
+    """`SYNFUNDUS_S3_REGION`, else AWS's own variables; None: that of the profile, else us-east-1."""
+    addressing: str = "virtual"
+    """`SYNFUNDUS_S3_ADDRESSING`: `path` (the bucket in the path; default with an endpoint) or `virtual` (in the host's
+    name; default of AWS)."""
+
+
+def _s3() -> S3Settings:
+    environment = os.environ  # noqa: TID251  the one place
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), ("AWS_REGION", "AWS_DEFAULT_REGION")
+    endpoint, region = (
+        _read(name) or next(filter(None, map(environment.get, aws)), None)
+        for name, aws in zip(("S3_ENDPOINT", "S3_REGION"), names, strict=True)
+    )
+    return S3Settings(endpoint, region, _read("S3_ADDRESSING") or ("path" if endpoint else "virtual"))
+
+
+@dataclass(frozen=True)
 class Settings:
     """Settings of a machine or a person, never of a study; each is an environment variable `SYNFUNDUS_<NAME>`."""
 
@@ -29,6 +52,9 @@ class Settings:
 
     config_folder: Path = field(default_factory=_config_home)
     """Where the generated patient key lives."""
+
+    s3: S3Settings = field(default_factory=_s3)
+    """How a root or a source on S3 is reached."""
 
     ray_address: str | None = field(default_factory=lambda: os.environ.get("RAY_ADDRESS") or None)  # noqa: TID251
     """Ray's own variable: the cluster that this process belongs to. None: Ray is started on this machine."""

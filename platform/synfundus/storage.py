@@ -7,7 +7,6 @@ exists, which is written last and names each object with size and SHA-256.
 
 import errno
 import hashlib
-import io
 import json
 import os
 import secrets
@@ -17,7 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+import pyarrow.fs
+
 from synfundus.errors import AlreadyExistsError, FullDiskError, StorageError, WrongInputError
+from synfundus.settings import Settings
 
 MANIFEST = "manifest.json"
 MUTABLE = "runs"
@@ -39,6 +41,14 @@ def sha256_hex(data: bytes) -> str:
 def canonical_json(value: Any) -> bytes:
     """One byte string for one value: sorted keys, no NaN, a newline at the end."""
     return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def below_root(name: str) -> PurePosixPath:
+    """`name`, which must not lead out of the root."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"not a name below the root: {name!r}")
+    return path
 
 
 class Storage(Protocol):
@@ -69,8 +79,12 @@ class Storage(Protocol):
         """Full address of a name, as pyarrow, Ray Train and a person read it."""
         ...
 
-    def open_input(self, name: str) -> io.BufferedIOBase:
-        """A seekable reader of one object, for Parquet."""
+    def open_input(self, name: str) -> Any:
+        """A seekable reader of one object, for Parquet; a context manager."""
+        ...
+
+    def arrow_location(self, name: str) -> tuple[pyarrow.fs.FileSystem, str]:
+        """File system and path of a name, for Ray Train."""
         ...
 
 
@@ -95,10 +109,7 @@ class LocalStorage:
         return Path(unquote(urlsplit(self.root).path))
 
     def path(self, name: str) -> Path:
-        parts = PurePosixPath(name)
-        if parts.is_absolute() or ".." in parts.parts:
-            raise ValueError(f"not a name below the root: {name!r}")
-        return self.folder / parts
+        return self.folder / below_root(name)
 
     def uri(self, name: str) -> str:
         return str(self.path(name))
@@ -186,26 +197,33 @@ class LocalStorage:
             if path.is_file() and not path.name.endswith(".part"):
                 yield path.relative_to(self.folder).as_posix()
 
-    def open_input(self, name: str) -> io.BufferedIOBase:
+    def open_input(self, name: str) -> Any:
         try:
             return self.path(name).open("rb")
         except OSError as error:
             raise StorageError(f"cannot read {name} below {self.root}: {error.strerror or error}") from error
 
+    def arrow_location(self, name: str) -> tuple[pyarrow.fs.FileSystem, str]:
+        return pyarrow.fs.LocalFileSystem(), str(self.path(name))
+
 
 def open_storage(root: str, *, create: bool = True) -> Storage:
-    """The storage of a root URI: a path or `file://…`.
+    """The storage of a root URI: a path, `file://…` or `s3://bucket/prefix`.
 
     Args:
         create: make the root and try a file in it; otherwise nothing is written, and only rights are looked at.
 
     Raises:
-        WrongInputError: a scheme that is not supported, or a root that cannot be written.
+        WrongInputError: a scheme that is not supported, or a root that cannot be reached or written.
         StorageError: the disk is full.
     """
     scheme = urlsplit(root).scheme
+    if scheme == "s3":
+        from synfundus.s3 import open_s3  # boto3 takes half a second to import
+
+        return open_s3(root, Settings().s3, create=create)
     if scheme not in ("", "file"):
-        raise WrongInputError(f"root: {root!r} has scheme {scheme!r}; this version supports a path or file://")
+        raise WrongInputError(f"root: {root!r} has scheme {scheme!r}; expected a path, file:// or s3://bucket/prefix")
     folder = Path(unquote(urlsplit(root).path) if scheme else root).expanduser().absolute()
     try:
         if create:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from synfundus.config import Config
 from synfundus.diagnosis.external import ExternalConfig
@@ -29,6 +29,7 @@ from synfundus.settings import Settings
 from synfundus.storage import canonical_json, sha256_hex
 
 SCHEMA_VERSION: Final = 1
+NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
 REAL_DATA_VARIABLE = "${SYNFUNDUS_REAL_DATA}"
 FILE_KEYS: Final = (
     ("annotator", "init_from"),
@@ -44,9 +45,18 @@ FILE_KEYS: Final = (
 class DataConfig(Config):
     """Which real images there are, and how they are prepared."""
 
-    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    sources: tuple[SourceConfig, ...] = ()
     """Where images and labels come from, one entry a layout."""
+    prepared: str | None = Field(default=None, pattern=NAME_PATTERN)
+    """In place of `sources`: name of a dataset that `prepare` made elsewhere and that lies below the root already, as
+    `data/<name>/`. So photographs are prepared where they may lie, and nothing but the prepared ones leaves."""
     prepare: PrepareConfig
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "DataConfig":
+        if bool(self.sources) == (self.prepared is not None):
+            raise ValueError("name either sources, or as prepared a dataset that lies below the root")
+        return self
 
 
 class Study(Config):
@@ -56,10 +66,10 @@ class Study(Config):
     """Schema of this file."""
     recipe: str | None = None
     """Named settings that this study starts from."""
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    name: str = Field(pattern=NAME_PATTERN)
     """Names every folder of the study below its root: lower-case letters, digits and hyphens."""
     root: str
-    """Where everything is written: a folder or a file:// URI."""
+    """Where everything is written: a folder, a file:// URI or s3://bucket/prefix."""
     data: DataConfig
     annotator: AnnotatorConfig
     external_annotator: ExternalConfig | None = None
@@ -71,7 +81,12 @@ class Study(Config):
 
     @property
     def data_folder(self) -> str:
-        return f"data/{self.name}"
+        return f"data/{self.data.prepared or self.name}"
+
+    @property
+    def has_real_photographs(self) -> bool:
+        """False where all photographs are phantoms; of a dataset that was prepared elsewhere nothing is known."""
+        return self.data.prepared is not None or any(source.layout != "phantom" for source in self.data.sources)
 
     @property
     def filled_folder(self) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from synfundus.settings import FEWER_HELPERS, WORKERS_MALLOC, Settings, prepare_ray_environment
+from synfundus.settings import FEWER_HELPERS, WORKERS_MALLOC, S3Settings, Settings, prepare_ray_environment
 
 
 def test_each_setting_has_its_variable_and_an_empty_one_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,7 +13,20 @@ def test_each_setting_has_its_variable_and_an_empty_one_is_none(monkeypatch: pyt
     monkeypatch.setenv("SYNFUNDUS_REAL_DATA", "")
     monkeypatch.setenv("XDG_CONFIG_HOME", "/config")
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    assert Settings() == Settings("k" * 20, None, Path("/config/synfundus"), "head:6379")
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    assert Settings() == Settings("k" * 20, None, Path("/config/synfundus"), S3Settings(), "head:6379")
+
+
+def test_a_store_is_found_by_our_variables_before_those_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://any")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    assert Settings().s3 == S3Settings("http://any", "eu-central-1", "path")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://s3")
+    assert Settings().s3.endpoint == "http://s3"
+    for name, value in {"ENDPOINT": "http://ours", "REGION": "here", "ADDRESSING": "virtual"}.items():
+        monkeypatch.setenv(f"SYNFUNDUS_S3_{name}", value)
+    assert Settings().s3 == S3Settings("http://ours", "here", "virtual")
 
 
 def test_a_local_ray_gets_a_token_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -245,6 +245,7 @@ def train(task: TrainingTask, progress: Progress) -> dict[str, Any]:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     config = task.config
+    filesystem, path = task.storage.arrow_location(f"runs/{task.run_name}")
     trainer = TorchTrainer(
         train_loop,
         train_loop_config={"task": task},
@@ -252,7 +253,8 @@ def train(task: TrainingTask, progress: Progress) -> dict[str, Any]:
         scaling_config=ScalingConfig(num_workers=config.num_workers, use_gpu=config.use_gpu),
         run_config=RunConfig(
             name="train",
-            storage_path=task.storage.uri(f"runs/{task.run_name}"),
+            storage_path=path,
+            storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),

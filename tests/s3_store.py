@@ -1,0 +1,118 @@
+"""A real S3 store on loopback for tests: versitygw where its binary is found, else moto's server.
+
+moto's conditional PUT is not atomic, so races are for versitygw only.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+BUCKET = "fundus"
+ACCESS_KEY, SECRET_KEY = "tests-access-key", "tests-secret-key-that-nothing-may-repeat"
+START_S = 30
+ADDRESS, PORT = "<address>", "<port>"
+"""Stand for what is free when a server starts."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An address with one bucket in it."""
+
+    endpoint: str
+    folder: Path
+    """Where it keeps its objects."""
+    atomic: bool
+    """Whether of two conditional PUTs at once exactly one wins."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to reach it."""
+        return {
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+def _versitygw() -> str | None:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = Path(os.environ.get("KUBE_NODE_HOME") or cache / "kube-node")
+    return shutil.which("versitygw") or shutil.which(str(home / "bin" / "versitygw"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running_store(folder: Path) -> Iterator[Store]:
+    """A store that keeps its objects below `folder`, stopped at the end."""
+    binary = _versitygw()
+    for name in ("objects", "meta"):
+        (folder / name).mkdir(parents=True)
+    with _running(_gateway(binary, folder) if binary else _moto()) as endpoint:
+        client(endpoint).create_bucket(Bucket=BUCKET)
+        yield Store(endpoint, folder, atomic=binary is not None)
+
+
+@contextmanager
+def read_only(store: Store) -> Iterator[str]:
+    """Endpoint of a second versitygw over the same objects, which refuses every write."""
+    binary = _versitygw()
+    assert binary is not None
+    with _running(_gateway(binary, store.folder, "--readonly")) as endpoint:
+        yield endpoint
+
+
+def _gateway(binary: str, folder: Path, *options: str) -> list[str]:
+    keys = ["--access", ACCESS_KEY, "--secret", SECRET_KEY]
+    return [binary, *keys, *options, "--port", ADDRESS, "posix", "--sidecar", f"{folder}/meta", f"{folder}/objects"]
+
+
+def _moto() -> list[str]:
+    return [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", PORT]
+
+
+@contextmanager
+def _running(command: list[str]) -> Iterator[str]:
+    """The server of a command, once it answers; stopped at the end."""
+    port = str(free_port())
+    address = {ADDRESS: f"127.0.0.1:{port}", PORT: port}
+    filled = [address.get(word, word) for word in command]
+    process = subprocess.Popen(filled, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    endpoint = f"http://127.0.0.1:{port}"
+    end_s = time.monotonic() + START_S
+    try:
+        while True:
+            try:
+                client(endpoint).list_buckets()
+                break
+            except Exception:
+                if process.poll() is not None or time.monotonic() > end_s:
+                    raise
+            time.sleep(0.2)
+        yield endpoint
+    finally:
+        process.kill()
+        process.wait()
+
+
+def client(endpoint: str) -> Any:
+    """boto3's client as a stranger would make it, to see what is in the store."""
+    config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
+    keys = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY}
+    return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", config=config, **keys)

@@ -1,0 +1,253 @@
+"""The promises of the write-once root, on a real S3 store."""
+
+import pickle
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from botocore.exceptions import ClientError
+
+from s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port, read_only
+from synfundus import s3
+from synfundus.errors import AlreadyExistsError, StorageError, WrongInputError
+from synfundus.s3 import S3Storage, arrow_filesystem, open_s3, probe
+from synfundus.settings import S3Settings, Settings
+from synfundus.storage import Storage, is_complete, open_storage, read_trusted, write_manifest
+
+LIMIT_S = 30
+"""Within which a store that is not as it should be is told."""
+
+
+@pytest.fixture(autouse=True)
+def _no_old_clients() -> Iterator[None]:
+    """Clients keep the credentials that they found."""
+    yield
+    s3._client.cache_clear()
+    s3.arrow_filesystem.cache_clear()
+
+
+@pytest.fixture
+def storage(s3_store: Store, tmp_path: Path) -> Storage:
+    """An empty root on S3."""
+    return open_storage(f"s3://{BUCKET}/{tmp_path.name}")
+
+
+def test_the_same_bytes_twice_are_one_object(storage: Storage) -> None:
+    first = storage.write_once("data/x/a", b"abc")
+    assert storage.write_once("data/x/a", b"abc") == first
+    assert storage.read("data/x/a") == b"abc"
+
+
+def test_other_bytes_are_refused_and_the_first_stay(storage: Storage) -> None:
+    storage.write_once("data/x/a", b"abc")
+    with pytest.raises(AlreadyExistsError, match="data/x/a exists with other content below s3://"):
+        storage.write_once("data/x/a", b"abd")
+    assert storage.read("data/x/a") == b"abc"
+
+
+def test_of_eight_writers_at_once_one_wins_and_the_others_say_so(s3_store: Store, storage: Storage) -> None:
+    if not s3_store.atomic:
+        pytest.skip("moto's conditional PUT is not atomic; install versitygw")
+    for race in range(10):
+        outcomes: list[str] = []
+        barrier = threading.Barrier(8)
+
+        def write(data: bytes, name: str, barrier: threading.Barrier = barrier, out: list[str] = outcomes) -> None:
+            barrier.wait()
+            try:
+                storage.write_once(name, data)
+                out.append("won")
+            except AlreadyExistsError:
+                out.append("lost")
+
+        threads = [threading.Thread(target=write, args=(bytes([i]) * 1000, f"data/race-{race}")) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(outcomes) == ["lost"] * 7 + ["won"]
+        assert len(set(storage.read(f"data/race-{race}"))) == 1
+
+
+def test_a_conflict_is_tried_again_and_a_lost_answer_is_no_loss(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """409: another writer is at work. A PUT whose answer was lost meets its own object, and finds it to be the same."""
+    real, calls = s3._client, []
+
+    class Conflicting:
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        def put_object(self, **options: Any) -> Any:
+            calls.append(options["Key"])
+            if len(calls) == 1:
+                raise ClientError({"Error": {"Code": "ConditionalRequestConflict", "Message": ""}}, "PutObject")
+            self.inner.put_object(**options)  # the answer to this one is lost
+            return self.inner.put_object(**options)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+    monkeypatch.setattr(s3, "_client", lambda settings: Conflicting(real(settings)))
+    assert storage.write_once("data/a", b"abc").size_bytes == 3
+    assert len(calls) == 2
+    assert storage.read("data/a") == b"abc"
+
+
+def test_only_runs_is_mutable(storage: Storage) -> None:
+    storage.replace("runs/x/a", b"1")
+    storage.replace("runs/x/a", b"2")
+    assert storage.read("runs/x/a") == b"2"
+    storage.remove("runs/x/a")
+    storage.remove("runs/x/a")
+    assert not storage.exists("runs/x/a")
+    with pytest.raises(ValueError, match="write-once"):
+        storage.replace("data/a", b"1")
+    with pytest.raises(ValueError, match="write-once"):
+        storage.remove("data/a")
+    with pytest.raises(ValueError, match="mutable"):
+        storage.write_once("runs/a", b"1")
+
+
+def test_no_name_leaves_the_root(storage: Storage) -> None:
+    for name in ("../a", "/a", "data/../../a"):
+        with pytest.raises(ValueError, match="not a name below the root"):
+            storage.read(name)
+
+
+def test_names_are_those_below_a_folder_and_more_than_one_page_of_them(storage: Storage) -> None:
+    wanted = [f"data/x/{i:04d}" for i in range(1003)]  # a page has 1,000
+    for name in (*wanted, "data/x-filled/a", "data/xy"):
+        storage.write_once(name, b"")
+    arrow, path = storage.arrow_location("data/x/folder")
+    arrow.create_dir(path)
+    assert sorted(storage.names("data/x")) == wanted
+    assert list(storage.names("data/none")) == []
+
+
+def test_a_folder_is_complete_with_its_manifest_only_and_a_changed_file_is_not_trusted(
+    s3_store: Store, storage: S3Storage
+) -> None:
+    written = storage.write_once("data/x/a", b"abc")
+    assert not is_complete(storage, "data/x")
+    manifest = write_manifest(storage, "data/x", [written], {"kind": "data"})
+    assert is_complete(storage, "data/x")
+    assert read_trusted(storage, "data/x", "a", manifest) == b"abc"
+    key = f"{storage.prefix}/data/x/a"
+    client(s3_store.endpoint).put_object(Bucket=BUCKET, Key=key, Body=b"abd")
+    with pytest.raises(StorageError, match="differs from its manifest"):
+        read_trusted(storage, "data/x", "a", manifest)
+
+
+def test_parquet_is_read_through_arrow(storage: Storage) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"n": range(1000)}), sink, row_group_size=100)
+    storage.write_once("data/x/a.parquet", sink.getvalue().to_pybytes())
+    with storage.open_input("data/x/a.parquet") as source:
+        assert pq.ParquetFile(source).read_row_group(3).column("n").to_pylist() == list(range(300, 400))
+    with pytest.raises(StorageError, match="cannot read s3://"):
+        storage.open_input("data/x/none.parquet")
+
+
+def test_what_is_not_there_is_one_line(storage: Storage) -> None:
+    with pytest.raises(StorageError, match=r"cannot read s3://.*NoSuchKey") as caught:
+        storage.read("data/none")
+    assert "\n" not in str(caught.value)
+    assert not storage.exists("data/none")
+
+
+def test_both_clients_are_made_from_one_place_of_settings(s3_store: Store, storage: S3Storage) -> None:
+    settings = Settings().s3
+    assert settings == S3Settings(s3_store.endpoint, None, "path") == storage.settings
+    theirs = s3._client(settings).meta
+    arrow = arrow_filesystem(settings)
+    assert theirs.endpoint_url == s3_store.endpoint
+    assert theirs.region_name == arrow.region == s3.region_of(settings)
+    storage.write_once("data/a", b"abc")
+    with arrow.open_input_stream(f"{BUCKET}/{storage.prefix}/data/a") as stream:
+        assert stream.read() == b"abc"
+
+
+def test_no_secret_is_in_a_pickle_or_a_message(s3_store: Store, storage: S3Storage) -> None:
+    arrow, _ = storage.arrow_location("runs/x")
+    for thing in (storage, arrow, Settings()):
+        data = pickle.dumps(thing)
+        assert SECRET_KEY.encode() not in data
+        assert ACCESS_KEY.encode() not in data
+        assert SECRET_KEY not in repr(thing)
+    assert pickle.loads(pickle.dumps(arrow)).equals(arrow)
+    with pytest.raises(StorageError) as caught:
+        storage.read("data/none")
+    assert SECRET_KEY not in str(caught.value)
+
+
+def test_the_probe_leaves_nothing_and_tells_the_clock(s3_store: Store, storage: S3Storage) -> None:
+    assert abs(probe(storage)) < 60
+    answer = client(s3_store.endpoint).list_objects_v2(Bucket=BUCKET, Prefix=storage.prefix)
+    assert answer["KeyCount"] == 0
+
+
+def test_a_store_that_overwrites_is_refused(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "_put_if_absent", lambda *arguments: True)
+    with pytest.raises(WrongInputError, match="overwrites what is written once"):
+        probe(storage)
+
+
+def _told(settings: S3Settings, root: str = f"s3://{BUCKET}/x", *, create: bool = True) -> str:
+    start_s = time.monotonic()
+    with pytest.raises(WrongInputError) as caught:
+        open_s3(root, settings, create=create)
+    assert time.monotonic() - start_s < LIMIT_S
+    text = str(caught.value)
+    assert "\n" not in text
+    assert SECRET_KEY not in text
+    assert text.startswith("root: ")
+    return text
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_what_is_wrong_with_a_store_is_one_line_within_half_a_minute(
+    s3_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, create: bool
+) -> None:
+    settings = Settings().s3
+    assert "there is no bucket 'no-such-bucket'" in _told(settings, "s3://no-such-bucket/x", create=create)
+    nowhere = replace(settings, endpoint=f"http://127.0.0.1:{free_port()}")
+    assert "cannot be reached" in _told(nowhere, create=create)
+    if s3_store.atomic:  # moto takes any credentials
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
+        s3._client.cache_clear()
+        assert "does not accept these credentials" in _told(settings, create=create)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    s3._client.cache_clear()
+    assert "no credentials" in _told(settings, create=create)
+
+
+def test_a_store_that_may_only_be_read_is_told(s3_store: Store) -> None:
+    if not s3_store.atomic:
+        pytest.skip("moto has no read-only mode; install versitygw")
+    with read_only(s3_store) as endpoint:
+        told = _told(replace(Settings().s3, endpoint=endpoint))
+    assert "these credentials may not read, write and remove there (AccessDenied)" in told
+
+
+def test_a_store_that_does_not_answer_is_told_within_half_a_minute(s3_store: Store) -> None:
+    """Its port takes connections and says nothing."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
+        settings = replace(Settings().s3, endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert "cannot be reached" in _told(settings)
+
+
+@pytest.mark.parametrize("root", ["s3://", "s3:///x", "s3://fundus/x?y=1"])
+def test_a_root_without_a_bucket_is_no_root(root: str) -> None:
+    assert "is not s3://bucket/prefix" in _told(S3Settings(), root)

@@ -31,17 +31,18 @@ from botocore.exceptions import (
 
 from synfundus.errors import AlreadyExistsError, StorageError, WrongInputError
 from synfundus.settings import S3Settings
-from synfundus.storage import MUTABLE, Written, below_root, sha256_hex
+from synfundus.storage import MUTABLE, Written, below_root, require_mutable, sha256_hex
 
 DEFAULT_REGION = "us-east-1"
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
 ATTEMPTS = 6
-"""Of one request, with growing pauses: a store that throttles or starts again is waited for, about half a minute."""
+"""Of one request, with growing pauses: a store that throttles or starts again is waited for."""
 PROBE_READ_TIMEOUT_S = 8
 PROBE_ATTEMPTS = 2
 """With these a probe answers within 30 s, whatever is wrong."""
 CONFLICT_ATTEMPTS = 8
+"""Of a PUT that meets another of the same key; the pauses between them add up to 6 s."""
 MAX_CLOCK_SKEW_S = 300
 """S3 refuses requests of a clock that differs by 15 minutes; `doctor` speaks up earlier."""
 
@@ -78,8 +79,7 @@ class S3Storage:
             AlreadyExistsError: it exists with other content.
             StorageError: the store refuses, or cannot be reached.
         """
-        if PurePosixPath(name).parts[0] == MUTABLE:
-            raise ValueError(f"{name} lies in the mutable part; use replace")
+        require_mutable(name, mutable=False)
         written = Written(name, len(data), sha256_hex(data))
         with _one_line(f"write {self.uri(name)}"):
             first = _put_if_absent(_client(self.settings), self.bucket, self._key(name), data)
@@ -90,7 +90,7 @@ class S3Storage:
 
     def replace(self, name: str, data: bytes) -> None:
         """Write or overwrite an object below `runs/`."""
-        _require_mutable(name)
+        require_mutable(name)
         with _one_line(f"write {self.uri(name)}"):
             _client(self.settings).put_object(
                 Bucket=self.bucket, Key=self._key(name), Body=data, ChecksumSHA256=_checksum(data)
@@ -98,7 +98,7 @@ class S3Storage:
 
     def remove(self, name: str) -> None:
         """Remove an object below `runs/`."""
-        _require_mutable(name)
+        require_mutable(name)
         with _one_line(f"remove {self.uri(name)}"):
             _client(self.settings).delete_object(Bucket=self.bucket, Key=self._key(name))
 
@@ -223,9 +223,10 @@ def _checksum(data: bytes) -> str:
 
 def _put_if_absent(client: Any, bucket: str, key: str, data: bytes) -> bool:
     """Whether the object was written; False where there is one already."""
+    checksum = _checksum(data)
     for attempt in range(CONFLICT_ATTEMPTS):
         try:
-            client.put_object(Bucket=bucket, Key=key, Body=data, ChecksumSHA256=_checksum(data), IfNoneMatch="*")
+            client.put_object(Bucket=bucket, Key=key, Body=data, ChecksumSHA256=checksum, IfNoneMatch="*")
             return True
         except ClientError as error:
             if _code(error) in TAKEN:
@@ -235,11 +236,6 @@ def _put_if_absent(client: Any, bucket: str, key: str, data: bytes) -> bool:
                 raise
         time.sleep(0.05 * 2**attempt)
     raise AssertionError("the last attempt returns or raises")
-
-
-def _require_mutable(name: str) -> None:
-    if PurePosixPath(name).parts[0] != MUTABLE:
-        raise ValueError(f"{name} is write-once; only {MUTABLE}/ is mutable")
 
 
 def _code(error: ClientError) -> str:

@@ -30,13 +30,14 @@ class S3Settings:
     name; default of AWS)."""
 
 
+def _first_of(*names: str) -> str | None:
+    """The first of AWS's own variables that is set."""
+    return next(filter(None, map(os.environ.get, names)), None)  # noqa: TID251  the one place
+
+
 def _s3() -> S3Settings:
-    environment = os.environ  # noqa: TID251  the one place
-    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), ("AWS_REGION", "AWS_DEFAULT_REGION")
-    endpoint, region = (
-        _read(name) or next(filter(None, map(environment.get, aws)), None)
-        for name, aws in zip(("S3_ENDPOINT", "S3_REGION"), names, strict=True)
-    )
+    endpoint = _read("S3_ENDPOINT") or _first_of("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    region = _read("S3_REGION") or _first_of("AWS_REGION", "AWS_DEFAULT_REGION")
     return S3Settings(endpoint, region, _read("S3_ADDRESSING") or ("path" if endpoint else "virtual"))
 
 
@@ -54,7 +55,7 @@ class Settings:
     """Where the generated patient key lives."""
 
     s3: S3Settings = field(default_factory=_s3)
-    """How a root or a source on S3 is reached."""
+    """How a root on S3 is reached."""
 
     ray_address: str | None = field(default_factory=lambda: os.environ.get("RAY_ADDRESS") or None)  # noqa: TID251
     """Ray's own variable: the cluster that this process belongs to. None: Ray is started on this machine."""

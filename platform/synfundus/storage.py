@@ -51,6 +51,13 @@ def below_root(name: str) -> PurePosixPath:
     return path
 
 
+def require_mutable(name: str, *, mutable: bool = True) -> None:
+    """Raises ValueError, for a defect of ours, where `name` is not below `runs/`; with `mutable` False, where it is."""
+    if (below_root(name).parts[:1] == (MUTABLE,)) != mutable:
+        rule = f"is write-once; only {MUTABLE}/ is mutable" if mutable else "lies in the mutable part; use replace"
+        raise ValueError(f"{name} {rule}")
+
+
 class Storage(Protocol):
     """A place that holds objects below one root URI."""
 
@@ -134,8 +141,7 @@ class LocalStorage:
             AlreadyExistsError: it exists with other content.
             StorageError: full disk, no right to write.
         """
-        if PurePosixPath(name).parts[0] == MUTABLE:
-            raise ValueError(f"{name} lies in the mutable part; use replace")
+        require_mutable(name, mutable=False)
         target = self.path(name)
         written = Written(name, len(data), sha256_hex(data))
         try:
@@ -156,8 +162,7 @@ class LocalStorage:
 
     def replace(self, name: str, data: bytes) -> None:
         """Write or overwrite an object below `runs/`."""
-        if PurePosixPath(name).parts[0] != MUTABLE:
-            raise ValueError(f"{name} is write-once; only {MUTABLE}/ is mutable")
+        require_mutable(name)
         target = self.path(name)
         try:
             temporary = self._temporary(target, data)
@@ -170,8 +175,7 @@ class LocalStorage:
 
     def remove(self, name: str) -> None:
         """Remove an object below `runs/`, and the folders that this leaves empty."""
-        if PurePosixPath(name).parts[0] != MUTABLE:
-            raise ValueError(f"{name} is write-once; only {MUTABLE}/ is mutable")
+        require_mutable(name)
         target = self.path(name)
         try:
             target.unlink(missing_ok=True)

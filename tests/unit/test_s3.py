@@ -1,6 +1,7 @@
 """The promises of the write-once root, on a real S3 store."""
 
 import pickle
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -241,8 +242,6 @@ def test_a_store_that_may_only_be_read_is_told(s3_store: Store) -> None:
 
 def test_a_store_that_does_not_answer_is_told_within_half_a_minute(s3_store: Store) -> None:
     """Its port takes connections and says nothing."""
-    import socket
-
     with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
         settings = replace(Settings().s3, endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert "cannot be reached" in _told(settings)

@@ -17,6 +17,10 @@ VERBS = {
     "sample": "draw, annotate and check the synthetic samples",
     "evaluate": "measure the samples against real photographs and write the report",
     "publish": "make a release: data, card, Croissant file, public report",
+    "serve": "the generation and diagnosis endpoints on this machine",
+    "cluster": "run studies on a Kubernetes cluster: submit, list, status, logs, wait, cancel, dashboard",
+    "fetch": "copy the study's report to this machine",
+    "key": "make an API key for the endpoints",
 }
 USAGE_ERROR, INTERRUPTED = 2, 130
 

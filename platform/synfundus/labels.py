@@ -178,3 +178,19 @@ def require_known(names: Iterable[str], where: str) -> None:
     for name in names:
         if name not in LABEL_BY_NAME:
             raise WrongInputError(f"{where}: {name!r} is not a label; the labels are {', '.join(LABEL_NAMES)}")
+
+
+def require_askable(labels: LabelRow, where: str) -> None:
+    """Refuse what no image can be asked to be: an unknown label, a value out of range, a finding of what is no fundus.
+
+    Raises:
+        WrongInputError: names `where` it stands.
+    """
+    require_known(labels, where)
+    for name, value in labels.items():
+        if value is not None and not 0 <= value <= LABEL_BY_NAME[name].max_value:
+            raise WrongInputError(f"{name} is {value}; its range is 0 to {LABEL_BY_NAME[name].max_value}")
+    allowed = apply_rules(labels)
+    ruled_out = [name for name, value in labels.items() if value is not None and allowed[name] != value]
+    if ruled_out:
+        raise WrongInputError(f"{', '.join(ruled_out)} cannot be asked of what is not a fundus; leave it out")

@@ -57,6 +57,9 @@ class Settings:
     s3: S3Settings = field(default_factory=_s3)
     """How a root on S3 is reached."""
 
+    sampling_pool: str | None = field(default_factory=lambda: _read("SAMPLING_POOL"))
+    """Nodes of a Ray cluster that draw samples: those whose label `synfundus.io/pool` has this value. None: any."""
+
     ray_address: str | None = field(default_factory=lambda: os.environ.get("RAY_ADDRESS") or None)  # noqa: TID251
     """Ray's own variable: the cluster that this process belongs to. None: Ray is started on this machine."""
 

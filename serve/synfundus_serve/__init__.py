@@ -1,1 +1,1 @@
-"""Serving of SynFundus: the generation and diagnosis endpoints (not built yet; docs/architecture names the room)."""
+"""Serving of SynFundus on Ray Serve: the generation and the diagnosis endpoint behind one gateway."""

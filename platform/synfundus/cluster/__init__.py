@@ -1,0 +1,1 @@
+"""Studies as RayJobs of a Kubernetes cluster, through the kubernetes client."""

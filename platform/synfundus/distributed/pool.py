@@ -13,12 +13,19 @@ from numpy.typing import NDArray
 
 from synfundus.errors import SynfundusError
 
+POOL_LABEL = "synfundus.io/pool"
 _IN_FLIGHT = 2
 """Items an actor holds: one at work, and the next, so that it never waits for the driver."""
 
 
 def run_on_pool(
-    worker: type[Any], arguments: tuple[Any, ...], num_items: int, pool_size: int, *, gpu: bool = False
+    worker: type[Any],
+    arguments: tuple[Any, ...],
+    num_items: int,
+    pool_size: int,
+    *,
+    gpu: bool = False,
+    nodes: str | None = None,
 ) -> Iterator[Any]:
     """`worker(*arguments)(position)` of every position below `num_items`, in the order they finish.
 
@@ -27,6 +34,7 @@ def run_on_pool(
             the actors of a node share.
         pool_size: actors; not more than there are items.
         gpu: each actor takes one GPU besides its CPU.
+        nodes: run only on nodes whose label `synfundus.io/pool` has this value.
 
     Raises:
         SynfundusError: the first that a worker raised, as it was.
@@ -45,6 +53,7 @@ def run_on_pool(
         compute=ActorPoolStrategy(size=min(pool_size, num_items), max_tasks_in_flight_per_actor=_IN_FLIGHT),
         num_cpus=1,
         num_gpus=1 if gpu else 0,
+        label_selector=None if nodes is None else {POOL_LABEL: nodes},
     )
     for row in results.iter_rows():
         result = pickle.loads(row["result"])  # noqa: S301  made by this program, in memory

@@ -35,6 +35,7 @@ from synfundus.samples.shards import (
     shard_name,
 )
 from synfundus.samples.verify import CopyReference, Rejection, check_samples
+from synfundus.settings import Settings
 from synfundus.storage import Storage, Written, canonical_json, is_complete, read_manifest, sha256_hex, write_manifest
 
 DESCRIPTOR_BATCH = 256
@@ -210,7 +211,14 @@ def _draw_missing(task: SamplingTask, work: Sequence[ShardWork], reference: Any)
     missing = [item for item in work if item.record_name(task.folder) not in there]
     yield sum(len(item.sample_ids) for item in work) - sum(len(item.sample_ids) for item in missing)
     config = task.plan.config
-    yield from run_on_pool(ShardSampler, (task, missing, reference), len(missing), config.pool_size, gpu=task.use_gpu)
+    yield from run_on_pool(
+        ShardSampler,
+        (task, missing, reference),
+        len(missing),
+        config.pool_size,
+        gpu=task.use_gpu,
+        nodes=Settings().sampling_pool,
+    )
 
 
 def sample(task: SamplingTask, progress: Progress) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from synfundus.config import Config
-from synfundus.fundus.preprocess import MAX_MEGAPIXELS
+from synfundus.fundus.preprocess import MAX_MEGAPIXELS, Prepared, Rejected, prepare_image
 from synfundus.fundus.splits import SplitFractions
 
 
@@ -27,3 +27,13 @@ class PrepareConfig(Config):
     @property
     def smallest_field_px(self) -> int:
         return self.size_px // 2 if self.min_field_px is None else self.min_field_px
+
+    def prepare(self, data: bytes, *, is_fundus: bool = True) -> Prepared | Rejected:
+        """One encoded image by these settings, as `preprocess.prepare_image` says; the same wherever it is done."""
+        return prepare_image(
+            data,
+            self.size_px,
+            min_field_px=self.smallest_field_px,
+            max_megapixels=self.max_megapixels,
+            is_fundus=is_fundus,
+        )

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from synfundus.fundus.dataset import encode_table
 from synfundus.fundus.duplicates import CODE_BITS, VIEWS, Codes, Likeness, Pattern, codes, compare, pattern
 from synfundus.fundus.prepare_config import PrepareConfig
-from synfundus.fundus.preprocess import Prepared, Reason, Rejected, encode_png, image_id, prepare_image
+from synfundus.fundus.preprocess import Prepared, Reason, Rejected, encode_png, image_id
 from synfundus.fundus.sources import SourceRecord
 from synfundus.labels import LABEL_NAMES, LabelRow
 
@@ -66,14 +66,7 @@ def load_and_prepare(record: SourceRecord, config: PrepareConfig) -> tuple[str |
         data = record.load()
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         return None, Rejected(Reason.UNREADABLE, error.strerror or type(error).__name__)
-    result = prepare_image(
-        data,
-        config.size_px,
-        min_field_px=config.smallest_field_px,
-        max_megapixels=config.max_megapixels,
-        is_fundus=record.labels.get("is_fundus") != 0,
-    )
-    return image_id(data), result
+    return image_id(data), config.prepare(data, is_fundus=record.labels.get("is_fundus") != 0)
 
 
 def stage_records(records: Sequence[SourceRecord], config: PrepareConfig) -> bytes:

@@ -1,0 +1,129 @@
+{{/* Names, labels and the parts that every pod shares. */}}
+
+{{- define "synfundus.labels" -}}
+app.kubernetes.io/name: synfundus
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "synfundus.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 1000
+runAsGroup: 1000
+fsGroup: 1000
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "synfundus.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "synfundus.resources" -}}
+{{- $resources := deepCopy .resources }}
+{{- if .gpus }}
+{{- $_ := set $resources "limits" (merge (dict "nvidia.com/gpu" .gpus) ($resources.limits | default dict)) }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end }}
+
+{{/* Environment of what computes. The root file system is read-only: all that is written goes to /tmp. */}}
+{{- define "synfundus.env" -}}
+- {name: HOME, value: /tmp}
+{{- with .Values.s3.endpoint }}
+- {name: SYNFUNDUS_S3_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.s3.region }}
+- {name: SYNFUNDUS_S3_REGION, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.s3.addressing }}
+- {name: SYNFUNDUS_S3_ADDRESSING, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+
+{{/*
+A pod of a Ray cluster. Takes: root (the chart's context), container (name), settings (resources, gpus, nodeSelector,
+tolerations), study (ConfigMap with study.yaml), keysSecret (optional), isHead.
+The head's service account is KubeRay's: it makes one for each cluster, with the rights that the autoscaler needs.
+*/}}
+{{- define "synfundus.pod" -}}
+metadata:
+  labels: {{- include "synfundus.labels" .root | nindent 4 }}
+spec:
+  {{- if not .isHead }}
+  serviceAccountName: {{ .root.Release.Name }}-worker
+  automountServiceAccountToken: false
+  {{- end }}
+  securityContext: {{- include "synfundus.podSecurity" . | nindent 4 }}
+  {{- with .root.Values.imagePullSecrets }}
+  imagePullSecrets: {{- range . }}{{ printf "\n    - {name: %s}" . }}{{- end }}
+  {{- end }}
+  {{- with .settings.nodeSelector }}
+  nodeSelector: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .settings.tolerations }}
+  tolerations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  containers:
+    - name: {{ .container }}
+      image: {{ .root.Values.image | quote }}
+      imagePullPolicy: {{ .root.Values.imagePullPolicy }}
+      securityContext: {{- include "synfundus.containerSecurity" . | nindent 8 }}
+      resources: {{- include "synfundus.resources" .settings | nindent 8 }}
+      env: {{- include "synfundus.env" .root | nindent 8 }}
+        {{- with .env }}{{ toYaml . | nindent 8 }}{{ end }}
+      {{- with .root.Values.secret }}
+      envFrom:
+        - secretRef: {name: {{ . }}}
+      {{- end }}
+      volumeMounts:
+        - {name: tmp, mountPath: /tmp}
+        - {name: study, mountPath: /etc/synfundus, readOnly: true}
+        {{- if .keysSecret }}
+        - {name: keys, mountPath: /etc/synfundus-keys, readOnly: true}
+        {{- end }}
+  volumes:
+    - {name: tmp, emptyDir: {}}
+    - {name: study, configMap: {name: {{ .study | quote }}}}
+    {{- with .keysSecret }}
+    - {name: keys, secret: {secretName: {{ . }}, items: [{key: keys, path: keys}]}}
+    {{- end }}
+{{- end }}
+
+{{/*
+A Ray cluster. Takes: root, head (settings), headCpus, pools (name -> settings), study, keysSecret, env (of the head).
+No `replicas`: the autoscaler owns that field.
+*/}}
+{{- define "synfundus.cluster" -}}
+{{- $ := . -}}
+rayVersion: {{ index .root.Chart.Annotations "synfundus.io/ray-version" | quote }}
+enableInTreeAutoscaling: true
+autoscalerOptions:
+  version: v2
+  securityContext: {{- include "synfundus.containerSecurity" . | nindent 4 }}
+  resources:
+    requests: {cpu: 100m, memory: 512Mi}
+    limits: {memory: 512Mi}
+authOptions: {mode: token}
+headGroupSpec:
+  rayStartParams:
+    num-cpus: {{ .headCpus | quote }}
+  template: {{- include "synfundus.pod" (dict "root" .root "container" "ray-head" "settings" .head "study" .study "keysSecret" .keysSecret "env" .env "isHead" true) | nindent 4 }}
+workerGroupSpecs:
+{{- range $name, $pool := .pools }}
+  - groupName: {{ $name }}
+    minReplicas: {{ $pool.minWorkers }}
+    maxReplicas: {{ $pool.maxWorkers }}
+    idleTimeoutSeconds: {{ $pool.idleSeconds }}
+    labels: {synfundus.io/pool: {{ $name }}}
+    rayStartParams:
+      num-cpus: {{ $pool.logicalCpus | quote }}
+      {{- if $pool.gpus }}
+      num-gpus: {{ $pool.gpus | quote }}
+      {{- end }}
+    template: {{- include "synfundus.pod" (dict "root" $.root "container" "ray-worker" "settings" $pool "study" $.study "keysSecret" $.keysSecret) | nindent 6 }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,43 @@
+{{/*
+The specification of a study's RayJob. Takes: root, study (name), configMap (with study.yaml), overrides (a shell word
+each, joined). The chart's own studies and `synfundus cluster submit` are filled into this one template.
+*/}}
+{{- define "synfundus.jobSpec" -}}
+entrypoint: {{ printf "python -m synfundus_jobs.study run /etc/synfundus/study.yaml%s" .overrides | quote }}
+submissionMode: K8sJobMode
+backoffLimit: {{ .root.Values.jobs.retries }}
+shutdownAfterJobFinishes: true
+ttlSecondsAfterFinished: {{ .root.Values.jobs.keepSeconds }}
+submitterPodTemplate:
+  metadata:
+    labels: {{- include "synfundus.labels" .root | nindent 6 }}
+  spec:
+    restartPolicy: Never
+    serviceAccountName: {{ .root.Release.Name }}-worker
+    automountServiceAccountToken: false
+    securityContext: {{- include "synfundus.podSecurity" . | nindent 6 }}
+    {{- with .root.Values.imagePullSecrets }}
+    imagePullSecrets: {{- range . }}{{ printf "\n      - {name: %s}" . }}{{- end }}
+    {{- end }}
+    containers:
+      - name: submitter
+        image: {{ .root.Values.image | quote }}
+        imagePullPolicy: {{ .root.Values.imagePullPolicy }}
+        securityContext: {{- include "synfundus.containerSecurity" . | nindent 10 }}
+        resources:
+          requests: {cpu: 100m, memory: 512Mi}
+          limits: {memory: 512Mi}
+        env:
+          - {name: HOME, value: /tmp}
+        volumeMounts:
+          - {name: tmp, mountPath: /tmp}
+    volumes:
+      - {name: tmp, emptyDir: {}}
+{{- $selector := list (dict "name" "SYNFUNDUS_SAMPLING_POOL" "value" "sampling") }}
+rayClusterSpec: {{- include "synfundus.cluster" (dict "root" .root "head" .root.Values.head "headCpus" .root.Values.head.logicalCpus "pools" .root.Values.pools "study" .configMap "env" $selector) | nindent 2 }}
+{{- end }}
+
+{{- define "synfundus.jobLabels" -}}
+{{ include "synfundus.labels" .root }}
+synfundus.io/study: {{ .study | quote }}
+{{- end }}

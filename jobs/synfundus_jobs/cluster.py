@@ -1,0 +1,156 @@
+"""`synfundus cluster …`: run studies as RayJobs of a Kubernetes cluster that has the chart, and follow them."""
+
+import argparse
+import base64
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from synfundus.cluster import jobs
+from synfundus.cluster.forward import Forwarder
+from synfundus.cluster.kube import Namespace, connect, one_line_errors
+from synfundus.cluster.template import find_template, require_reachable
+from synfundus.errors import WrongInputError
+from synfundus.study import Study, load_study
+from synfundus_jobs.job import DONE, FAILED, OneLineParser, guarded, show_rows
+
+DASHBOARD_PORT = 8265
+DAY_S = 86_400
+
+
+def parser() -> argparse.ArgumentParser:
+    top = OneLineParser(prog="synfundus cluster", description=__doc__)
+    verbs = top.add_subparsers(dest="verb", required=True)
+    for verb, (text, _) in VERBS.items():
+        sub = verbs.add_parser(verb, help=text, description=text)
+        if verb != "list":
+            sub.add_argument("study", type=Path, metavar="STUDY", help="the study's YAML file")
+            sub.add_argument("--set", action="append", default=[], metavar="A.B=C", help="a setting on top of the file")
+        sub.add_argument("--namespace", "-n", help="default: that of the kubeconfig's context")
+        sub.add_argument("--context", help="context of the kubeconfig; default: the current one")
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        if verb == "submit":
+            sub.add_argument("--release", help="release of the chart, where the namespace has several")
+        if verb == "logs":
+            sub.add_argument("--follow", "-f", action="store_true", help="go on as more is written")
+        if verb == "wait":
+            sub.add_argument("--timeout", type=float, default=DAY_S, metavar="S", help="seconds (default: a day)")
+        if verb == "dashboard":
+            sub.add_argument("--port", type=int, default=DASHBOARD_PORT, help="on this machine (default: %(default)s)")
+    return top
+
+
+def _study(options: argparse.Namespace) -> Study:
+    return load_study(options.study, options.set)
+
+
+def _latest(namespace: Namespace, options: argparse.Namespace) -> jobs.JobView:
+    return jobs.latest(namespace, _study(options).name)
+
+
+def submit(namespace: Namespace, options: argparse.Namespace) -> int:
+    study = _study(options)
+    require_reachable(study)
+    template = find_template(namespace, options.release)
+    text = options.study.read_text(encoding="utf-8")
+    job, is_new = jobs.submit(namespace, template, study, text, options.set)
+    said = "submitted" if is_new else f"is there already, {job.state}"
+    sys.stdout.write(f"job {job.name} {said}; follow it: synfundus cluster wait {options.study} -n {namespace.name}\n")
+    return DONE
+
+
+def list_jobs(namespace: Namespace, _: argparse.Namespace) -> int:
+    found = [jobs.view(job) for job in namespace.jobs()]
+    show_rows(f"jobs in {namespace.name}", [(job.name, f"{job.state:<9}  {jobs.age(job)}") for job in found])
+    return DONE
+
+
+def status(namespace: Namespace, options: argparse.Namespace) -> int:
+    job = _latest(namespace, options)
+    pods = ", ".join(f"{pool} {count}" for pool, count in sorted(jobs.workers(namespace, job).items()))
+    rows = [("state", job.state), ("submitted", f"{jobs.age(job)} ago"), ("Ray pods", pods or "none")]
+    if job.message:
+        rows.append(("message", " ".join(job.message.split())))
+    show_rows(f"job {job.name}", rows)
+    return DONE
+
+
+def logs(namespace: Namespace, options: argparse.Namespace) -> int:
+    for part in jobs.logs(namespace, _latest(namespace, options), keep_following=options.follow):
+        sys.stdout.buffer.write(part)
+        sys.stdout.buffer.flush()
+    return DONE
+
+
+def wait(namespace: Namespace, options: argparse.Namespace) -> int:
+    """Ends with where the report is and the command that fetches it."""
+    study = _study(options)
+    for job in jobs.follow(namespace, jobs.latest(namespace, study.name).name, options.timeout):
+        sys.stdout.write(f"job {job.name} {job.state}\n")
+        sys.stdout.flush()
+    if job.state == jobs.FAILED:
+        sys.stderr.write(
+            f"error: job {job.name} failed ({' '.join(job.message.split()) or 'no message'});"
+            f" synfundus cluster logs {options.study} -n {namespace.name} says why\n"
+        )
+        return FAILED
+    overrides = "".join(f" --set {override}" for override in options.set)
+    sys.stdout.write(
+        f"report: {study.root.rstrip('/')}/{study.report_folder}/index.html\n"
+        f"fetch it: synfundus fetch {options.study}{overrides}\n"
+    )
+    return DONE
+
+
+def cancel(namespace: Namespace, options: argparse.Namespace) -> int:
+    job = _latest(namespace, options)
+    jobs.cancel(namespace, job.name)
+    sys.stdout.write(f"job {job.name} is gone; what it wrote stays, and submitting again goes on from there\n")
+    return DONE
+
+
+def dashboard(namespace: Namespace, options: argparse.Namespace) -> int:
+    """The Ray dashboard of the job, until interrupted."""
+    job = _latest(namespace, options)
+    heads = namespace.pods(f"ray.io/cluster={job.cluster},ray.io/node-type=head") if job.cluster else []
+    if not heads:
+        raise WrongInputError(f"job {job.name} is {job.state} and has no Ray cluster; jobs.keepSeconds keeps it longer")
+    with one_line_errors("cannot read the token of Ray"):
+        secret = namespace.core.read_namespaced_secret(job.cluster, namespace.name)
+    token = base64.b64decode(secret.data["auth_token"]).decode()
+    try:
+        forwarder = Forwarder(namespace, heads[-1].metadata.name, DASHBOARD_PORT, options.port)
+    except OSError as error:
+        raise WrongInputError(f"cannot listen on port {options.port} ({error.strerror}); choose another") from error
+    sys.stdout.write(f"dashboard of {job.name}: http://127.0.0.1:{options.port}  (token {token}; Ctrl-C ends it)\n")
+    sys.stdout.flush()
+    try:
+        with forwarder:
+            forwarder.serve_forever()
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+    return DONE
+
+
+VERBS: dict[str, tuple[str, Callable[[Namespace, argparse.Namespace], int]]] = {
+    "submit": ("run the study as a job; submitting twice is one job", submit),
+    "list": ("the jobs of the namespace", list_jobs),
+    "status": ("state and pods of the study's job", status),
+    "logs": ("what the study's job wrote", logs),
+    "wait": ("wait for the study's job; ends with its report's address", wait),
+    "cancel": ("delete the study's job; what it wrote stays", cancel),
+    "dashboard": ("the Ray dashboard of the study's job on this machine", dashboard),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    options = parser().parse_args(argv)
+
+    def body() -> int:
+        return VERBS[options.verb][1](connect(options.context, options.namespace), options)
+
+    return guarded(body, debug=options.debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""The RayJob of a study, from the template that the chart left in the namespace."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from synfundus.cluster.kube import GROUP, VERSION, Namespace
+from synfundus.errors import WrongInputError
+from synfundus.storage import canonical_json, sha256_hex
+from synfundus.study import Study
+
+SELECTOR = "synfundus.io/role=job-template"
+STUDY_LABEL = "synfundus.io/study"
+MAX_NAME = 47
+"""Of a RayJob; KubeRay appends to it."""
+DIGEST_DIGITS = 10
+
+
+@dataclass(frozen=True)
+class Template:
+    """What the chart left: a specification with marks for the study's name, its ConfigMap and its overrides."""
+
+    name: str
+    """Of the ConfigMap that holds it."""
+    uid: str
+    """Of that ConfigMap: it owns the jobs, so that they go with the release."""
+    spec: str
+    """YAML."""
+    labels: str
+    """YAML."""
+
+
+def find_template(namespace: Namespace, release: str | None = None) -> Template:
+    """The template of the one release of the chart in a namespace, or of the named one.
+
+    Raises:
+        WrongInputError: there is none, or there are several and none is named.
+    """
+    found = namespace.config_maps(SELECTOR)
+    names = [item.metadata.name.removesuffix("-job-template") for item in found]
+    chosen = [item for item, name in zip(found, names, strict=True) if release in (None, name)]
+    if not chosen:
+        which = f"release {release} of the chart" if release else "release of the chart"
+        raise WrongInputError(
+            f"namespace {namespace.name} has no {which}; `helm install synfundus helm/synfundus --namespace"
+            f" {namespace.name}` makes one, or name another --namespace"
+        )
+    if len(chosen) > 1:
+        raise WrongInputError(f"namespace {namespace.name} has releases {', '.join(names)}; name one by --release")
+    (item,) = chosen
+    return Template(item.metadata.name, item.metadata.uid, item.data["spec.yaml"], item.data["labels.yaml"])
+
+
+def require_reachable(study: Study) -> None:
+    """Refuse what pods cannot see.
+
+    Raises:
+        WrongInputError: the root or a source lies on this machine.
+    """
+    if not study.root.startswith("s3://"):
+        raise WrongInputError(f"root: {study.root} is on this machine; pods need --set root=s3://BUCKET/PREFIX")
+    for number, source in enumerate(study.data.sources):
+        path = getattr(source, "path", None)
+        if path is not None and "://" not in str(path):
+            raise WrongInputError(
+                f"data.sources.{number}.path: {path} is on this machine; put the photographs on S3, or prepare them"
+                " here onto the root and name that dataset as data.prepared"
+            )
+
+
+def _filled(value: Any, marks: dict[str, str]) -> Any:
+    """`value` with the marks in its strings replaced."""
+    if isinstance(value, dict):
+        return {key: _filled(inner, marks) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, marks) for inner in value]
+    if isinstance(value, str):
+        for mark, text in marks.items():
+            value = value.replace(mark, text)
+    return value
+
+
+def job_of(
+    template: Template, study: Study, text: str, overrides: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The RayJob of a study, and the ConfigMap with its file (to be owned by the job, once that has a uid).
+
+    The job's name ends in a digest of all that it is, so that submitting twice is one job.
+    """
+    words = "".join(f" --set {shlex.quote(override)}" for override in overrides)
+    marks = {"@STUDY@": study.name, "@OVERRIDES@": words}
+    spec, labels = (_filled(yaml.safe_load(part), marks) for part in (template.spec, template.labels))
+    digest = sha256_hex(canonical_json({"study": text, "spec": spec}))[:DIGEST_DIGITS]
+    name = f"{study.name[: MAX_NAME - DIGEST_DIGITS - 1].rstrip('-')}-{digest}"
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": template.name, "uid": template.uid}
+    job = {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": "RayJob",
+        "metadata": {
+            "name": name,
+            "labels": labels,
+            "annotations": {"synfundus.io/root": study.root, "synfundus.io/overrides": json.dumps(list(overrides))},
+            "ownerReferences": [owner],
+        },
+        "spec": _filled(spec, {"@CONFIGMAP@": name}),
+    }
+    config_map = {"metadata": {"name": name, "labels": labels}, "data": {"study.yaml": text}}
+    return job, config_map

@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 BENCHMARKS := phantom_findings training_speed sampling_speed memory_growth
 
-.PHONY: help install demo check test bench lock clean
+.PHONY: help install demo check test test-cluster bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -33,7 +33,10 @@ check: $(STAMP)  ## guard, format, lint, types, layers
 	$(BIN)/lint-imports
 
 test: check  ## check, and all tests of one machine
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/cluster
+
+test-cluster: $(STAMP)  ## a study in real pods: on the cluster of KUBECONFIG, with the image SYNFUNDUS_TEST_IMAGE
+	$(BIN)/python -m pytest -x tests/cluster
 
 bench: $(STAMP)  ## benchmarks; each prints a table and keeps it in tests/benchmarks/results
 	for name in $(BENCHMARKS); do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done

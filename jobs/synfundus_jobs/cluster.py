@@ -69,6 +69,7 @@ def status(namespace: Namespace, options: argparse.Namespace) -> int:
     job = _latest(namespace, options)
     pods = ", ".join(f"{pool} {count}" for pool, count in sorted(jobs.workers(namespace, job).items()))
     rows = [("state", job.state), ("submitted", f"{jobs.age(job)} ago"), ("Ray pods", pods or "none")]
+    rows += [("waits", trouble) for trouble in jobs.troubles(namespace, job)]
     if job.message:
         rows.append(("message", " ".join(job.message.split())))
     show_rows(f"job {job.name}", rows)

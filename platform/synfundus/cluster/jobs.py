@@ -13,6 +13,8 @@ from synfundus.study import Study
 
 SUCCEEDED, FAILED, WAITING = "succeeded", "failed", "waiting"
 POLL_S = 2.0
+ORDINARY = ("ContainerCreating", "PodInitializing")
+"""What every pod waits for."""
 _STATES = {"Complete": SUCCEEDED, "Failed": FAILED, "ValidationFailed": FAILED, "": WAITING}
 """KubeRay's jobDeploymentStatus, where it is an end or not yet a beginning."""
 
@@ -136,6 +138,19 @@ def workers(namespace: Namespace, job: JobView) -> dict[str, int]:
             pool = pod.metadata.labels.get("ray.io/group", "head").removesuffix("group")
             counts[pool] = counts.get(pool, 0) + 1
     return counts
+
+
+def troubles(namespace: Namespace, job: JobView) -> list[str]:
+    """Why pods of the job's Ray cluster do not run, one line a pod."""
+    found = []
+    for pod in namespace.pods(f"ray.io/cluster={job.cluster}") if job.cluster else []:
+        waiting = [c.state.waiting for c in pod.status.container_statuses or () if c.state.waiting]
+        reasons = [f"{w.reason}: {w.message or ''}" for w in waiting if w.reason not in ORDINARY]
+        conditions = pod.status.conditions or ()
+        reasons += [f"{c.reason}: {c.message}" for c in conditions if c.type == "PodScheduled" and c.status == "False"]
+        if reasons:
+            found.append(f"{pod.metadata.name} {' '.join(reasons[0].split())}")
+    return found
 
 
 def logs(namespace: Namespace, job: JobView, *, keep_following: bool) -> Iterator[bytes]:

@@ -1,0 +1,320 @@
+"""A study as a RayJob in real pods, its models behind a RayService: the README's commands, in their order."""
+
+import base64
+import http.client
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from kubernetes import client
+from PIL import Image
+
+from cluster.shell import Shell
+from synfundus.cluster import jobs
+from synfundus.cluster.kube import Namespace, connect
+from synfundus.labels import LABEL_NAMES
+from synfundus.s3 import open_s3
+from synfundus.settings import S3Settings
+from synfundus.storage import Storage
+from synfundus.study import Study, load_study
+
+NAMESPACE, RELEASE = "fundus", "synfundus"
+ROOT = "s3://synfundus/demo"
+STUDY_FILE = Path(__file__).parents[2] / "studies" / "demo-small.yaml"
+STORE = "http://127.0.0.1:7070"
+GATEWAY = "http://127.0.0.1:8000"
+USERS = {"Secret/synfundus", "Secret/synfundus-keys", "Pod/s3", "Service/s3"}
+"""What the user made, not the chart, the command or the operator."""
+OUTPUTS = ("data", "annotators", "generators", "samples", "reports", "releases")
+
+Blocks = dict[str, list[str]]
+
+
+@dataclass
+class Watch:
+    """What was seen of the sampling pool while the job ran."""
+
+    counts: list[int] = field(default_factory=list)
+    """Running sampling workers, each second."""
+    deleted: str | None = None
+    """The worker that was deleted in the middle of sampling."""
+    shards_then: int = 0
+    """Shards that were there at that moment."""
+
+
+def listing(namespace: Namespace) -> set[str]:
+    """Every object in the namespace, as Kind/name; events are notes, not objects."""
+    api = client.ApiClient()
+    found = set()
+    groups = [f"/apis/{v['groupVersion']}" for g in _get(api, "/apis")["groups"] for v in [g["preferredVersion"]]]
+    for path in ("/api/v1", *groups):
+        for resource in _get(api, path)["resources"]:
+            if resource["namespaced"] and "list" in resource["verbs"] and resource["kind"] != "Event":
+                items = _get(api, f"{path}/namespaces/{namespace.name}/{resource['name']}").get("items", [])
+                found |= {f"{resource['kind']}/{item['metadata']['name']}" for item in items}
+    return {name for name in found if not re.match(r"Endpoint(s|Slice)/(s3\b|s3-)", name)}
+
+
+def _get(api: Any, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        api.call_api(path, "GET", response_type="object", auth_settings=["BearerToken"], _preload_content=False)[0].data
+    )
+    return found
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return load_study(STUDY_FILE, [f"root={ROOT}"])
+
+
+@pytest.fixture(scope="module")
+def namespace(shell: Shell, blocks: Blocks) -> Namespace:
+    """The namespace, enforcing `restricted`, with the user's Secret and an S3 store."""
+    shell.run(*blocks["prepare"])
+    return connect(namespace=NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def store(namespace: Namespace) -> Storage:
+    """The root, read from here through the port that the README forwards."""
+    secret = namespace.core.read_namespaced_secret("synfundus", NAMESPACE).data
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "SYNFUNDUS_PATIENT_KEY"):
+        os.environ[name] = base64.b64decode(secret[name]).decode()
+    return open_s3(ROOT, S3Settings(endpoint=STORE, addressing="path"), create=False)
+
+
+@pytest.fixture(scope="module")
+def before(namespace: Namespace) -> set[str]:
+    """What there was before the chart."""
+    return listing(namespace) | USERS
+
+
+@pytest.fixture(scope="module")
+def job(
+    shell: Shell, blocks: Blocks, namespace: Namespace, store: Storage, study: Study, before: set[str]
+) -> tuple[jobs.JobView, Watch, str]:
+    """The study's finished job; a sampling worker was deleted on the way."""
+    assert "STATUS: deployed" in shell.run(*blocks["install"])
+    said = shell.run(*blocks["submit"])
+    assert "submitted" in said
+    watch, is_over = Watch(), threading.Event()
+    watching = threading.Thread(target=_watch, args=(namespace, store, study, watch, is_over))
+    watching.start()
+    try:
+        waited = shell.run(*blocks["wait"], timeout_s=1500)
+    finally:
+        is_over.set()
+        watching.join()
+    return jobs.latest(namespace, study.name), watch, waited
+
+
+def _watch(namespace: Namespace, store: Storage, study: Study, watch: Watch, is_over: threading.Event) -> None:
+    """Count sampling workers, and delete one once two are at work and shards are there."""
+    while not is_over.wait(1):
+        running = [
+            pod
+            for pod in namespace.pods("ray.io/group=sampling")
+            if pod.status.phase == "Running" and pod.metadata.deletion_timestamp is None
+        ]
+        watch.counts.append(len(running))
+        if watch.deleted is None and len(running) == 2:
+            shards = [name for name in store.names(study.samples_folder) if name.endswith(".parquet")]
+            if len(shards) >= 2:
+                watch.deleted, watch.shards_then = running[0].metadata.name, len(shards)
+                namespace.core.delete_namespaced_pod(watch.deleted, NAMESPACE, grace_period_seconds=0)
+
+
+@pytest.fixture(scope="module")
+def local(job: object, study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Root of the same study, run on this machine, with the same key of patient ids."""
+    root = tmp_path_factory.mktemp("local")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AWS_"))}
+    subprocess.run(
+        [sys.executable, "-m", "synfundus_jobs.study", "run", str(STUDY_FILE), "--set", f"root={root}"],
+        env=ours,
+        check=True,
+    )
+    return root
+
+
+def test_the_namespace_enforces_restricted(namespace: Namespace) -> None:
+    labels = namespace.core.read_namespace(NAMESPACE).metadata.labels
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_study_succeeds_and_says_where_its_report_is(job: tuple[jobs.JobView, Watch, str], study: Study) -> None:
+    view, _, waited = job
+    assert view.state == jobs.SUCCEEDED
+    assert f"report: {ROOT}/{study.report_folder}/index.html" in waited
+
+
+def test_the_sampling_pool_grows_from_nothing_to_two_workers_and_back(
+    job: tuple[jobs.JobView, Watch, str], namespace: Namespace
+) -> None:
+    counts = job[1].counts
+    assert counts[0] == 0
+    assert max(counts) == 2
+    deadline_s = time.monotonic() + 180
+    while counts[-1] and time.monotonic() < deadline_s:
+        time.sleep(1)
+        counts.append(len(namespace.pods("ray.io/group=sampling")))
+    assert counts[-1] == 0
+
+
+def test_a_worker_was_deleted_in_the_middle_of_sampling(
+    job: tuple[jobs.JobView, Watch, str], store: Storage, study: Study
+) -> None:
+    watch = job[1]
+    shards = [name for name in store.names(study.samples_folder) if name.endswith(".parquet")]
+    assert watch.deleted is not None
+    assert 2 <= watch.shards_then < len(shards) - 2
+
+
+def test_submitting_twice_is_one_job(
+    shell: Shell, blocks: Blocks, job: tuple[jobs.JobView, Watch, str], namespace: Namespace
+) -> None:
+    assert "is there already, succeeded" in shell.run(blocks["submit"][0])
+    assert [item["metadata"]["name"] for item in namespace.jobs()] == [job[0].name]
+    assert job[0].name in shell.run("synfundus cluster list -n fundus")
+    assert "publish" in shell.run("synfundus cluster logs studies/demo-small.yaml -n fundus")
+
+
+def test_another_setting_is_another_job_that_can_be_cancelled(shell: Shell, job: object, namespace: Namespace) -> None:
+    other = "studies/demo-small.yaml --set name=other --set root=s3://synfundus/other -n fundus"
+    shell.run(f"synfundus cluster submit {other}")
+    names = {item["metadata"]["name"] for item in namespace.jobs()}
+    assert len(names) == 2
+    refused = shell.run(f"synfundus cluster submit {other} --set samples.seed=5 || test $? = 2")
+    assert "with other settings" in refused
+    assert "is gone" in shell.run(f"synfundus cluster cancel {other}")
+    assert {item["metadata"]["name"] for item in namespace.jobs()} < names
+
+
+def test_the_dashboard_answers_with_its_token_alone(
+    shell: Shell, job: tuple[jobs.JobView, Watch, str], namespace: Namespace
+) -> None:
+    command = ["cluster", "dashboard", str(STUDY_FILE), "-n", NAMESPACE, "--port", "8266"]
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("synfundus")), *command],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        assert process.stdout is not None
+        url, token = re.search(r"(http://\S+)  \(token (\S+);", process.stdout.readline()).groups()  # type: ignore[union-attr]
+        with httpx.Client(base_url=url, timeout=60) as browser:
+            assert browser.get("/api/jobs/").status_code == 401
+            answer = browser.get("/api/jobs/", headers={"Authorization": f"Bearer {token}"})
+        assert [one["status"] for one in answer.json() if one["type"] == "SUBMISSION"] == ["SUCCEEDED"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+
+
+def test_the_report_is_fetched_by_one_command(shell: Shell, blocks: Blocks, job: object, study: Study) -> None:
+    said = shell.run(*blocks["fetch"])
+    page = Path(shell.run("pwd").split()[0]) / f"report-{study.name}" / "index.html"
+    assert str(page.relative_to(page.parents[1])) in said
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_every_byte_is_that_of_a_run_on_this_machine(kind: str, local: Path, store: Storage) -> None:
+    there = {name: store.read(name) for name in store.names(kind)}
+    here = {str(path.relative_to(local)): path.read_bytes() for path in (local / kind).rglob("*") if path.is_file()}
+    assert there.keys() == here.keys()
+    assert [name for name in there if there[name] != here[name]] == []
+
+
+@pytest.fixture(scope="module")
+def gateway(shell: Shell, blocks: Blocks, job: object) -> Iterator[httpx.Client]:
+    """The endpoints through the Service, with a key."""
+    shell.run(*blocks["serve"], timeout_s=1200)
+    key = shell.run("cat test-key").split()[0]
+    with httpx.Client(base_url=GATEWAY, headers={"Authorization": f"Bearer {key}"}, timeout=300) as browser:
+        yield browser
+
+
+def test_a_row_of_the_samples_is_generated_again(gateway: httpx.Client, local: Path, study: Study) -> None:
+    row = pq.read_table(local / study.samples_folder / "shards" / "shard-00000.parquet").slice(3, 1).to_pylist()[0]
+    request = {"condition": {name: row[f"condition_{name}"] for name in LABEL_NAMES}, "seed": row["seed"]}
+    answer = gateway.post("/v1/generate", json=request)
+    assert answer.status_code == 200, answer.text
+    made, kept = (
+        np.asarray(Image.open(io.BytesIO(data))).astype(int)
+        for data in (base64.b64decode(answer.json()["images"][0]["image"]), row["image"]["bytes"])
+    )
+    assert np.abs(made - kept).max() <= 4
+    assert np.abs(made - kept).mean() <= 0.5
+
+
+def test_a_photograph_is_diagnosed_as_the_report_of_its_sample(
+    gateway: httpx.Client, local: Path, study: Study
+) -> None:
+    row = pq.read_table(local / study.samples_folder / "shards" / "shard-00000.parquet").slice(3, 1).to_pylist()[0]
+    answer = gateway.post("/v1/diagnose", content=row["image"]["bytes"], headers={"Content-Type": "image/png"})
+    assert answer.status_code == 200, answer.text
+    findings = answer.json()["images"][0]["findings"]
+    for name, finding in findings.items():
+        kept = row[f"probability_{name}"]
+        assert (finding["status"] == "available") == (kept is not None)
+        assert kept is None or np.abs(np.subtract(finding["probability"], kept)).max() <= 1e-4
+
+
+def test_without_a_key_it_is_refused(gateway: httpx.Client) -> None:
+    assert httpx.post(f"{GATEWAY}/v1/generate", json={}, timeout=60).status_code == 401
+
+
+def test_helm_test_passes_and_leaves_no_pod(
+    shell: Shell, blocks: Blocks, gateway: object, namespace: Namespace
+) -> None:
+    said = shell.run(*blocks["test"])
+    assert "Phase:          Succeeded" in said
+    assert "refused without a key" in said
+    assert f"Pod/{RELEASE}-test" not in listing(namespace)
+
+
+def test_an_upgrade_with_a_changed_value_takes_effect(shell: Shell, blocks: Blocks, gateway: httpx.Client) -> None:
+    (upgrade,) = [command for command in blocks["serve"] if command.startswith("helm upgrade")]
+    shell.run(f"{upgrade} --set serving.maxRowSteps=15")
+    deadline_s = time.monotonic() + 600
+    while True:
+        try:
+            answer = gateway.post("/v1/generate", json={"n": 2, "steps": 10})
+            if answer.status_code == 422:
+                break
+        except (httpx.HTTPError, http.client.HTTPException):
+            pass  # between two replicas
+        assert time.monotonic() < deadline_s
+        time.sleep(3)
+    assert "at most 15" in answer.json()["detail"]
+    assert gateway.post("/v1/generate", json={"n": 1, "steps": 10}).status_code == 200
+
+
+def test_uninstalling_leaves_nothing_behind_but_what_is_on_s3(
+    shell: Shell, blocks: Blocks, gateway: object, namespace: Namespace, store: Storage, before: set[str]
+) -> None:
+    kept = set(store.names("samples"))
+    assert listing(namespace) > before
+    shell.run(*blocks["remove"])
+    deadline_s = time.monotonic() + 180
+    while (left := listing(namespace) - before) and time.monotonic() < deadline_s:
+        time.sleep(2)
+    assert left == set()
+    assert set(store.names("samples")) == kept

@@ -1,0 +1,165 @@
+"""The chart, rendered by helm: what it refuses, and that the command makes the very jobs that it makes."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from synfundus.cluster.template import Template, job_of
+from synfundus.study import load_study
+
+REPOSITORY = Path(__file__).parents[3]
+CHART = REPOSITORY / "helm" / "synfundus"
+STUDY_FILE = REPOSITORY / "studies" / "demo-small.yaml"
+ROOT = "root=s3://bucket/prefix"
+HELM = shutil.which("helm") or shutil.which(str(Path.home() / ".cache" / "kube-node" / "bin" / "helm"))
+KUBERAY = "ray.io/v1/RayJob,ray.io/v1/RayService"
+STUDY = ["--set-file", f"studies.demo.file={STUDY_FILE}", "--set", f"studies.demo.set={{{ROOT}}}"]
+SERVING = [*STUDY, "--set", "serving.study=demo", "--set", "serving.keysSecret=keys"]
+
+pytestmark = pytest.mark.skipif(HELM is None, reason="no helm here")
+
+
+def helm(*arguments: str, kuberay: str = KUBERAY) -> "subprocess.CompletedProcess[str]":
+    command = [str(HELM), "template", "synfundus", str(CHART), "--namespace", "fundus", "--api-versions", kuberay]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True)
+
+
+def rendered(*arguments: str) -> list[dict[str, Any]]:
+    outcome = helm(*arguments)
+    assert outcome.returncode == 0, outcome.stderr
+    return [document for document in yaml.safe_load_all(outcome.stdout) if document]
+
+
+def one(documents: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    (found,) = [document for document in documents if document["kind"] == kind]
+    return found
+
+
+def test_the_command_makes_the_job_that_the_chart_makes() -> None:
+    documents = rendered(*STUDY, "--set", "secret=synfundus")
+    of_chart = one(documents, "RayJob")
+    (maps,) = [d for d in documents if d["metadata"]["name"] == "synfundus-job-template"]
+    template = Template(maps["metadata"]["name"], "uid", maps["data"]["spec.yaml"], maps["data"]["labels.yaml"])
+    study = load_study(STUDY_FILE, [ROOT])
+    of_command, config_map = job_of(template, study, STUDY_FILE.read_text(), [ROOT])
+
+    def as_text(job: dict[str, Any]) -> str:
+        return json.dumps(job["spec"], sort_keys=True).replace(job["metadata"]["name"], "NAME").replace("'", "")
+
+    assert as_text(of_command) == as_text(of_chart)
+    assert of_command["metadata"]["labels"] == of_chart["metadata"]["labels"]
+    assert config_map["data"]["study.yaml"] == STUDY_FILE.read_text()
+    assert of_command["metadata"]["ownerReferences"][0]["uid"] == "uid"
+
+
+def test_a_jobs_name_is_a_digest_of_all_that_it_is() -> None:
+    names = {
+        one(rendered(*STUDY, *more), "RayJob")["metadata"]["name"]
+        for more in ([], [], ["--set", "image=other"], ["--set", "pools.sampling.maxWorkers=9"])
+    }
+    assert len(names) == 3
+    assert all(re.fullmatch(r"demo-small-[0-9a-f]{10}", name) for name in names)
+
+
+def test_every_pod_is_restricted() -> None:
+    pods = []
+    documents = rendered(*SERVING)
+    for document in documents:
+        spec = document.get("spec", {})
+        cluster = spec.get("rayClusterSpec") or spec.get("rayClusterConfig")
+        if cluster:
+            pods += [cluster["headGroupSpec"]["template"], *(g["template"] for g in cluster["workerGroupSpecs"])]
+            assert cluster["autoscalerOptions"]["securityContext"]["readOnlyRootFilesystem"] is True
+            assert cluster["authOptions"] == {"mode": "token"}
+            assert all("replicas" not in group for group in cluster["workerGroupSpecs"])
+        pods += [spec["submitterPodTemplate"]] if "submitterPodTemplate" in spec else []
+        pods += [document] if document["kind"] == "Pod" else []
+    assert len(pods) == 6
+    for pod in pods:
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["spec"]["containers"]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_gpus_selectors_and_tolerations_reach_the_pods() -> None:
+    pool = ["gpus=2", "nodeSelector.kind=a100", "tolerations[0].key=gpu", "tolerations[0].operator=Exists"]
+    settings = [part for setting in pool for part in ("--set", f"pools.sampling.{setting}")]
+    (group,) = one(rendered(*STUDY, *settings), "RayJob")["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    pod = group["template"]["spec"]
+    assert group["rayStartParams"]["num-gpus"] == "2"
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 2
+    assert pod["nodeSelector"] == {"kind": "a100"}
+    assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert group["labels"] == {"synfundus.io/pool": "sampling"}
+
+
+def test_the_gateway_is_what_ray_serve_takes() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    from synfundus_serve.gateway import Arguments
+
+    service = one(rendered(*SERVING, "--set", "serving.maxRowSteps=7"), "RayService")
+    config = yaml.safe_load(service["spec"]["serveConfigV2"])
+    assert config.keys() <= ServeDeploySchema.model_fields.keys()  # it would pass over others without a word
+    (application,) = ServeDeploySchema.model_validate(config).applications
+    arguments = Arguments.model_validate(application.args)
+    assert arguments.max_row_steps == 7
+    assert arguments.overrides == (ROOT,)
+    open_one = one(rendered(*STUDY, "--set", "serving.study=demo", "--set", "serving.withoutKeys=true"), "RayService")
+    (application,) = ServeDeploySchema.model_validate(yaml.safe_load(open_one["spec"]["serveConfigV2"])).applications
+    assert Arguments.model_validate(application.args).without_keys
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--set", "imag=x"], "imag"),
+        (["--set", "pools.sampling.maxWorkers=none"], "maxWorkers"),
+        (["--set", "pools.sampling=null"], "sampling"),
+        (["--set", "studies.demo.run=true"], "file"),
+        ([*STUDY, "--set", "serving.study=dem", "--set", "serving.keysSecret=k"], "no study dem in studies"),
+        ([*STUDY, "--set", "serving.study=demo"], "give keysSecret"),
+        ([*SERVING, "--set", "serving.withoutKeys=true"], "give keysSecret"),
+    ],
+)
+def test_a_wrong_value_is_refused(arguments: list[str], told: str) -> None:
+    outcome = helm(*arguments)
+    assert outcome.returncode != 0
+    assert told in outcome.stderr
+
+
+def test_the_absence_of_the_operator_is_said() -> None:
+    outcome = helm(kuberay="batch/v1/Job")
+    assert outcome.returncode != 0
+    assert "install the KubeRay operator (1.6 or later) first" in outcome.stderr
+
+
+def test_every_value_is_documented_where_it_stands() -> None:
+    """A comment stands over the key, there or where it occurs first; two that belong together may share one."""
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    keys = [re.match(r" *([a-zA-Z]+):", line) for line in lines]
+    documented = {key[1] for key, above in zip(keys[1:], lines, strict=False) if key and above.strip().startswith("#")}
+    together = {"tolerations", "maxWorkers", "requests", "limits", "imagePullSecrets", "pool", "head", "sampling"}
+    assert {key[1] for key in keys if key} - documented - together == set()
+
+
+def test_versions_are_one() -> None:
+    from synfundus import __version__
+
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    locked = re.search(r"^ray\[.*\]==(\S+)|^ray==(\S+)", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE)
+    assert locked is not None
+    assert chart["annotations"]["synfundus.io/ray-version"] == (locked[1] or locked[2])
+    assert chart["version"] == chart["appVersion"] == __version__
+    assert yaml.safe_load((CHART / "values.yaml").read_text())["image"].endswith(f":{__version__}")

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
-BENCHMARKS := phantom_findings training_speed sampling_speed memory_growth
+BENCHMARKS := phantom_findings training_speed sampling_speed memory_growth serving_speed
 
 .PHONY: help install demo check test test-cluster bench lock clean
 

@@ -1,0 +1,256 @@
+"""Generations/s of a replica whose engine all requests share, beside one that takes a request at a time.
+
+    python tests/benchmarks/serving_speed.py
+
+Recipe phantom-cpu: its models (trained for a few steps, for speed does not depend on how good they are), its solver and
+threads. Both sides are the real gateway on Ray Serve and differ in one setting of Serve, the requests that it lets into
+the replica at once: many, or one. Requests of one image each come over HTTP at random moments (Poisson), the same for
+both sides, at rising rates; goodput is the highest rate, interpolated, whose 95th percentile of latency stays below a
+bound. The ceiling is that of the bare engine: rows/s with a full bucket over rows/s alone.
+Writes tests/benchmarks/results/serving_cpu2_202611.md.
+"""
+
+import argparse
+import asyncio
+import itertools
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+import torch
+from report_table import in_fresh_process, keep, machine, own_ray_session, prepare_data, recipe_study, table
+from sampling_speed import train_models
+
+from synfundus.diffusion.checkpoint import load_generator
+from synfundus.diffusion.engine import Engine, RowRequest
+from synfundus.labels import encode_conditions
+from synfundus.storage import open_storage
+from synfundus.study import Study
+
+COMMAND = "python tests/benchmarks/serving_speed.py"
+RECIPE = "phantom-cpu"
+GUIDANCES = (2.0, 1.0)
+SIDES = {"shared": 10_000, "one at a time": 1}
+"""Requests that Serve lets into the replica of the generator."""
+LOADS = (0.4, 0.6, 0.8, 0.9, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.3, 2.6, 3.0)
+"""Rates offered, in requests that a lone client gets in the same time."""
+BOUND = 4.0
+"""Of the 95th percentile of latency, in latencies of a lone request."""
+ENOUGH = 2.0
+"""Bounds beyond which no higher rate is tried."""
+FULL_ROWS = 16
+TEXT = """# Speed of serving
+
+Command: `{command}`
+
+{machine}
+
+{num_steps} steps of {solver}, {precision}, {threads} thread(s); one image a request; {seconds:.0f} s a rate,
+the same moments of arrival for both sides; one replica of each model, gateway and client on the same two cores.
+
+## Goodput at a 95th percentile of {bound:g} x the latency of a lone request
+
+{goodput}
+
+The ceiling is the bare engine's: rows/s with {full_rows} rows under way over rows/s of one.
+
+## All rates
+
+Latencies in s; loads in requests that a lone client gets in the same time.
+
+{rates}
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One side at one rate."""
+
+    side: str
+    guidance: float
+    load: float
+    offered_per_s: float
+    answered_per_s: float
+    latencies_s: list[float]
+
+    @property
+    def p95_s(self) -> float:
+        return float(np.quantile(self.latencies_s, 0.95))
+
+
+@contextmanager
+def served(study: Study, most_requests: int) -> Iterator[str]:
+    """The gateway's address; Serve lets `most_requests` into the replica of the generator."""
+    from ray import serve
+
+    from synfundus_serve.diagnosis import DiagnosisReplica
+    from synfundus_serve.gateway import Gateway, _deployment
+    from synfundus_serve.generation import Generation
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    generation = _deployment(Generation).options(max_ongoing_requests=most_requests).bind(study, 10**9)
+    serve.run(_deployment(Gateway).bind(study.name, None, generation, _deployment(DiagnosisReplica).bind(study)))
+    yield f"http://127.0.0.1:{port}/v1/generate"
+    serve.shutdown()
+
+
+async def ask(client: httpx.AsyncClient, url: str, seed: int, guidance: float) -> float:
+    """Latency of one request in s."""
+    start_s = time.monotonic()
+    answer = await client.post(url, json={"seed": seed, "guidance": guidance, "condition": {"eye_side": 1}})
+    assert answer.status_code == 200, answer.text
+    return time.monotonic() - start_s
+
+
+async def lone_latency(url: str, guidance: float, count: int) -> float:
+    """Median latency of requests one after the other."""
+    async with httpx.AsyncClient(timeout=600) as client:
+        return float(np.median([await ask(client, url, seed, guidance) for seed in range(count)]))
+
+
+async def at_rate(url: str, guidance: float, rate_per_s: float, seconds: float) -> tuple[list[float], float]:
+    """Latencies of requests at random moments, and answers/s until the last one."""
+    gaps_s = np.random.default_rng(1).exponential(1.0 / rate_per_s, int(2 * rate_per_s * seconds) + 10)
+    arrivals_s = [float(t) for t in np.cumsum(gaps_s) if t < seconds]
+    async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=None)) as client:
+        start_s = time.monotonic()
+
+        async def one(seed: int, at_s: float) -> float:
+            await asyncio.sleep(max(0.0, start_s + at_s - time.monotonic()))
+            due_s = start_s + at_s
+            await ask(client, url, seed, guidance)
+            return time.monotonic() - due_s
+
+        latencies_s = await asyncio.gather(*itertools.starmap(one, enumerate(arrivals_s)))
+        return list(latencies_s), len(arrivals_s) / (time.monotonic() - start_s)
+
+
+def rows_per_s(root: str, study: Study, guidance: float, num_rows: int) -> float:
+    """Of the bare engine with so many rows under way."""
+    torch.set_num_threads(study.samples.num_threads)
+    generator = load_generator(open_storage(root), study.generator_folder)
+    dtype = torch.bfloat16 if study.samples.precision == "bf16" else torch.float32
+    engine = Engine(generator.unet, generator.schedule, generator.image_shape, dtype=dtype)
+    (condition,) = encode_conditions([{"eye_side": 1}])
+    solver = study.samples.solver.model_copy(update={"guidance_scale": guidance})
+    speeds = []
+    for _ in range(5):
+        start_s = time.monotonic()
+        for seed in range(num_rows):
+            engine.submit(RowRequest(condition, seed, solver))
+        while engine.num_rows:
+            engine.tick()
+        speeds.append(num_rows / (time.monotonic() - start_s))
+    return float(np.median(speeds))
+
+
+def measure(study: Study, seconds: float) -> tuple[list[Measured], dict[float, float]]:
+    """Both sides at every rate, and the lone latency of each guidance (of the shared side)."""
+    found: list[Measured] = []
+    alone_s: dict[float, float] = {}
+    for side, most_requests in SIDES.items():
+        with served(study, most_requests) as url:
+            for guidance in GUIDANCES:
+                asyncio.run(lone_latency(url, guidance, 5))
+                alone_s.setdefault(guidance, asyncio.run(lone_latency(url, guidance, 20)))
+                for load in LOADS:
+                    rate = load / alone_s[guidance]
+                    latencies_s, answered = asyncio.run(at_rate(url, guidance, rate, seconds))
+                    found.append(Measured(side, guidance, load, rate, answered, latencies_s))
+                    print(side, guidance, load, f"{found[-1].p95_s:.3f}", flush=True)
+                    if found[-1].p95_s > ENOUGH * BOUND * alone_s[guidance]:
+                        break
+    return found, alone_s
+
+
+def goodput(found: Sequence[Measured], bound_s: float) -> float:
+    """The rate at which the 95th percentile reaches the bound, between the rates that were tried."""
+    below = [m for m in found if m.p95_s <= bound_s]
+    above = [m for m in found if m.p95_s > bound_s]
+    if not below:
+        return 0.0
+    last = below[-1]
+    if not above:
+        return last.offered_per_s
+    part = (bound_s - last.p95_s) / (above[0].p95_s - last.p95_s)
+    return last.offered_per_s + part * (above[0].offered_per_s - last.offered_per_s)
+
+
+def tables(found: list[Measured], alone_s: dict[float, float], ceilings: dict[float, float]) -> tuple[str, str]:
+    rows = []
+    for guidance in GUIDANCES:
+        bound_s = BOUND * alone_s[guidance]
+        shared, single = (
+            goodput([m for m in found if (m.side, m.guidance) == (side, guidance)], bound_s) for side in SIDES
+        )
+        times = f"{shared / single:.2f}" if single else "-"
+        said = [f"{guidance:g}", f"{alone_s[guidance]:.3f}", f"{bound_s:.2f}", f"{shared:.2f}", f"{single:.2f}"]
+        rows.append([*said, times, f"{ceilings[guidance]:.2f}"])
+    head = ["guidance", "alone, s", "bound, s", "shared, 1/s", "one at a time, 1/s", "times", "ceiling"]
+    every = [
+        [
+            m.side,
+            f"{m.guidance:g}",
+            f"{m.load:g}",
+            f"{m.offered_per_s:.2f}",
+            f"{m.answered_per_s:.2f}",
+            f"{np.median(m.latencies_s):.2f}",
+            f"{m.p95_s:.2f}",
+            str(len(m.latencies_s)),
+        ]
+        for m in found
+    ]
+    heads = ["side", "guidance", "load", "offered, 1/s", "answered, 1/s", "median", "95 %", "requests"]
+    return table(head, rows), table(heads, every)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=40.0, help="of each rate")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        study = recipe_study(RECIPE, folder, ["data.sources.0.num_images=400"])
+        storage = open_storage(folder)
+        prepare_data(study, storage)
+        train_models(study, storage, 20)
+        with own_ray_session():
+            found, alone_s = measure(study, options.seconds)
+        ceilings = {
+            guidance: _bare(folder, study, guidance, FULL_ROWS) / _bare(folder, study, guidance, 1)
+            for guidance in GUIDANCES
+        }
+        best, every = tables(found, alone_s, ceilings)
+        samples = study.samples
+        keep(
+            "serving",
+            TEXT.format(
+                command=COMMAND,
+                machine=machine("torch", "diffusers", "ray", "fastapi"),
+                num_steps=samples.solver.num_steps,
+                solver=samples.solver.name,
+                precision=samples.precision,
+                threads=samples.num_threads,
+                seconds=options.seconds,
+                bound=BOUND,
+                goodput=best,
+                full_rows=FULL_ROWS,
+                rates=every,
+            ),
+        )
+
+
+def _bare(folder: str, study: Study, guidance: float, num_rows: int) -> float:
+    result: Any = in_fresh_process(rows_per_s, folder, study, guidance, num_rows)
+    return float(result)
+
+
+if __name__ == "__main__":
+    main()

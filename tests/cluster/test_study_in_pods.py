@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
+import boto3
 import httpx
 import numpy as np
 import pyarrow.parquet as pq
@@ -26,7 +28,7 @@ from synfundus.cluster.kube import Namespace, connect
 from synfundus.labels import LABEL_NAMES
 from synfundus.s3 import open_s3
 from synfundus.settings import S3Settings
-from synfundus.storage import Storage
+from synfundus.storage import Storage, is_complete
 from synfundus.study import Study, load_study
 
 NAMESPACE, RELEASE = "fundus", "synfundus"
@@ -43,7 +45,11 @@ Blocks = dict[str, list[str]]
 
 @dataclass
 class Watch:
-    """What was seen of the sampling pool while the job ran."""
+    """What was seen of the job while it ran, and done to it."""
+
+    head: str | None = None
+    """The head that was deleted between two stages."""
+    head_deleted: datetime | None = None
 
     counts: list[int] = field(default_factory=list)
     """Running sampling workers, each second."""
@@ -99,7 +105,7 @@ def before(namespace: Namespace) -> set[str]:
 def job(
     shell: Shell, blocks: Blocks, namespace: Namespace, store: Storage, study: Study, before: set[str]
 ) -> tuple[jobs.JobView, Watch, str]:
-    """The study's finished job; a sampling worker was deleted on the way."""
+    """The study's finished job; its head and a sampling worker were deleted on the way."""
     assert "STATUS: deployed" in shell.run(*blocks["install"])
     said = shell.run(*blocks["submit"])
     assert "submitted" in said
@@ -115,8 +121,12 @@ def job(
 
 
 def _watch(namespace: Namespace, store: Storage, study: Study, watch: Watch, is_over: threading.Event) -> None:
-    """Count sampling workers, and delete one once two are at work and shards are there."""
+    """Delete the head once the annotator is there; count sampling workers, and delete one in the middle."""
     while not is_over.wait(1):
+        if watch.head is None and is_complete(store, study.annotator_folder):
+            (head,) = namespace.pods("ray.io/node-type=head")
+            watch.head, watch.head_deleted = head.metadata.name, datetime.now(UTC)
+            namespace.core.delete_namespaced_pod(watch.head, NAMESPACE, grace_period_seconds=0)
         running = [
             pod
             for pod in namespace.pods("ray.io/group=sampling")
@@ -154,6 +164,29 @@ def test_the_study_succeeds_and_says_where_its_report_is(job: tuple[jobs.JobView
     assert f"report: {ROOT}/{study.report_folder}/index.html" in waited
 
 
+def test_the_dashboard_answers_with_its_token_alone(
+    shell: Shell, job: tuple[jobs.JobView, Watch, str], namespace: Namespace
+) -> None:
+    command = ["cluster", "dashboard", str(STUDY_FILE), "-n", NAMESPACE, "--port", "8266"]
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("synfundus")), *command],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        assert process.stdout is not None
+        url, token = re.search(r"(http://\S+)  \(token (\S+);", process.stdout.readline()).groups()  # type: ignore[union-attr]
+        with httpx.Client(base_url=url, timeout=60) as browser:
+            assert browser.get("/api/jobs/").status_code == 401
+            answer = browser.get("/api/jobs/", headers={"Authorization": f"Bearer {token}"})
+        assert [one["status"] for one in answer.json() if one["type"] == "SUBMISSION"] == ["SUCCEEDED"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+
+
 def test_the_sampling_pool_grows_from_nothing_to_two_workers_and_back(
     job: tuple[jobs.JobView, Watch, str], namespace: Namespace
 ) -> None:
@@ -176,6 +209,19 @@ def test_a_worker_was_deleted_in_the_middle_of_sampling(
     assert 2 <= watch.shards_then < len(shards) - 2
 
 
+def test_a_job_that_lost_its_head_goes_on_where_it_stopped(
+    job: tuple[jobs.JobView, Watch, str], store: Storage, study: Study
+) -> None:
+    watch = job[1]
+    assert watch.head_deleted is not None
+    s3 = boto3.client("s3", endpoint_url=STORE, region_name="us-east-1")
+    annotator, generator = (
+        s3.head_object(Bucket="synfundus", Key=f"demo/{folder}/manifest.json")["LastModified"]
+        for folder in (study.annotator_folder, study.generator_folder)
+    )
+    assert annotator <= watch.head_deleted < generator
+
+
 def test_submitting_twice_is_one_job(
     shell: Shell, blocks: Blocks, job: tuple[jobs.JobView, Watch, str], namespace: Namespace
 ) -> None:
@@ -194,29 +240,6 @@ def test_another_setting_is_another_job_that_can_be_cancelled(shell: Shell, job:
     assert "with other settings" in refused
     assert "is gone" in shell.run(f"synfundus cluster cancel {other}")
     assert {item["metadata"]["name"] for item in namespace.jobs()} < names
-
-
-def test_the_dashboard_answers_with_its_token_alone(
-    shell: Shell, job: tuple[jobs.JobView, Watch, str], namespace: Namespace
-) -> None:
-    command = ["cluster", "dashboard", str(STUDY_FILE), "-n", NAMESPACE, "--port", "8266"]
-    process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("synfundus")), *command],
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    try:
-        assert process.stdout is not None
-        url, token = re.search(r"(http://\S+)  \(token (\S+);", process.stdout.readline()).groups()  # type: ignore[union-attr]
-        with httpx.Client(base_url=url, timeout=60) as browser:
-            assert browser.get("/api/jobs/").status_code == 401
-            answer = browser.get("/api/jobs/", headers={"Authorization": f"Bearer {token}"})
-        assert [one["status"] for one in answer.json() if one["type"] == "SUBMISSION"] == ["SUCCEEDED"]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-    finally:
-        process.kill()
 
 
 def test_the_report_is_fetched_by_one_command(shell: Shell, blocks: Blocks, job: object, study: Study) -> None:
@@ -284,7 +307,7 @@ def test_helm_test_passes_and_leaves_no_pod(
 
 def test_an_upgrade_with_a_changed_value_takes_effect(shell: Shell, blocks: Blocks, gateway: httpx.Client) -> None:
     (upgrade,) = [command for command in blocks["serve"] if command.startswith("helm upgrade")]
-    shell.run(f"{upgrade} --set serving.maxRowSteps=15")
+    shell.run(f"{upgrade} --set serving.maxRowSteps=15 --set studies.demo.run=true")
     deadline_s = time.monotonic() + 600
     while True:
         try:
@@ -297,6 +320,15 @@ def test_an_upgrade_with_a_changed_value_takes_effect(shell: Shell, blocks: Bloc
         time.sleep(3)
     assert "at most 15" in answer.json()["detail"]
     assert gateway.post("/v1/generate", json={"n": 1, "steps": 10}).status_code == 200
+
+
+def test_a_study_of_the_values_is_a_job_too(
+    gateway: object, job: tuple[jobs.JobView, Watch, str], namespace: Namespace, study: Study
+) -> None:
+    of_chart = jobs.latest(namespace, study.name)
+    assert of_chart.name != job[0].name
+    (*_, last) = jobs.follow(namespace, of_chart.name, 600)
+    assert last.state == jobs.SUCCEEDED  # at once: every stage is complete
 
 
 def test_uninstalling_leaves_nothing_behind_but_what_is_on_s3(

@@ -118,6 +118,8 @@ workerGroupSpecs:
     minReplicas: {{ $pool.minWorkers }}
     maxReplicas: {{ $pool.maxWorkers }}
     idleTimeoutSeconds: {{ $pool.idleSeconds }}
+    {{- /* As the operator writes it: were it to change the list, it would own it, and upgrades would conflict. */}}
+    scaleStrategy: {}
     labels: {synfundus.io/pool: {{ $name }}}
     rayStartParams:
       num-cpus: {{ $pool.logicalCpus | quote }}

@@ -77,7 +77,6 @@ def test_every_pod_is_restricted() -> None:
             pods += [cluster["headGroupSpec"]["template"], *(g["template"] for g in cluster["workerGroupSpecs"])]
             assert cluster["autoscalerOptions"]["securityContext"]["readOnlyRootFilesystem"] is True
             assert cluster["authOptions"] == {"mode": "token"}
-            assert all("replicas" not in group for group in cluster["workerGroupSpecs"])
         pods += [spec["submitterPodTemplate"]] if "submitterPodTemplate" in spec else []
         pods += [document] if document["kind"] == "Pod" else []
     assert len(pods) == 6
@@ -90,6 +89,14 @@ def test_every_pod_is_restricted() -> None:
             assert security["readOnlyRootFilesystem"] is True
             assert security["capabilities"] == {"drop": ["ALL"]}
             assert container["resources"]["limits"]["memory"]
+
+
+def test_the_operator_finds_nothing_to_change() -> None:
+    """What it adds to the list of groups makes it the owner of the list, and the next `helm upgrade` conflicts."""
+    for kind, key in (("RayJob", "rayClusterSpec"), ("RayService", "rayClusterConfig")):
+        for group in one(rendered(*SERVING), kind)["spec"][key]["workerGroupSpecs"]:
+            assert group["scaleStrategy"] == {}
+            assert "replicas" not in group  # the autoscaler's
 
 
 def test_gpus_selectors_and_tolerations_reach_the_pods() -> None:

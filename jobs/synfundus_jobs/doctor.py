@@ -26,7 +26,8 @@ def machine_rows() -> Rows:
 
 
 def study_rows(study: Study) -> Rows:
-    storage = open_storage(study.root)
+    on_s3 = study.root.startswith("s3://")
+    storage = open_storage(study.root, create=not on_s3)  # a store is probed below, which tells its clock too
     said = _probe_folder(storage) if isinstance(storage, LocalStorage) else _probe_store(storage)
     key = "from SYNFUNDUS_PATIENT_KEY" if Settings().patient_key else f"in {Settings().config_folder}"
     return [("root", f"{storage.root}: {said}"), ("patient key", key)]

@@ -1,7 +1,6 @@
 """Job `prepare`: read, crop, check and split real images; what is rejected is counted and shown."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from synfundus.distributed.prepare import prepare
@@ -9,6 +8,7 @@ from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import SPLITS
 from synfundus.fundus.preparation import merge_listings
 from synfundus.fundus.sources import list_source
+from synfundus.fundus.sources.place import is_there
 from synfundus.progress import show_progress
 from synfundus.runs import start_run
 from synfundus.settings import Settings
@@ -49,11 +49,7 @@ def run(study: Study, storage: Storage) -> Rows:
     settings = study.public["data"]
     digest = digest_of(settings)
     if not start_run(storage, f"{study.name}-prepare", study.data_folder, digest, {"data": settings}):
-        gone = [
-            source.path
-            for source in study.data.sources
-            if source.layout != "phantom" and not Path(source.path).exists()
-        ]
+        gone = [s.path for s in study.data.sources if s.layout != "phantom" and not is_there(s.path)]
         if gone:  # photographs may be taken off the machine once they are prepared
             rows = summary(read_manifest(storage, study.data_folder), study, storage)
             return [*rows, ("originals", f"no longer at {', '.join(gone)}; the prepared images are used as they are")]

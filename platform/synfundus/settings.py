@@ -5,7 +5,10 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from synfundus.errors import WrongInputError
+
 PREFIX = "SYNFUNDUS_"
+ADDRESSINGS = ("path", "virtual")
 
 
 def _read(name: str) -> str | None:
@@ -38,7 +41,10 @@ def _first_of(*names: str) -> str | None:
 def _s3() -> S3Settings:
     endpoint = _read("S3_ENDPOINT") or _first_of("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     region = _read("S3_REGION") or _first_of("AWS_REGION", "AWS_DEFAULT_REGION")
-    return S3Settings(endpoint, region, _read("S3_ADDRESSING") or ("path" if endpoint else "virtual"))
+    addressing = _read("S3_ADDRESSING") or ("path" if endpoint else "virtual")
+    if addressing not in ADDRESSINGS:
+        raise WrongInputError(f"{PREFIX}S3_ADDRESSING: {addressing!r} is not known; say {' or '.join(ADDRESSINGS)}")
+    return S3Settings(endpoint, region, addressing)
 
 
 @dataclass(frozen=True)

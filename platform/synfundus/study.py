@@ -39,7 +39,7 @@ FILE_KEYS: Final = (
     ("generator", "init_from"),
     ("evaluation", "inception_weights"),
 )
-"""Settings that name a file or folder, beside the paths of the sources."""
+"""Settings that name a file or folder of this machine, beside the paths of the sources."""
 
 
 class DataConfig(Config):
@@ -278,7 +278,12 @@ def _expand_paths(values: dict[str, Any], folder: Path, where: str) -> dict[str,
     for section, key in FILE_KEYS:
         inner = out.get(section)
         if isinstance(inner, dict) and isinstance(inner.get(key), str):
-            out[section] = {**inner, key: _absolute(inner[key], folder, where, f"{section}.{key}")}
+            path = _absolute(inner[key], folder, where, f"{section}.{key}")
+            if "://" in path:
+                raise WrongInputError(
+                    f"{where}: {section}.{key}: {path} is not on this machine; copy it here and name the copy"
+                )
+            out[section] = {**inner, key: path}
     if isinstance(out.get("root"), str):
         out["root"] = _absolute(out["root"], folder, where, "root")
     return out

@@ -1,10 +1,17 @@
-"""The same study on an S3 root: only `root` changes, and what is written does not."""
+"""The same study on S3: only `root` and the paths of the sources change, and what is written does not."""
 
+import json
+import shutil
 from pathlib import Path
 
-from s3_store import BUCKET, SECRET_KEY, Store
+from fundus_photographs import encoded, photograph
+from s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client
 from synfundus.storage import open_storage
+from synfundus.study import load_study
+from synfundus_jobs import prepare
 from tiny_study import NAME, OUTPUTS, PHANTOMS, FinishedStudy, run_process
+
+NUM_PHOTOGRAPHS = 12
 
 
 def test_a_study_on_s3_writes_the_bytes_that_it_writes_on_a_disk(
@@ -49,3 +56,47 @@ def test_a_study_may_start_from_a_dataset_that_was_prepared_elsewhere(
     assert trained.code == 0, trained.err
     folder = OUTPUTS["train-annotator"]
     assert storage.read(f"{folder}/manifest.json") == (finished_study.root / folder / "manifest.json").read_bytes()
+
+
+def _clinic(folder: Path) -> list[str]:
+    """Photographs of six patients, one of them broken, one twice; names as people give them."""
+    lines = ["file_name,patient_id,dr_grade,is_fundus"]
+    for i in range(NUM_PHOTOGRAPHS):
+        file = folder / "images" / f"Ward {i % 3}" / f"eye {i:02d}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encoded(photograph(i), "JPEG", quality=92))
+        lines.append(f"{file.name},Doe-{i // 2},{i % 5},1")
+    (folder / "images" / "broken.png").write_bytes(b"words")
+    shutil.copy(folder / "images/Ward 0/eye 00.jpg", folder / "images/again.jpg")
+    (folder / "labels.csv").write_text("\n".join([*lines, "lost.jpg,Doe-9,1,1"]))
+    return [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+
+
+def test_photographs_on_s3_give_the_dataset_that_they_give_on_a_disk(s3_store: Store, tmp_path: Path) -> None:
+    """The manifest names every object with its SHA-256. Afterwards the photographs may go, as those on a disk may."""
+    names, prefix = _clinic(tmp_path / "clinic"), f"{tmp_path.name}/clinic"
+    store = client(s3_store.endpoint)
+    for name in names:
+        store.put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=(tmp_path / "clinic" / name).read_bytes())
+    file = tmp_path / "eyes.yaml"
+    file.write_text(
+        "recipe: phantom-cpu\nname: eyes\nroot: root\ndata:\n  sources: [{layout: folder, path: clinic}]\n"
+        "  prepare: {size_px: 32, shard_rows: 8}\n"
+    )
+    there = f"s3://{BUCKET}/{tmp_path.name}/root"
+    on_s3 = ("--set", f"root={there}", "--set", f"data.sources.0.path=s3://{BUCKET}/{prefix}")
+    for outcome in (run_process("prepare", file), told := run_process("prepare", file, *on_s3)):
+        assert outcome.code == 0, outcome.err
+    for secret in (SECRET_KEY, ACCESS_KEY):
+        assert secret not in told.out + told.err
+    storage = open_storage(there)
+    manifest = storage.read("data/eyes/manifest.json")
+    assert manifest == (tmp_path / "root/data/eyes/manifest.json").read_bytes()
+    assert json.loads(manifest)["rejected"]["exact_duplicate"] == 1
+    for name in storage.names("runs"):
+        assert SECRET_KEY.encode() not in storage.read(name), name
+
+    for name in names:
+        store.delete_object(Bucket=BUCKET, Key=f"{prefix}/{name}")
+    again = dict(prepare.run(load_study(file, on_s3[1::2]), storage))
+    assert again["originals"] == f"no longer at s3://{BUCKET}/{prefix}; the prepared images are used as they are"

@@ -17,7 +17,8 @@ from botocore.exceptions import ClientError
 from s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port, read_only
 from synfundus import s3
 from synfundus.errors import AlreadyExistsError, StorageError, WrongInputError
-from synfundus.s3 import S3Storage, arrow_filesystem, open_s3, probe
+from synfundus.s3 import S3Storage, open_s3, probe
+from synfundus.s3_client import arrow_filesystem, region_of, s3_client
 from synfundus.settings import S3Settings, Settings
 from synfundus.storage import Storage, is_complete, open_storage, read_trusted, write_manifest
 
@@ -29,8 +30,8 @@ LIMIT_S = 30
 def _no_old_clients() -> Iterator[None]:
     """Clients keep the credentials that they found."""
     yield
-    s3._client.cache_clear()
-    s3.arrow_filesystem.cache_clear()
+    s3_client.cache_clear()
+    arrow_filesystem.cache_clear()
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_a_conflict_is_tried_again_and_a_lost_answer_is_no_loss(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """409: another writer is at work. A PUT whose answer was lost meets its own object, and finds it to be the same."""
-    real, calls = s3._client, []
+    real, calls = s3_client, []
 
     class Conflicting:
         def __init__(self, inner: Any) -> None:
@@ -96,7 +97,7 @@ def test_a_conflict_is_tried_again_and_a_lost_answer_is_no_loss(
         def __getattr__(self, name: str) -> Any:
             return getattr(self.inner, name)
 
-    monkeypatch.setattr(s3, "_client", lambda settings: Conflicting(real(settings)))
+    monkeypatch.setattr(s3, "s3_client", lambda settings: Conflicting(real(settings)))
     assert storage.write_once("data/a", b"abc").size_bytes == 3
     assert len(calls) == 2
     assert storage.read("data/a") == b"abc"
@@ -167,10 +168,10 @@ def test_what_is_not_there_is_one_line(storage: Storage) -> None:
 def test_both_clients_are_made_from_one_place_of_settings(s3_store: Store, storage: S3Storage) -> None:
     settings = Settings().s3
     assert settings == S3Settings(s3_store.endpoint, None, "path") == storage.settings
-    theirs = s3._client(settings).meta
+    theirs = s3_client(settings).meta
     arrow = arrow_filesystem(settings)
     assert theirs.endpoint_url == s3_store.endpoint
-    assert theirs.region_name == arrow.region == s3.region_of(settings)
+    assert theirs.region_name == arrow.region == region_of(settings)
     storage.write_once("data/a", b"abc")
     with arrow.open_input_stream(f"{BUCKET}/{storage.prefix}/data/a") as stream:
         assert stream.read() == b"abc"
@@ -223,12 +224,12 @@ def test_what_is_wrong_with_a_store_is_one_line_within_half_a_minute(
     assert "cannot be reached" in _told(nowhere, create=create)
     if s3_store.atomic:  # moto takes any credentials
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
-        s3._client.cache_clear()
+        s3_client.cache_clear()
         assert "does not accept these credentials" in _told(settings, create=create)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    s3._client.cache_clear()
+    s3_client.cache_clear()
     assert "no credentials" in _told(settings, create=create)
 
 

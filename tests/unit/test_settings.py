@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from synfundus.errors import WrongInputError
 from synfundus.settings import FEWER_HELPERS, WORKERS_MALLOC, S3Settings, Settings, prepare_ray_environment
 
 
@@ -12,10 +13,11 @@ def test_each_setting_has_its_variable_and_an_empty_one_is_none(monkeypatch: pyt
     monkeypatch.setenv("SYNFUNDUS_PATIENT_KEY", "k" * 20)
     monkeypatch.setenv("SYNFUNDUS_REAL_DATA", "")
     monkeypatch.setenv("XDG_CONFIG_HOME", "/config")
+    monkeypatch.setenv("SYNFUNDUS_SAMPLING_POOL", "gpu")
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
-    assert Settings() == Settings("k" * 20, None, Path("/config/synfundus"), S3Settings(), "head:6379")
+    assert Settings() == Settings("k" * 20, None, Path("/config/synfundus"), S3Settings(), "gpu", "head:6379")
 
 
 def test_a_store_is_found_by_our_variables_before_those_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,6 +29,13 @@ def test_a_store_is_found_by_our_variables_before_those_of_aws(monkeypatch: pyte
     for name, value in {"ENDPOINT": "http://ours", "REGION": "here", "ADDRESSING": "virtual"}.items():
         monkeypatch.setenv(f"SYNFUNDUS_S3_{name}", value)
     assert Settings().s3 == S3Settings("http://ours", "here", "virtual")
+
+
+@pytest.mark.parametrize("said", ["auto", "Path", "http://ours"])
+def test_an_addressing_that_is_not_known_is_refused(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setenv("SYNFUNDUS_S3_ADDRESSING", said)
+    with pytest.raises(WrongInputError, match=f"SYNFUNDUS_S3_ADDRESSING: '{said}' is not known; say path or virtual"):
+        Settings()
 
 
 def test_a_local_ray_gets_a_token_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

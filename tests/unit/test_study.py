@@ -8,7 +8,17 @@ import yaml
 
 from synfundus.config import Config
 from synfundus.errors import WrongInputError
-from synfundus.study import Study, digest_of, load_study, parse_override, read_recipe, recipe_names, resolve, show
+from synfundus.study import (
+    FILE_KEYS,
+    Study,
+    digest_of,
+    load_study,
+    parse_override,
+    read_recipe,
+    recipe_names,
+    resolve,
+    show,
+)
 
 MINIMAL = """\
 name: clinic
@@ -173,6 +183,17 @@ def test_the_real_data_variable_is_put_in_and_missed_when_unset(monkeypatch: pyt
     assert made.data.sources[0].model_dump()["path"] == "/photographs/part"
     monkeypatch.delenv("SYNFUNDUS_REAL_DATA")
     assert "data.sources.0.path uses ${SYNFUNDUS_REAL_DATA}, which is not set; export" in refused(text)
+
+
+def test_a_source_may_lie_on_s3_and_other_files_may_not() -> None:
+    text = "recipe: phantom-cpu\nname: t\nroot: r\ndata: {sources: [{layout: folder, path: 's3://b/x'}]}\n"
+    study = resolve(text, "s.yaml", Path("/studies"))
+    assert study.data.sources[0].model_dump()["path"] == "s3://b/x"
+    for section, key in FILE_KEYS:
+        with pytest.raises(WrongInputError) as caught:
+            resolve(text, "s.yaml", Path("/studies"), [f"{section}.{key}=s3://b/weights"])
+        told = f"s.yaml: {section}.{key}: s3://b/weights is not on this machine; copy it here and name the copy"
+        assert str(caught.value) == told
 
 
 @pytest.mark.parametrize("recipe", ["phantom-cpu", "real-64", "small-128"])

@@ -1,10 +1,12 @@
 """What every source of images gives: records that know their labels and their bytes' place, and what did not match."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from synfundus.labels import DISEASES, LABEL_NAMES, LabelRow
+from synfundus.settings import S3Settings
 
 
 class ImageReference(Protocol):
@@ -15,6 +17,7 @@ class ImageReference(Protocol):
 
         Raises:
             OSError: the file has gone since it was listed, or may not be read.
+            StorageError: it lies on a store that does not answer.
         """
         ...
 
@@ -27,6 +30,27 @@ class ImageFile:
 
     def load(self) -> bytes:
         return Path(self.path).read_bytes()
+
+    def open(self) -> io.BufferedIOBase:
+        return Path(self.path).open("rb")
+
+
+@dataclass(frozen=True, slots=True)
+class S3File:
+    """An image that is an object on S3. It says where, and how the store is reached; credentials are not in it."""
+
+    uri: str
+    """`s3://bucket/key`."""
+    settings: S3Settings
+
+    def load(self) -> bytes:
+        from synfundus.fundus.sources.s3_objects import read_original  # boto3 takes half a second to import
+
+        return read_original(self.uri, self.settings)
+
+    def open(self) -> io.BytesIO:
+        """The whole object, read."""
+        return io.BytesIO(self.load())
 
 
 @dataclass(frozen=True, slots=True)

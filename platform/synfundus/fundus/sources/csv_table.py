@@ -5,11 +5,12 @@ Rows are counted as a spreadsheet counts them: the header is row 1. Blank rows c
 
 import csv
 import difflib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from synfundus.errors import WrongInputError
+from synfundus.fundus.sources.place import Place
 from synfundus.labels import parse_value
 
 
@@ -63,14 +64,14 @@ class Row:
 class CsvTable:
     """A CSV file with a header; `rows` streams it, so that a million rows need no memory."""
 
-    path: Path
+    path: Place
     delimiter: str
     index: dict[str, int]
     """Column name, spaces around it removed, to its position."""
     num_cells: int
 
     @classmethod
-    def open(cls, path: Path, *required: str, delimiter: str = ",") -> "CsvTable":
+    def open(cls, path: Place, *required: str, delimiter: str = ",") -> "CsvTable":
         """Read the header.
 
         Raises:
@@ -123,11 +124,11 @@ class CsvTable:
             yield Row(self, number, cells)
 
 
-def _records(path: Path, delimiter: str) -> Iterator[list[str]]:
+def _records(path: Place, delimiter: str) -> Iterator[list[str]]:
     """Lists of cells; a byte order mark is dropped, any line ending is read."""
     number = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(path.open("rb"), encoding="utf-8-sig", newline="") as file:
             for cells in csv.reader(file, delimiter=delimiter, strict=True):
                 number += 1
                 yield cells
@@ -143,7 +144,7 @@ def _records(path: Path, delimiter: str) -> Iterator[list[str]]:
         ) from None
 
 
-def _encoding_message(path: Path) -> str:
+def _encoding_message(path: Place) -> str:
     data = path.read_bytes()
     try:
         data.decode("utf-8-sig")

@@ -1,11 +1,12 @@
-"""Files of a dataset on disk: the images below a folder, found by the names that tables give them."""
+"""Files of a dataset: the images below a folder, found by the names that tables give them."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from synfundus.errors import WrongInputError
-from synfundus.fundus.sources.base import ImageFile
+from synfundus.fundus.sources.base import ImageFile, S3File
+from synfundus.fundus.sources.place import Place, S3Place, place_of
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".ppm"))
 """Files that are taken for images; whether they are is found when they are prepared."""
@@ -13,31 +14,37 @@ SEARCH_DEPTH = 3
 """Folder levels below a source's path in which its table is looked for: archives nest when they are unpacked."""
 
 
-def existing_folder(path: str) -> Path:
+def existing_folder(path: str) -> Place:
     """The folder that a source's `path` names.
 
     Raises:
-        WrongInputError: it is not there, or is a file.
+        WrongInputError: it is not there, is a file, or lies on a store that cannot be listed.
     """
-    folder = Path(path)
+    folder = place_of(path)
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "no such folder"
         raise WrongInputError(f"{path}: {what}; `path` of a source names the folder that holds its images")
     return folder
 
 
-def find_files(root: Path, name: str) -> list[Path]:
+def find_files(root: Place, name: str) -> list[Place]:
     """Files called `name`, whatever its case, at most `SEARCH_DEPTH` folders below `root`; sorted."""
-    found: list[Path] = []
+    found = (root / near for near in _near(root) if PurePosixPath(near).name.casefold() == name.casefold())
+    return sorted(found, key=lambda place: place.parts)
+
+
+def _near(root: Place) -> Iterator[str]:
+    """Files at most `SEARCH_DEPTH` folders below `root`, not in hidden folders."""
+    if isinstance(root, S3Place):
+        yield from (name for name in root.names() if name.count("/") <= SEARCH_DEPTH)
+        return
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        if len(Path(folder).relative_to(root).parts) >= SEARCH_DEPTH:
-            folders.clear()
-        found += (Path(folder, f) for f in files if f.casefold() == name.casefold())
-    return sorted(found)
+        below = Path(folder).relative_to(root)
+        folders[:] = [f for f in folders if not f.startswith(".") and len(below.parts) < SEARCH_DEPTH]
+        yield from ((below / f).as_posix() for f in files)
 
 
-def find_file(root: Path, name: str) -> Path:
+def find_file(root: Place, name: str) -> Place:
     """The one file called `name` below `root`.
 
     Raises:
@@ -51,32 +58,33 @@ def find_file(root: Path, name: str) -> Path:
     return found[0]
 
 
-def child_folder(parent: Path, name: str) -> Path:
+def child_folder(parent: Place, name: str) -> Place:
     """The folder `name` in `parent`, whatever its case (`IMAGES`, `images`); the exact name where there is none."""
     exact = parent / name
     if exact.is_dir() or not parent.is_dir():
         return exact
-    return next((p for p in sorted(parent.iterdir()) if p.is_dir() and p.name.casefold() == name.casefold()), exact)
+    fits = [p for p in parent.iterdir() if p.is_dir() and p.name.casefold() == name.casefold()]
+    return min(fits, key=lambda place: place.name, default=exact)
 
 
 class ImageFolder:
     """The images in a folder and below it, by name. Hidden files and folders do not count."""
 
-    def __init__(self, folder: Path, root: Path) -> None:
+    def __init__(self, folder: Place, root: Place) -> None:
         """List `folder`, which lies in the source's `root`; no image is opened.
 
         Raises:
             WrongInputError: there is no such folder, it may not be read, or there is no image in it.
         """
-        if not folder.is_relative_to(root):
+        if root not in (folder, *folder.parents):
             raise WrongInputError(f"{folder}: the images must lie below the source's path {root}")
         if not folder.is_dir():
             raise WrongInputError(f"{folder}: no such folder; the images are expected there")
         self.folder = folder
-        self._prefix = PurePosixPath(folder.relative_to(root).as_posix())
+        self._prefix = PurePosixPath(*folder.parts[len(root.parts) :])
         self._by_key: dict[str, str | list[str]] = {}
         try:
-            self.names = sorted(_walk(folder))
+            self.names = sorted(_images(folder))
         except OSError as error:
             raise WrongInputError(f"{error.filename}: cannot be listed ({error.strerror}); give the right to") from None
         if not self.names:
@@ -106,15 +114,18 @@ class ImageFolder:
             raise WrongInputError(f"{where}: {wanted!r} may be {fits[0]} or {fits[1]}; name its folder or suffix")
         return fits[0] if fits else None
 
-    def reference(self, name: str) -> ImageFile:
-        return ImageFile(f"{self.folder}/{name}")
+    def reference(self, name: str) -> ImageFile | S3File:
+        return self.folder.file(name) if isinstance(self.folder, S3Place) else ImageFile(f"{self.folder}/{name}")
 
     def record_name(self, name: str) -> str:
         """`name` as seen from the source's path."""
         return (self._prefix / name).as_posix()
 
 
-def _walk(folder: Path) -> Iterator[str]:
+def _images(folder: Place) -> Iterator[str]:
+    if isinstance(folder, S3Place):
+        yield from filter(_suffix, folder.names())
+        return
     pending = [""]
     while pending:
         prefix = pending.pop()

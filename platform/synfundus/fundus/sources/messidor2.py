@@ -1,6 +1,6 @@
 """Messidor-2 (ADCIS, LaTIM) with the adjudicated grades of Krause et al. 2018 (`google-brain/messidor2-dr-grades`)."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Literal
 
 from synfundus.config import Config
@@ -9,6 +9,7 @@ from synfundus.fundus.sources.base import SourceListing, graded
 from synfundus.fundus.sources.csv_table import CsvTable
 from synfundus.fundus.sources.image_folder import ImageFolder, child_folder, existing_folder
 from synfundus.fundus.sources.matching import FromName, Matching
+from synfundus.fundus.sources.place import Place
 
 PAIRS = "messidor-2.csv"
 """Comes with the images: the two of each examination, `left;right`."""
@@ -49,7 +50,7 @@ class Messidor2Source(Config):
         return matching.listing()
 
 
-def _patients(path: Path, images: ImageFolder) -> dict[str, str]:
+def _patients(path: Place, images: ImageFolder) -> dict[str, str]:
     """Image to patient: an examination is a patient. Empty where the release's table of pairs is not at hand."""
     if not path.is_file():
         return {}

@@ -1,6 +1,5 @@
 """RFMiD (Pachade et al., Data 2021, 6, 14): 45 findings of photographs, each an explicit 0 or 1."""
 
-from pathlib import Path
 from typing import Literal
 
 from synfundus.config import Config
@@ -9,6 +8,7 @@ from synfundus.fundus.sources.base import SourceListing, graded
 from synfundus.fundus.sources.csv_table import CsvTable, Row
 from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder, find_files
 from synfundus.fundus.sources.matching import Matching
+from synfundus.fundus.sources.place import Place
 from synfundus.labels import DISEASES
 
 PARTS = {
@@ -85,7 +85,7 @@ def _judge(found: dict[str, int | None], name: str) -> int | None:
     return 0 if all(value == 0 for value in (*yes, *perhaps)) else None
 
 
-def _table_of(root: Path, split: str) -> Path | None:
+def _table_of(root: Place, split: str) -> Place | None:
     name, letter, _ = PARTS[split]
     tables = find_files(root, name) + find_files(root, f"{letter}. {name}")
     if len(tables) > 1:
@@ -93,7 +93,7 @@ def _table_of(root: Path, split: str) -> Path | None:
     return tables[0] if tables else None
 
 
-def _folder_of(root: Path, table: Path, split: str) -> Path:
+def _folder_of(root: Place, table: Place, split: str) -> Place:
     _, letter, part = PARTS[split]
     beside = table.parent / {"Testing": "Test"}.get(part, part)
     if beside.is_dir():

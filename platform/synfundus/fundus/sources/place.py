@@ -1,0 +1,131 @@
+"""Where a source lies: a folder or file on disk, or the same on S3 with as much of `pathlib.Path` as layouts use."""
+
+import errno
+import io
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Literal, TypeAlias
+
+from synfundus.errors import WrongInputError
+from synfundus.fundus.sources.base import S3File
+from synfundus.settings import S3Settings, Settings
+
+S3_SCHEME = "s3://"
+
+
+@dataclass(frozen=True)
+class S3Place:
+    """A folder or object on S3. One listing, made when the source is opened, answers all but what the bytes are."""
+
+    path: PurePosixPath
+    """`bucket/key`."""
+    keys: Sequence[str] = field(compare=False, repr=False)
+    """All objects of the source as `bucket/key`, sorted."""
+    settings: S3Settings = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{S3_SCHEME}{self.path}"
+
+    def __truediv__(self, name: str) -> "S3Place":
+        return self._at(self.path / name)
+
+    def _at(self, path: PurePosixPath) -> "S3Place":
+        return S3Place(path, self.keys, self.settings)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return self.path.parts
+
+    @property
+    def parent(self) -> "S3Place":
+        return self._at(self.path.parent)
+
+    @property
+    def parents(self) -> "tuple[S3Place, ...]":
+        return tuple(self._at(path) for path in self.path.parents)
+
+    def is_file(self) -> bool:
+        return next(self._keys_from(str(self.path)), None) == str(self.path)
+
+    def is_dir(self) -> bool:
+        return next(self._keys_from(f"{self.path}/"), "").startswith(f"{self.path}/")
+
+    def exists(self) -> bool:
+        return self.is_file() or self.is_dir()
+
+    def names(self) -> Iterator[str]:
+        """Names of all files in this folder and below it, but of hidden ones and those in hidden folders."""
+        prefix = f"{self.path}/"
+        for key in self._keys_from(prefix):
+            if not key.startswith(prefix):
+                return
+            name = key[len(prefix) :]
+            # No file on a disk has an empty name either; a key that ends with a slash marks a folder.
+            if all(part and not part.startswith(".") for part in name.split("/")):
+                yield name
+
+    def iterdir(self) -> "Iterator[S3Place]":
+        yield from (self / name for name in dict.fromkeys(name.split("/")[0] for name in self.names()))
+
+    def _keys_from(self, start: str) -> Iterator[str]:
+        return islice(self.keys, bisect_left(self.keys, start), None)
+
+    def file(self, name: str = "") -> S3File:
+        """Reference of this file, or of the file `name` below this folder."""
+        return S3File(f"{self}/{name}" if name else str(self), self.settings)
+
+    def open(self, mode: Literal["rb"]) -> io.BytesIO:  # noqa: ARG002  as pathlib calls it
+        """The whole object, read."""
+        if not self.is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
+        return self.file().open()
+
+    def read_bytes(self) -> bytes:
+        return self.open("rb").getvalue()
+
+
+Place: TypeAlias = Path | S3Place
+
+
+def place_of(path: str) -> Place:
+    """What the `path` of a source names; on S3 this lists it, so that nothing more has to be asked.
+
+    Raises:
+        WrongInputError: an address that is not on S3, or a store that cannot be listed.
+    """
+    if "://" not in path:
+        return Path(path)
+    uri, settings = _s3_uri(path), Settings().s3
+    from synfundus.fundus.sources.s3_objects import list_keys, split_uri  # boto3 takes half a second to import
+
+    bucket, _ = split_uri(uri)
+    keys = sorted(f"{bucket}/{key}" for key in list_keys(uri, settings))
+    return S3Place(PurePosixPath(uri.removeprefix(S3_SCHEME)), keys, settings)
+
+
+def is_there(path: str) -> bool:
+    """Whether there is anything at the `path` of a source; on S3 by two requests.
+
+    Raises:
+        WrongInputError: as `place_of`.
+    """
+    if "://" not in path:
+        return Path(path).exists()
+    from synfundus.fundus.sources import s3_objects
+
+    return s3_objects.is_there(_s3_uri(path), Settings().s3)
+
+
+def _s3_uri(path: str) -> str:
+    """`s3://bucket/prefix` without slashes too many."""
+    if not path.startswith(S3_SCHEME):
+        raise WrongInputError(f"{path}: `path` of a source is a folder or file of this machine, or s3://bucket/prefix")
+    return f"{S3_SCHEME}{PurePosixPath(path.removeprefix(S3_SCHEME))}"

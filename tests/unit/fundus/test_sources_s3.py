@@ -1,0 +1,353 @@
+"""Sources on a real S3 store: the same listing as on a disk, few requests, and each mistake in one line."""
+
+import io
+import pickle
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter
+
+from s3_proxy import Answer, Proxy, proxy_of
+from s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port
+from synfundus.errors import StorageError, WrongInputError
+from synfundus.fundus.prepare_config import PrepareConfig
+from synfundus.fundus.preprocess import Reason, Rejected
+from synfundus.fundus.sources import SourceConfig, SourceListing, list_source
+from synfundus.fundus.sources.place import is_there
+from synfundus.fundus.staging import load_and_prepare
+from synfundus.s3_client import BODY_ATTEMPTS, s3_client
+
+ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
+LIMIT_S = 30
+"""Within which a store that is not as it should be is told."""
+UPLOADS = 8
+
+Upload = Callable[[Path], str]
+
+
+@pytest.fixture(autouse=True)
+def _no_old_clients() -> Iterator[None]:
+    """Clients keep the credentials that they found."""
+    yield
+    s3_client.cache_clear()
+
+
+@pytest.fixture
+def upload(s3_store: Store, tmp_path: Path) -> Upload:
+    """Puts what is below a folder, its empty and hidden files too, below a prefix of its own; gives the address."""
+
+    def put(folder: Path) -> str:
+        store = client(s3_store.endpoint)
+        prefix = f"{tmp_path.name}/{folder.name}"
+
+        def one(file: Path) -> None:
+            store.put_object(Bucket=BUCKET, Key=f"{prefix}/{file.relative_to(folder)}", Body=file.read_bytes())
+
+        with ThreadPoolExecutor(UPLOADS) as pool:
+            list(pool.map(one, (file for file in folder.rglob("*") if file.is_file())))
+        return f"s3://{BUCKET}/{prefix}"
+
+    return put
+
+
+@pytest.fixture
+def proxy(s3_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy before the store, through which the sources go."""
+    with proxy_of(s3_store.endpoint) as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
+        yield running
+
+
+def listing(layout: str, path: object, **settings: Any) -> SourceListing:
+    return list_source(ADAPTER.validate_python({"layout": layout, "path": str(path), **settings}))
+
+
+def put(root: Path, *names: str) -> None:
+    """Pictures of different bytes."""
+    for shade, name in enumerate(names):
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 6), (shade, 40, 10)).save(file, "PNG" if name.lower().endswith("png") else "JPEG")
+
+
+def write(root: Path, name: str, text: str) -> None:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_bytes(text.encode())
+
+
+def require_equal(here: SourceListing, there: SourceListing) -> None:
+    """All that goes into a dataset and its reports: names, labels, patients, parts, bytes, and what did not match."""
+
+    def facts(result: SourceListing) -> list[object]:
+        return [(r.name, dict(r.labels), r.patient_id, r.split, r.load()) for r in result.records]
+
+    assert facts(there) == facts(here)
+    assert here.records
+    for name in ("rows_without_image", "images_without_row", "has_patients"):
+        assert getattr(there, name) == getattr(here, name), name
+
+
+# The same as on a disk
+
+
+def test_a_folder_of_nested_images(tmp_path: Path, upload: Upload) -> None:
+    root = tmp_path / "clinic"
+    write(root, "labels.csv", "\ufefffile_name,dr_grade,patient_id\r\na,1,p\r\nsub/Ä #1?.jpg,,q\r\nlost.png,2,q\r\n")
+    put(root, "images/a.png", "images/sub/Ä #1?.JPG", "images/sub/deep/er/b.png", "images/sub-a/c.png")
+    put(root, "images/.hidden.png", "images/.thumbs/d.png", "images-old/d.png", "e.png")
+    write(root, "images/notes.txt", "no image")
+    here, there = listing("folder", root), listing("folder", upload(root))
+    require_equal(here, there)
+    assert [r.name for r in there.records] == [
+        "images/a.png",
+        "images/sub-a/c.png",
+        "images/sub/deep/er/b.png",
+        "images/sub/Ä #1?.JPG",
+    ]
+    assert there.rows_without_image == ["labels.csv row 4: lost.png"]
+    both = [listing("folder", path, images=".", csv="./labels.csv") for path in (root, upload(root) + "/")]
+    require_equal(*both)
+
+
+def test_a_layout_whose_table_is_searched_for(tmp_path: Path, upload: Upload) -> None:
+    header = "Image name,Retinopathy grade,Risk of macular edema \r\n"
+    root = tmp_path / "idrid"
+    grading = root / "unpacked" / "B. Disease Grading"
+    write(grading, "2. Groundtruths/a. IDRiD_Disease Grading_Training Labels.csv", f"{header}IDRiD_001,3,2\r\n")
+    write(grading, "2. Groundtruths/B. idrid_Disease Grading_Testing Labels.CSV", f"{header}IDRiD_001,4,0\r\n")
+    put(grading, "1. Original Images/a. Training Set/IDRiD_001.jpg", "1. Original Images/b. Testing Set/IDRiD_001.jpg")
+    write(root, ".old/b. IDRiD_Disease Grading_Testing Labels.csv", header)
+    write(root, "1/2/3/4/b. IDRiD_Disease Grading_Testing Labels.csv", header)
+    require_equal(listing("idrid", root), listing("idrid", upload(root)))
+    shutil.copytree(root / "unpacked", root / "twice")
+    with pytest.raises(WrongInputError, match=r"is there more than once \(s3://.*, s3://.*\)"):
+        listing("idrid", upload(root))
+    inside = upload(root / "unpacked/B. Disease Grading/2. Groundtruths")
+    with pytest.raises(WrongInputError, match="`path` must lie above the folder"):
+        listing("idrid", inside)
+
+
+def test_layouts_whose_folders_have_several_names(tmp_path: Path, upload: Upload) -> None:
+    one = tmp_path / "messidor2"
+    columns = "image_id,adjudicated_dr_grade,adjudicated_dme,adjudicated_gradable"
+    write(one, "messidor_data.csv", f"{columns}\nIM1.jpg,2,0,1\nIM2.jpg,,,0\n")
+    put(one, "Images/IM1.JPG", "Images/IM2.JPG")
+    require_equal(listing("messidor2", one), listing("messidor2", upload(one)))
+    write(one, "messidor-2.csv", "left;right\nIM1.JPG;IM2.JPG\n")
+    paired = listing("messidor2", upload(one))
+    require_equal(listing("messidor2", one), paired)
+    assert paired.has_patients
+
+    two = tmp_path / "rfmid"
+    used = "ARMD,ODP,ODE,AION,ODPM,TD,CSR,CRS,PTCR,CF,ERM,BRVO,CRVO,DR,ODC,CB,ST,MNF,MS,RPEC,RS,RP,HPED,MYA"
+    row = ",".join("1" if name == "ERM" else "0" for name in used.split(","))
+    write(two, "Set/Training_Set/RFMiD_Training_Labels.csv", f"ID,Disease_Risk,{used}\n1,1,{row}\n")
+    put(two, "Set/Training_Set/Training/1.png")
+    write(two, "2. Groundtruths/c. RFMiD_Testing_Labels.csv", f"ID,Disease_Risk,{used}\n1,1,{row}\n")
+    put(two, "1. Original Images/c. Testing Set/1.png")
+    require_equal(*(listing("rfmid", path, keep_splits=True) for path in (two, upload(two))))
+
+
+def npz(path: Path, size: int = 28) -> dict[str, Any]:
+    rng = np.random.default_rng(size)
+    arrays: dict[str, Any] = {}
+    for part, count in (("train", 5), ("val", 2), ("test", 3)):
+        arrays[f"{part}_images"] = rng.integers(0, 256, (count, size, size, 3), np.uint8)
+        arrays[f"{part}_labels"] = (np.arange(count, dtype=np.uint8) % 5)[:, None]
+    path.parent.mkdir(parents=True)
+    np.savez_compressed(path, **arrays)
+    return arrays
+
+
+def test_retinamnist_is_one_object(tmp_path: Path, upload: Upload) -> None:
+    file = tmp_path / "mnist" / "retinamnist.npz"
+    arrays = npz(file)
+    address = f"{upload(file.parent)}/{file.name}"
+    there = listing("retinamnist", address)
+    require_equal(listing("retinamnist", file), there)
+    record = pickle.loads(pickle.dumps(there.records[6]))
+    with Image.open(io.BytesIO(record.load())) as image:
+        assert np.array_equal(np.asarray(image), arrays["val_images"][1])
+    with pytest.raises(WrongInputError, match=r"mnist: no such file; `path` of this layout names the \.npz"):
+        listing("retinamnist", address.removesuffix(f"/{file.name}"))
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(WrongInputError, match=r"s3://.*retinamnist\.npz: not an \.npz file, or cut off"):
+        listing("retinamnist", f"{upload(file.parent)}/{file.name}")
+
+
+# Requests and secrets
+
+
+def test_2500_images_are_listed_by_few_requests_and_none_is_read(tmp_path: Path, upload: Upload, proxy: Proxy) -> None:
+    root = tmp_path / "many"
+    names = [f"images/{number // 10:03d}/{number:04d}.png" for number in range(2500)]
+    for name in names:
+        write(root, name, "not read")
+    write(root, "labels.csv", "file_name,dr_grade\n" + "".join(f"{Path(name).stem},1\n" for name in names))
+    result = listing("folder", upload(root))
+    assert [record.name for record in result.records] == names
+    # Whether the store answers, three pages of a thousand, and the table twice: its header, its rows.
+    assert len(proxy.seen) == 6, proxy.seen
+    assert sum("labels.csv" in request for request in proxy.seen) == 2
+
+
+def test_references_hold_no_secret(tmp_path: Path, upload: Upload) -> None:
+    root = tmp_path / "clinic"
+    write(root, "labels.csv", "file_name,dr_grade\na,1\n")
+    put(root, "images/a.png")
+    npz(root / "arrays" / "retinamnist.npz")
+    address = upload(root)
+    for result in (listing("folder", address), listing("retinamnist", f"{address}/arrays/retinamnist.npz")):
+        data = pickle.dumps(result)
+        for secret in (SECRET_KEY, ACCESS_KEY):
+            assert secret.encode() not in data
+            assert secret not in repr(result)
+        assert pickle.loads(data) == result
+
+
+# What is wrong
+
+
+def complaint(path: str, layout: str = "folder") -> str:
+    start_s = time.monotonic()
+    with pytest.raises(WrongInputError) as caught:
+        listing(layout, path)
+    assert time.monotonic() - start_s < LIMIT_S
+    text = str(caught.value)
+    assert "\n" not in text
+    assert SECRET_KEY not in text
+    assert text.startswith(path)
+    return text
+
+
+def test_a_place_that_is_not_there_is_one_line(tmp_path: Path, upload: Upload) -> None:
+    assert "there is no bucket 'no-such-bucket'; make it, or correct this address" in complaint("s3://no-such-bucket/x")
+    assert "no such folder; `path` of a source names" in complaint(f"s3://{BUCKET}/none")
+    assert "no such file; `path` of this layout" in complaint(f"s3://{BUCKET}/none.npz", "retinamnist")
+    assert "names no bucket" in complaint("s3:///x")
+    assert "is a folder or file of this machine, or s3://bucket/prefix" in complaint("gs://fundus/x")
+    root = tmp_path / "clinic"
+    write(root, "labels.csv", "file_name,dr_grade\na,1\n")
+    address = upload(root)
+    assert "is a file, not a folder" in complaint(f"{address}/labels.csv")
+    assert "/images: no such folder" in complaint(address)
+    write(root, "images/notes.txt", "no image")
+    assert "/images: no image in it" in complaint(upload(root))
+    with pytest.raises(WrongInputError, match=r"other\.csv: no such file"):
+        listing("folder", address, csv="other.csv")
+    with pytest.raises(WrongInputError, match="must lie below the source's path"):
+        listing("folder", address, images="/")
+    (root / "labels.csv").write_bytes("file_name,note\nä,1\n".encode("latin-1"))
+    assert "labels.csv line 2: byte 0xe4 is not UTF-8" in complaint(upload(root))
+
+
+def test_a_store_that_cannot_be_listed_is_one_line(
+    s3_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    address = f"s3://{BUCKET}/x"
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_port()}")
+        assert "cannot be reached" in complaint(address)
+    if s3_store.atomic:  # moto takes any credentials
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
+        s3_client.cache_clear()
+        assert "does not accept these credentials" in complaint(address)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    s3_client.cache_clear()
+    assert "no credentials" in complaint(address)
+
+
+def test_a_store_that_says_nothing_is_told_within_half_a_minute(
+    s3_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its port takes connections."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert "cannot be reached" in complaint(f"s3://{BUCKET}/x")
+
+
+def refuse(name: str, status: int, code: str) -> Callable[[str, Answer], None]:
+    """The store refuses what has `name` in its request."""
+
+    def change(request: str, answer: Answer) -> None:
+        if name in request:
+            answer.status, answer.body = status, f"<Error><Code>{code}</Code><Message/></Error>".encode()
+
+    return change
+
+
+def test_no_right_to_list_or_to_read_the_table_is_one_line(tmp_path: Path, upload: Upload, proxy: Proxy) -> None:
+    root = tmp_path / "clinic"
+    write(root, "labels.csv", "file_name,dr_grade\na,1\n")
+    put(root, "images/a.png")
+    address = upload(root)
+    proxy.change = refuse("list-type", 403, "AccessDenied")
+    assert "these credentials may not list and read there (AccessDenied)" in complaint(address)
+    proxy.change = refuse("labels.csv", 403, "AccessDenied")
+    assert "labels.csv: cannot be read (Permission denied)" in complaint(address)
+
+
+def test_an_object_that_vanished_or_may_not_be_read_is_unreadable_and_a_store_that_fails_is_an_error(
+    s3_store: Store, tmp_path: Path, upload: Upload, proxy: Proxy
+) -> None:
+    root = tmp_path / "clinic"
+    write(root, "labels.csv", "file_name,dr_grade\na,1\n")
+    put(root, "images/a.png", "images/b.png", "images/c.png")
+    address = upload(root)
+    gone, denied, there = listing("folder", address).records
+    config = PrepareConfig(size_px=64)
+    client(s3_store.endpoint).delete_object(Bucket=BUCKET, Key=f"{tmp_path.name}/clinic/images/a.png")
+    proxy.change = refuse("b.png", 403, "AccessDenied")
+    for record, error, detail in (
+        (gone, FileNotFoundError, "No such file or directory"),
+        (denied, PermissionError, "Permission denied"),
+    ):
+        with pytest.raises(error):
+            record.load()
+        assert load_and_prepare(record, config) == (None, Rejected(Reason.UNREADABLE, detail))
+    for code in ("InvalidAccessKeyId", "NoSuchBucket"):
+        proxy.change = refuse("c.png", 404 if code == "NoSuchBucket" else 403, code)
+        with pytest.raises(StorageError, match=rf"cannot read {address}/images/c\.png: .*{code}") as caught:
+            load_and_prepare(there, config)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_broken_connection_is_tried_again_and_not_for_ever(tmp_path: Path, upload: Upload, proxy: Proxy) -> None:
+    root = tmp_path / "clinic"
+    write(root, "labels.csv", "file_name,dr_grade\na,1\n")
+    put(root, "images/a.png")
+    (record,) = listing("folder", upload(root)).records
+    left = 1
+
+    def cut(request: str, answer: Answer) -> None:
+        nonlocal left
+        if left:
+            left, answer.cut_to = left - 1, len(answer.body) // 2
+
+    proxy.change = cut
+    assert record.load() == (root / "images/a.png").read_bytes()
+    left = BODY_ATTEMPTS
+    with pytest.raises(StorageError, match="cannot read s3://"):
+        record.load()
+    assert left == 0
+
+
+def test_whether_originals_are_there_is_told_without_listing_them(tmp_path: Path, upload: Upload, proxy: Proxy) -> None:
+    root = tmp_path / "clinic"
+    put(root, "images/a.png", "images-old/a.png")
+    address = upload(root)
+    assert is_there(address)
+    assert is_there(f"{address}/images/a.png")
+    assert len(proxy.seen) <= 4
+    assert not is_there(f"{address}/imag")
+    assert not is_there("s3://no-such-bucket/x")

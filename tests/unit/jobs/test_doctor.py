@@ -1,0 +1,66 @@
+"""`synfundus doctor` on a root on S3: it asks the store once, and speaks up where the clocks differ."""
+
+import email.utils
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from s3_proxy import Answer, Proxy, proxy_of
+from s3_store import BUCKET, Store
+from synfundus.s3_client import s3_client
+from tiny_study import PHANTOMS, Outcome, run_here
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def proxy(s3_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy before the store, through which the doctor goes."""
+    with proxy_of(s3_store.endpoint) as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
+        yield running
+    s3_client.cache_clear()
+
+
+def doctor(capsys: Capture, folder: Path) -> Outcome:
+    file = folder / "tiny.yaml"
+    file.write_text(PHANTOMS)
+    return run_here(capsys, "doctor", file, "--set", f"root=s3://{BUCKET}/{folder.name}")
+
+
+def test_a_store_is_listed_once_and_written_once(capsys: Capture, proxy: Proxy, tmp_path: Path) -> None:
+    outcome = doctor(capsys, tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert "writable, honours the conditional PUT, clock within" in outcome.out
+    # The second PUT is the one that must be refused.
+    assert [request.split()[0] for request in proxy.seen] == ["GET", "PUT", "PUT", "DELETE"]
+
+
+@pytest.mark.parametrize(("moved_s", "code"), [(-200, 0), (200, 0), (-600, 2), (600, 2)])
+def test_a_clock_that_differs_is_told_before_the_store_refuses_it(
+    capsys: Capture, proxy: Proxy, tmp_path: Path, moved_s: int, code: int
+) -> None:
+    def move(request: str, answer: Answer) -> None:
+        answer.headers["Date"] = email.utils.formatdate(time.time() + moved_s, usegmt=True)
+
+    proxy.change = move
+    outcome = doctor(capsys, tmp_path)
+    assert outcome.code == code, outcome.err
+    if code:
+        start = f"error: root: the clock of s3://{BUCKET}/{tmp_path.name} differs by "
+        assert outcome.error_line.startswith(start)
+        told_s, _, rest = outcome.error_line.removeprefix(start).partition(" s; ")
+        assert abs(int(told_s) - moved_s) < 60
+        assert rest == "set this machine's"
+
+
+def test_a_clock_that_the_store_refuses_is_one_line(capsys: Capture, proxy: Proxy, tmp_path: Path) -> None:
+    def refuse(request: str, answer: Answer) -> None:
+        answer.status, answer.body = 403, b"<Error><Code>RequestTimeTooSkewed</Code><Message>no</Message></Error>"
+
+    proxy.change = refuse
+    outcome = doctor(capsys, tmp_path)
+    assert outcome.code == 2
+    assert "this machine's clock differs from the store's; set it" in outcome.error_line

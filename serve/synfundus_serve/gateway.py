@@ -15,10 +15,13 @@ from ray.serve.handle import DeploymentHandle
 
 from synfundus.api_keys import read_keys
 from synfundus.config import Config
-from synfundus.study import load_study
+from synfundus.study import Study, load_study
 from synfundus_serve.diagnosis import DiagnosisReplica
 from synfundus_serve.generation import MANY_REQUESTS, Generation
 from synfundus_serve.routes import make_app
+
+GENERATION_GPUS, DIAGNOSIS_GPUS = 0.8, 0.2
+"""Where the study's models run on a GPU, a replica of each shares one."""
 
 
 class Arguments(Config):
@@ -66,12 +69,19 @@ def build(arguments: Arguments) -> Application:
     keys_file = None if arguments.keys_file is None else Path(arguments.keys_file)
     if keys_file is not None:
         read_keys(keys_file)
-    generation = _deployment(Generation).bind(study, arguments.max_row_steps)
-    diagnosis = _deployment(DiagnosisReplica).bind(study)
-    return _deployment(Gateway).bind(study.name, keys_file, generation, diagnosis)
+    return application(study, keys_file, arguments.max_row_steps)
 
 
-def _deployment(decorated: Any) -> Deployment:
+def application(study: Study, keys_file: Path | None, max_row_steps: int, **generation_options: Any) -> Application:
+    """The three deployments; `generation_options` go to that of the generator, as `Deployment.options` takes them."""
+    on_gpu = study.samples.use_gpu
+    generation = _deployment(Generation, GENERATION_GPUS if on_gpu else 0, **generation_options)
+    diagnosis = _deployment(DiagnosisReplica, DIAGNOSIS_GPUS if on_gpu else 0)
+    gateway = _deployment(Gateway, 0)
+    return gateway.bind(study.name, keys_file, generation.bind(study, max_row_steps), diagnosis.bind(study))
+
+
+def _deployment(decorated: Any, num_gpus: float, **options: Any) -> Deployment:
     """What `serve.deployment` made of a class; type checkers still see the class."""
     assert isinstance(decorated, Deployment)
-    return decorated
+    return decorated.options(ray_actor_options={"num_cpus": 1, "num_gpus": num_gpus}, **options)

@@ -89,15 +89,12 @@ def served(study: Study, most_requests: int) -> Iterator[str]:
     """The gateway's address; Serve lets `most_requests` into the replica of the generator."""
     from ray import serve
 
-    from synfundus_serve.diagnosis import DiagnosisReplica
-    from synfundus_serve.gateway import Gateway, _deployment
-    from synfundus_serve.generation import Generation
+    from synfundus_serve.gateway import application
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    generation = _deployment(Generation).options(max_ongoing_requests=most_requests).bind(study, 10**9)
-    serve.run(_deployment(Gateway).bind(study.name, None, generation, _deployment(DiagnosisReplica).bind(study)))
+    serve.run(application(study, None, 10**9, max_ongoing_requests=most_requests))
     yield f"http://127.0.0.1:{port}/v1/generate"
     serve.shutdown()
 

@@ -119,7 +119,7 @@ class Namespace:
 
 
 def connect(context: str | None = None, namespace: str | None = None) -> Namespace:
-    """The namespace of the kubeconfig's context, or of the pod that this process runs in.
+    """A namespace: the named one, else that of the kubeconfig's context.
 
     Raises:
         WrongInputError: no kubeconfig, or no such context in it.

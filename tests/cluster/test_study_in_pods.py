@@ -246,7 +246,7 @@ def test_the_report_is_fetched_by_one_command(shell: Shell, blocks: Blocks, job:
     said = shell.run(*blocks["fetch"])
     page = Path(shell.run("pwd").split()[0]) / f"report-{study.name}" / "index.html"
     assert str(page.relative_to(page.parents[1])) in said
-    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
 @pytest.mark.parametrize("kind", OUTPUTS)

@@ -147,7 +147,7 @@ def local(job: object, study: Study, tmp_path_factory: pytest.TempPathFactory) -
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AWS_"))}
     subprocess.run(
         [sys.executable, "-m", "synfundus_jobs.study", "run", str(STUDY_FILE), "--set", f"root={root}"],
-        env=ours,
+        env=ours | {"RAY_worker_niceness": "0"},
         check=True,
     )
     return root

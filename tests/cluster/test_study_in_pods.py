@@ -38,7 +38,8 @@ STORE = "http://127.0.0.1:7070"
 GATEWAY = "http://127.0.0.1:8000"
 USERS = {"secret/synfundus", "secret/synfundus-keys", "pod/s3", "service/s3"}
 """What the user made, not the chart, the command or the operator."""
-OUTPUTS = ("data", "annotators", "generators", "samples", "reports", "releases")
+OUTPUTS = ("data", "annotators", "generators", "samples")
+"""Reports, and releases with theirs, say on what they were made: versions and revision."""
 
 Blocks = dict[str, list[str]]
 

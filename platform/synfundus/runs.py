@@ -11,6 +11,7 @@ import torch
 
 from synfundus import __version__
 from synfundus.errors import WrongInputError
+from synfundus.settings import Settings
 from synfundus.storage import Storage, canonical_json, is_complete, read_manifest
 
 PACKAGES = ("torch", "torchvision", "diffusers", "timm", "ray", "numpy", "pyarrow", "pillow")
@@ -23,7 +24,9 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Revision of the checkout that this code runs from, with `+` where it was changed; None outside a checkout."""
+    """Revision of this code, with `+` where its checkout was changed; None where neither an image nor git says so."""
+    if (built := Settings().revision) is not None:
+        return built
     folder = Path(__file__).parent
     try:
         options = {"cwd": folder, "capture_output": True, "text": True, "timeout": 10, "check": True}

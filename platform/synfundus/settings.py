@@ -63,6 +63,9 @@ class Settings:
     s3: S3Settings = field(default_factory=_s3)
     """How a root on S3 is reached."""
 
+    revision: str | None = field(default_factory=lambda: _read("REVISION"))
+    """Git revision of this code where there is no checkout; the image sets it."""
+
     sampling_pool: str | None = field(default_factory=lambda: _read("SAMPLING_POOL"))
     """Nodes of a Ray cluster that draw samples: those whose label `synfundus.io/pool` has this value. None: any."""
 

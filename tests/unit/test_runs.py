@@ -26,6 +26,11 @@ def test_a_first_run_has_work_and_is_recorded(storage: Storage) -> None:
     assert record["git"] == git_revision()
 
 
+def test_an_image_says_which_revision_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNFUNDUS_REVISION", "0123abc")
+    assert git_revision() == "0123abc"
+
+
 def test_the_same_run_goes_on_until_its_output_is_complete(storage: Storage) -> None:
     assert begin(storage)
     assert begin(storage)

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import pyarrow as pa
 import pyarrow.fs
 from botocore.config import Config
 from botocore.exceptions import (
@@ -125,7 +126,7 @@ class S3Storage:
                 # A key that ends with a slash marks a folder; Arrow makes such for Ray Train.
                 yield from (item["Key"][skip:] for item in page.get("Contents", ()) if not item["Key"].endswith("/"))
 
-    def open_input(self, name: str) -> Any:
+    def open_input(self, name: str) -> pa.NativeFile:
         with _one_line(f"read {self.uri(name)}"):
             return arrow_filesystem(self.settings).open_input_file(f"{self.bucket}/{self._key(name)}")
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from s3_store import Store, running_store
+from synfundus import s3_client
 from synfundus.distributed.session import start_ray
-from synfundus.settings import Settings
+from synfundus.settings import Settings, prepare_ray_environment
 from synfundus.storage import Storage, open_storage
 from tiny_study import PATIENT_KEY, PHANTOMS, FinishedStudy, run_process
 
@@ -29,20 +30,19 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    """A real local Ray cluster of four logical CPUs, shared by the tests of a run."""
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
-    import ray  # after the two variables that it reads at import
+def ray_session(_s3_process: Store) -> Iterator[None]:
+    """A real local Ray cluster of four logical CPUs, shared by the tests of a run; its workers know the S3 store."""
+    # A worker that has imported the library stays for the next test, too.
+    os.environ.update({"RAY_AUTH_MODE": "disabled", "RAY_idle_worker_killing_time_threshold_ms": "60000"})
+    prepare_ray_environment()
+    import ray  # after the variables that it reads at import
 
     folders = (Path(__file__).parent, Path(__file__).parent / "benchmarks")
-    helpers = {"PYTHONPATH": os.pathsep.join(map(str, folders))}  # workers import what tests send them by name
-    start_ray(
-        num_cpus=4,
-        include_dashboard=False,
-        object_store_memory=300 * 2**20,
-        runtime_env={"env_vars": helpers},
-    )
+    with pytest.MonkeyPatch.context() as workers:  # they have the environment that Ray was started in
+        workers.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))  # tests send them things by name
+        for name, value in _s3_process.environment.items():
+            workers.setenv(name, value)
+        start_ray(num_cpus=4, include_dashboard=False, object_store_memory=300 * 2**20)
     yield
     ray.shutdown()
 
@@ -65,11 +65,14 @@ def _s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture
-def s3_store(_s3_process: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+def s3_store(_s3_process: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A real S3 store with one bucket, and the environment of this process that leads to it."""
     for name, value in _s3_process.environment.items():
         monkeypatch.setenv(name, value)
-    return _s3_process
+    clients = (s3_client.s3_client, s3_client.arrow_filesystem)  # a test may put others in their place
+    yield _s3_process
+    for kept in clients:
+        kept.cache_clear()  # with the credentials that it found
 
 
 @pytest.fixture

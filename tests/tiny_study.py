@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ annotator:
   log_every_steps: 2
 generator:
   unet: {size_px: 32, channels: [8, 16], norm_num_groups: 4}
-  num_steps: 120
+  num_steps: 60
   batch_size: 8
   warmup_steps: 10
   num_threads: 1
@@ -148,6 +149,14 @@ def listing(root: Path, *without: str) -> dict[str, tuple[int, int]]:
             stat = path.stat()
             found[name.as_posix()] = (stat.st_size if path.is_file() else 0, stat.st_mtime_ns)
     return found
+
+
+def copy_before(finished: FinishedStudy, root: Path, verb: str) -> None:
+    """The finished root, copied as it was before this stage and all after it."""
+    shutil.copytree(finished.root, root)
+    for later in list(OUTPUTS)[list(OUTPUTS).index(verb) :]:
+        shutil.rmtree(root / OUTPUTS[later])
+        shutil.rmtree(root / "runs" / f"{NAME}-{later.removeprefix('train-')}", ignore_errors=True)
 
 
 def manifests(root: Path, folders: Sequence[str] = tuple(OUTPUTS.values())) -> dict[str, object]:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 import pyarrow.fs
 from botocore.exceptions import ClientError
 
@@ -100,7 +101,7 @@ class S3Storage:
                 # A key that ends with a slash marks a folder; Arrow makes such for Ray Train.
                 yield from (item["Key"][skip:] for item in page.get("Contents", ()) if not item["Key"].endswith("/"))
 
-    def open_input(self, name: str) -> Any:
+    def open_input(self, name: str) -> pa.NativeFile:
         with one_line(f"read {self.uri(name)}"):
             return arrow_filesystem(self.settings).open_input_file(f"{self.bucket}/{self._key(name)}")
 

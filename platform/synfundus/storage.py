@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+import pyarrow as pa
 import pyarrow.fs
 
 from synfundus.errors import AlreadyExistsError, FullDiskError, StorageError, WrongInputError
@@ -86,8 +87,8 @@ class Storage(Protocol):
         """Full address of a name, as pyarrow, Ray Train and a person read it."""
         ...
 
-    def open_input(self, name: str) -> Any:
-        """A seekable reader of one object, for Parquet; a context manager."""
+    def open_input(self, name: str) -> pa.NativeFile:
+        """A seekable reader of one object, opened by Arrow (why: `synfundus.parquet`); a context manager."""
         ...
 
     def arrow_location(self, name: str) -> tuple[pyarrow.fs.FileSystem, str]:
@@ -201,11 +202,14 @@ class LocalStorage:
             if path.is_file() and not path.name.endswith(".part"):
                 yield path.relative_to(self.folder).as_posix()
 
-    def open_input(self, name: str) -> Any:
+    def open_input(self, name: str) -> pa.NativeFile:
+        path = self.path(name)
         try:
-            return self.path(name).open("rb")
+            return pa.OSFile(str(path))
         except OSError as error:
-            raise StorageError(f"cannot read {name} below {self.root}: {error.strerror or error}") from error
+            # Arrow's message names the path again, or has no number where it is a folder.
+            reason = os.strerror(error.errno) if error.errno else error
+            raise StorageError(f"cannot read {name} below {self.root}: {reason}") from error
 
     def arrow_location(self, name: str) -> tuple[pyarrow.fs.FileSystem, str]:
         return pyarrow.fs.LocalFileSystem(), str(self.path(name))

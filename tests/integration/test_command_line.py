@@ -16,7 +16,18 @@ from fundus_photographs import encoded, photograph
 from synfundus.storage import Storage, open_storage
 from synfundus_jobs import job
 from synfundus_jobs.cli import VERBS
-from tiny_study import MODELS, NAME, OUTPUTS, FinishedStudy, Outcome, listing, manifests, run_here, run_process
+from tiny_study import (
+    MODELS,
+    NAME,
+    OUTPUTS,
+    FinishedStudy,
+    Outcome,
+    copy_before,
+    listing,
+    manifests,
+    run_here,
+    run_process,
+)
 
 pytestmark = pytest.mark.usefixtures("patient_key")
 
@@ -88,7 +99,7 @@ def refused(capsys: Capture, *argv: object, root: Path | None = None) -> str:
 
 @pytest.mark.parametrize("verb", ["prepare", "train-annotator", "study run", "study check", "study show"])
 def test_a_misspelt_key_is_told_with_the_nearest_and_nothing_is_made(capsys: Capture, clinic: Path, verb: str) -> None:
-    clinic.write_text(FOLDER_STUDY.replace("num_steps: 120", "num_step: 120"))
+    clinic.write_text(FOLDER_STUDY.replace("num_steps: 60", "num_step: 60"))
     said = refused(capsys, *verb.split(), clinic)
     assert said == f"error: {clinic}: generator: unknown key 'num_step'; did you mean 'num_steps'?"
     assert not (clinic.parent / "root").exists()
@@ -236,7 +247,8 @@ def test_a_table_cannot_annotate_samples_and_says_what_can(capsys: Capture, clin
 def test_a_wrong_inception_file_stops_evaluate_before_it_begins(
     capsys: Capture, finished_study: FinishedStudy, tmp_path: Path, options: list[str]
 ) -> None:
-    root = without(finished_study, tmp_path, "evaluate")
+    root = tmp_path / "copy"
+    copy_before(finished_study, root, "evaluate")
     wrong = tmp_path / "weights.pth"
     wrong.write_bytes(b"not these")
     for named, said in ((wrong, "has SHA-256"), (tmp_path / "none.pth", "cannot be read (No such file or directory)")):
@@ -281,7 +293,8 @@ def test_a_name_reused_with_another_configuration_names_the_key(
 def test_what_a_worker_finds_wrong_is_wrong_input_and_the_mended_command_goes_on(
     capsys: Capture, finished_study: FinishedStudy, tmp_path: Path
 ) -> None:
-    root = without(finished_study, tmp_path, "train-annotator")
+    root = tmp_path / "copy"
+    copy_before(finished_study, root, "train-annotator")
     command = ("train-annotator", finished_study.file, "--set", f"root={root}")
     said = refused(capsys, *command, "--set", "annotator.architecture=resnet11t", root=root)
     assert "architecture" in said
@@ -292,16 +305,6 @@ def test_what_a_worker_finds_wrong_is_wrong_input_and_the_mended_command_goes_on
 
 
 # Full disk
-
-
-def without(finished: FinishedStudy, tmp_path: Path, *verbs: str) -> Path:
-    """A copy of the finished root as it was before these stages and all after the first of them."""
-    root = tmp_path / "copy"
-    shutil.copytree(finished.root, root)
-    for verb in list(OUTPUTS)[list(OUTPUTS).index(verbs[0]) :]:
-        shutil.rmtree(root / OUTPUTS[verb])
-        shutil.rmtree(root / "runs" / f"{NAME}-{verb.removeprefix('train-')}", ignore_errors=True)
-    return root
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -323,7 +326,8 @@ def test_a_full_disk_is_one_line_and_the_same_command_completes(
     verb: str,
     full_at: str,
 ) -> None:
-    root = without(finished_study, tmp_path, verb)
+    root = tmp_path / "copy"
+    copy_before(finished_study, root, verb)
     command = (verb, finished_study.file, "--set", f"root={root}")
 
     def full(root: str, *, create: bool = True) -> Storage:
@@ -503,7 +507,7 @@ def test_a_job_is_launched_by_name(finished_study: FinishedStudy) -> None:
     before = listing(finished_study.root)
     outcome = by_name("synfundus_jobs.train_generator", finished_study.file, "--dry-run")
     assert (outcome.code, outcome.complaints) == (0, [])
-    assert "120 steps of 8 images" in outcome.out
+    assert "60 steps of 8 images" in outcome.out
     wrong = by_name("synfundus_jobs.evaluate", finished_study.file, "--set", "evaluation.sed=1")
     assert wrong.code == 2
     assert wrong.error_line.endswith("evaluation: unknown key 'sed'; did you mean 'seed'?")

@@ -23,6 +23,7 @@ from tiny_study import (
     PHANTOMS,
     FinishedStudy,
     Outcome,
+    copy_before,
     finish,
     listing,
     manifests,
@@ -130,9 +131,11 @@ def test_run_again_it_writes_nothing(
 def interrupted(
     finished_study: FinishedStudy, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Outcome, list[str]]:
-    """The same study in another root, stopped by Ctrl-C in the middle of train-generator: file, outcome, survivors."""
+    """The same study, begun in another root, stopped by Ctrl-C in the middle of train-generator: file, outcome,
+    survivors."""
     file = tmp_path_factory.mktemp("interrupted") / "other.yaml"
     file.write_text(PHANTOMS)
+    copy_before(finished_study, file.parent / "root", "train-generator")
     process = start_process("study", "run", file)
     run = file.parent / "root" / "runs" / f"{NAME}-generator"
     # Ray Train's own list of checkpoints: one that is not in it yet is not resumed from.
@@ -157,14 +160,15 @@ def test_a_ctrl_c_ends_with_one_line_and_no_process(interrupted: tuple[Path, Out
     assert done == list(OUTPUTS.values())[:3], "it was interrupted in the middle of train-generator, or proves nothing"
 
 
+@pytest.mark.usefixtures("ray_session", "patient_key")
 def test_the_next_run_resumes_and_ends_as_the_undisturbed_one(
-    interrupted: tuple[Path, Outcome, list[str]], finished_study: FinishedStudy
+    interrupted: tuple[Path, Outcome, list[str]], finished_study: FinishedStudy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, _, _ = interrupted
     root = file.parent / "root"
     first_sheet = root / "runs" / f"{NAME}-generator" / "sheets" / "step-0000010.png"
     drawn_ns, before = first_sheet.stat().st_mtime_ns, listing(root, "runs")
-    outcome = finish(start_process("study", "run", file))
+    outcome = run_here(capsys, "study", "run", file)
     assert outcome.code == 0, outcome.err
     assert first_sheet.stat().st_mtime_ns == drawn_ns, "it went on from a checkpoint, not from the beginning"
     after = listing(root, "runs")

@@ -4,13 +4,11 @@ Here each stage's own code runs by itself, in seconds. The same over 1,000 and 2
 tests/benchmarks/memory_growth.py.
 """
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-
 import pytest
 
 from memory_of_stages import STAGES, peak_mib, write_noise_images
 from models_of_phantoms import train_tiny_models
+from new_process import new_processes
 from synfundus.storage import open_storage
 
 FEW = 512
@@ -18,14 +16,10 @@ MANY_IMAGES, MANY_SAMPLES = 8192, 4096
 ALLOWED_MIB = 12.0
 """Far above what repeats of the same number differ by, far below what the many take: 24 MiB of pixels of the images,
 over 40 MiB of rows of the samples."""
-PRELOADED = ["synfundus.distributed.sampling", "synfundus.diagnosis.training", "synfundus.diffusion.training"]
 
 
 def _in_new_process(stage: str, root: str, folder: str, number: int) -> float:
-    """Forked from a process that has imported the library and done nothing, which spares the imports."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with new_processes() as pool:
         return pool.submit(peak_mib, stage, root, folder, number).result()
 
 

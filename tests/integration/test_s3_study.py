@@ -4,24 +4,29 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from fundus_photographs import encoded, photograph
 from s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client
 from synfundus.storage import open_storage
 from synfundus.study import load_study
 from synfundus_jobs import prepare
-from tiny_study import NAME, OUTPUTS, PHANTOMS, FinishedStudy, run_process
+from tiny_study import NAME, OUTPUTS, PHANTOMS, FinishedStudy, run_here
+
+pytestmark = pytest.mark.usefixtures("ray_session", "patient_key")
+Capture = pytest.CaptureFixture[str]
 
 NUM_PHOTOGRAPHS = 12
 
 
 def test_a_study_on_s3_writes_the_bytes_that_it_writes_on_a_disk(
-    finished_study: FinishedStudy, s3_store: Store, tmp_path: Path
+    capsys: Capture, finished_study: FinishedStudy, s3_store: Store, tmp_path: Path
 ) -> None:
     """A manifest names every object with its SHA-256, so equal manifests are equal objects."""
     root = f"s3://{BUCKET}/{tmp_path.name}"
     file = tmp_path / "tiny.yaml"
     file.write_text(PHANTOMS.replace("root: root", f"root: {root}"))
-    outcome = run_process("study", "run", file)
+    outcome = run_here(capsys, "study", "run", file)
     assert outcome.code == 0, outcome.err
     assert f"{root}/releases/{NAME}" in outcome.out
     storage = open_storage(root)
@@ -31,12 +36,12 @@ def test_a_study_on_s3_writes_the_bytes_that_it_writes_on_a_disk(
     for name in storage.names("runs"):
         assert SECRET_KEY.encode() not in storage.read(name), name
 
-    told = run_process("doctor", file)
+    told = run_here(capsys, "doctor", file)
     assert f"{root}: writable, honours the conditional PUT" in told.out
 
 
 def test_a_study_may_start_from_a_dataset_that_was_prepared_elsewhere(
-    finished_study: FinishedStudy, s3_store: Store, tmp_path: Path
+    capsys: Capture, finished_study: FinishedStudy, s3_store: Store, tmp_path: Path
 ) -> None:
     """Nothing but the prepared images is there: no sources, no `runs/`."""
     root = f"s3://{BUCKET}/{tmp_path.name}"
@@ -44,15 +49,15 @@ def test_a_study_may_start_from_a_dataset_that_was_prepared_elsewhere(
     text = PHANTOMS.replace("root: root", f"root: {root}")
     start, end = text.index("  sources:"), text.index("  prepare:")
     file.write_text(text[:start] + f"  sources: []\n  prepared: {NAME}\n" + text[end:])
-    early = run_process("study", "run", file)
+    early = run_here(capsys, "study", "run", file)
     assert early.code == 2
     assert f"data.prepared: data/{NAME} is not complete below {root}" in early.error_line
     storage = open_storage(root)
     for path in sorted((finished_study.root / "data" / NAME).iterdir(), key=lambda path: path.name == "manifest.json"):
         storage.write_once(f"data/{NAME}/{path.name}", path.read_bytes())
-    prepared = run_process("prepare", file)
+    prepared = run_here(capsys, "prepare", file)
     assert prepared.code == 0, prepared.err
-    trained = run_process("train-annotator", file)
+    trained = run_here(capsys, "train-annotator", file)
     assert trained.code == 0, trained.err
     folder = OUTPUTS["train-annotator"]
     assert storage.read(f"{folder}/manifest.json") == (finished_study.root / folder / "manifest.json").read_bytes()
@@ -72,7 +77,9 @@ def _clinic(folder: Path) -> list[str]:
     return [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
 
 
-def test_photographs_on_s3_give_the_dataset_that_they_give_on_a_disk(s3_store: Store, tmp_path: Path) -> None:
+def test_photographs_on_s3_give_the_dataset_that_they_give_on_a_disk(
+    capsys: Capture, s3_store: Store, tmp_path: Path
+) -> None:
     """The manifest names every object with its SHA-256. Afterwards the photographs may go, as those on a disk may."""
     names, prefix = _clinic(tmp_path / "clinic"), f"{tmp_path.name}/clinic"
     store = client(s3_store.endpoint)
@@ -85,7 +92,7 @@ def test_photographs_on_s3_give_the_dataset_that_they_give_on_a_disk(s3_store: S
     )
     there = f"s3://{BUCKET}/{tmp_path.name}/root"
     on_s3 = ("--set", f"root={there}", "--set", f"data.sources.0.path=s3://{BUCKET}/{prefix}")
-    for outcome in (run_process("prepare", file), told := run_process("prepare", file, *on_s3)):
+    for outcome in (run_here(capsys, "prepare", file), told := run_here(capsys, "prepare", file, *on_s3)):
         assert outcome.code == 0, outcome.err
     for secret in (SECRET_KEY, ACCESS_KEY):
         assert secret not in told.out + told.err

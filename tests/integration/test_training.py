@@ -1,4 +1,4 @@
-"""Both trainings on real Ray Train workers: one of two killed on the way, the result is the undisturbed one."""
+"""Both trainings on real Ray Train workers: one of two killed on the way, the result is that of a plain loop."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 import models_of_phantoms
 from datasets_of_phantoms import phantom_dataset
 from killed_once import KilledOnce
+from plain_training import train_plainly
 from synfundus.diagnosis.training import AnnotatorConfig
 from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
 from synfundus.distributed.training import train
@@ -33,8 +34,8 @@ class Silent:
 
 
 def _train_both_ways(task: AnnotatorTask | GeneratorTask, tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Manifests of the undisturbed and of the killed run."""
-    train(task, Silent())
+    """Manifests of the undisturbed and of the killed run; the former knows nothing of Ray."""
+    train_plainly(task, tmp_path / "meeting-point")
     undisturbed = read_manifest(task.storage, task.output_folder)
     other = replace(task, run_name=f"{task.run_name}-killed", output_folder=f"{task.output_folder}-killed")
     marker = tmp_path / "killed"

@@ -1,80 +1,31 @@
-"""The promises of the write-once root, on a real S3 store."""
+"""What is S3's own of a root, on a real store; the promises of every root are in test_storage.py."""
 
 import pickle
 import socket
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
 
 from s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port, read_only
 from synfundus import s3
-from synfundus.errors import AlreadyExistsError, StorageError, WrongInputError
+from synfundus.errors import StorageError, WrongInputError
 from synfundus.s3 import S3Storage, open_s3, probe
 from synfundus.s3_client import arrow_filesystem, region_of, s3_client
 from synfundus.settings import S3Settings, Settings
-from synfundus.storage import Storage, is_complete, open_storage, read_trusted, write_manifest
+from synfundus.storage import Storage, open_storage
 
 LIMIT_S = 30
 """Within which a store that is not as it should be is told."""
-
-
-@pytest.fixture(autouse=True)
-def _no_old_clients() -> Iterator[None]:
-    """Clients keep the credentials that they found."""
-    yield
-    s3_client.cache_clear()
-    arrow_filesystem.cache_clear()
 
 
 @pytest.fixture
 def storage(s3_store: Store, tmp_path: Path) -> Storage:
     """An empty root on S3."""
     return open_storage(f"s3://{BUCKET}/{tmp_path.name}")
-
-
-def test_the_same_bytes_twice_are_one_object(storage: Storage) -> None:
-    first = storage.write_once("data/x/a", b"abc")
-    assert storage.write_once("data/x/a", b"abc") == first
-    assert storage.read("data/x/a") == b"abc"
-
-
-def test_other_bytes_are_refused_and_the_first_stay(storage: Storage) -> None:
-    storage.write_once("data/x/a", b"abc")
-    with pytest.raises(AlreadyExistsError, match="data/x/a exists with other content below s3://"):
-        storage.write_once("data/x/a", b"abd")
-    assert storage.read("data/x/a") == b"abc"
-
-
-def test_of_eight_writers_at_once_one_wins_and_the_others_say_so(s3_store: Store, storage: Storage) -> None:
-    if not s3_store.atomic:
-        pytest.skip("moto's conditional PUT is not atomic; install versitygw")
-    for race in range(10):
-        outcomes: list[str] = []
-        barrier = threading.Barrier(8)
-
-        def write(data: bytes, name: str, barrier: threading.Barrier = barrier, out: list[str] = outcomes) -> None:
-            barrier.wait()
-            try:
-                storage.write_once(name, data)
-                out.append("won")
-            except AlreadyExistsError:
-                out.append("lost")
-
-        threads = [threading.Thread(target=write, args=(bytes([i]) * 1000, f"data/race-{race}")) for i in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(outcomes) == ["lost"] * 7 + ["won"]
-        assert len(set(storage.read(f"data/race-{race}"))) == 1
 
 
 def test_a_conflict_is_tried_again_and_a_lost_answer_is_no_loss(
@@ -103,66 +54,13 @@ def test_a_conflict_is_tried_again_and_a_lost_answer_is_no_loss(
     assert storage.read("data/a") == b"abc"
 
 
-def test_only_runs_is_mutable(storage: Storage) -> None:
-    storage.replace("runs/x/a", b"1")
-    storage.replace("runs/x/a", b"2")
-    assert storage.read("runs/x/a") == b"2"
-    storage.remove("runs/x/a")
-    storage.remove("runs/x/a")
-    assert not storage.exists("runs/x/a")
-    with pytest.raises(ValueError, match="write-once"):
-        storage.replace("data/a", b"1")
-    with pytest.raises(ValueError, match="write-once"):
-        storage.remove("data/a")
-    with pytest.raises(ValueError, match="mutable"):
-        storage.write_once("runs/a", b"1")
-
-
-def test_no_name_leaves_the_root(storage: Storage) -> None:
-    for name in ("../a", "/a", "data/../../a"):
-        with pytest.raises(ValueError, match="not a name below the root"):
-            storage.read(name)
-
-
-def test_names_are_those_below_a_folder_and_more_than_one_page_of_them(storage: Storage) -> None:
+def test_names_are_more_than_one_page_and_no_mark_of_a_folder(storage: Storage) -> None:
     wanted = [f"data/x/{i:04d}" for i in range(1003)]  # a page has 1,000
-    for name in (*wanted, "data/x-filled/a", "data/xy"):
+    for name in wanted:
         storage.write_once(name, b"")
     arrow, path = storage.arrow_location("data/x/folder")
     arrow.create_dir(path)
     assert sorted(storage.names("data/x")) == wanted
-    assert list(storage.names("data/none")) == []
-
-
-def test_a_folder_is_complete_with_its_manifest_only_and_a_changed_file_is_not_trusted(
-    s3_store: Store, storage: S3Storage
-) -> None:
-    written = storage.write_once("data/x/a", b"abc")
-    assert not is_complete(storage, "data/x")
-    manifest = write_manifest(storage, "data/x", [written], {"kind": "data"})
-    assert is_complete(storage, "data/x")
-    assert read_trusted(storage, "data/x", "a", manifest) == b"abc"
-    key = f"{storage.prefix}/data/x/a"
-    client(s3_store.endpoint).put_object(Bucket=BUCKET, Key=key, Body=b"abd")
-    with pytest.raises(StorageError, match="differs from its manifest"):
-        read_trusted(storage, "data/x", "a", manifest)
-
-
-def test_parquet_is_read_through_arrow(storage: Storage) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table({"n": range(1000)}), sink, row_group_size=100)
-    storage.write_once("data/x/a.parquet", sink.getvalue().to_pybytes())
-    with storage.open_input("data/x/a.parquet") as source:
-        assert pq.ParquetFile(source).read_row_group(3).column("n").to_pylist() == list(range(300, 400))
-    with pytest.raises(StorageError, match="cannot read s3://"):
-        storage.open_input("data/x/none.parquet")
-
-
-def test_what_is_not_there_is_one_line(storage: Storage) -> None:
-    with pytest.raises(StorageError, match=r"cannot read s3://.*NoSuchKey") as caught:
-        storage.read("data/none")
-    assert "\n" not in str(caught.value)
-    assert not storage.exists("data/none")
 
 
 def test_both_clients_are_made_from_one_place_of_settings(s3_store: Store, storage: S3Storage) -> None:

@@ -24,6 +24,7 @@ from synfundus.diagnosis.model import WEIGHTS, ModelSpec, build_annotator
 from synfundus.diagnosis.outputs import OutputMap
 from synfundus.errors import WrongInputError
 from synfundus.labels import HEAD_NAMES, FloatArray
+from synfundus.parquet import open_parquet
 from synfundus.storage import Storage, canonical_json, read_manifest, read_trusted, sha256_hex, write_manifest
 
 CONFIG, CALIBRATION, METRICS = "config.json", "calibration.json", "metrics.json"
@@ -112,7 +113,7 @@ def load_annotator(storage: Storage, folder: str, device: torch.device | str = "
 
 
 def _load_table(data: bytes) -> TableScorer:
-    table = pq.read_table(io.BytesIO(data))
+    table = open_parquet(data).read()
     logit_VN = [table.column(name).to_numpy() for name in HEAD_NAMES]
     logit_NV = np.stack(logit_VN, axis=1)
     return TableScorer(dict(zip(table.column("image_id").to_pylist(), logit_NV, strict=True)))

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import LABEL_NAMES, NUM_LABELS, NUM_VALUES, encode_values, expand_known
+from synfundus.parquet import open_parquet
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def count_labels(images: PreparedImages, split: str) -> LabelCounts:
     positive_V = np.zeros(NUM_VALUES, np.int64)
     for name in sorted(file for file in images.manifest["files"] if file.endswith(".parquet")):
         with images.storage.open_input(f"{images.folder}/{name}") as source:
-            file = pq.ParquetFile(source)
+            file = open_parquet(source)
             for group in range(file.num_row_groups):
                 rows = file.read_row_group(group, columns=["split", *LABEL_NAMES]).to_pylist()
                 p_BV, known_BK = encode_values([row for row in rows if row["split"] == split])

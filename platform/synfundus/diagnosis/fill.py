@@ -4,18 +4,17 @@ What an expert said is never touched, an unusable label fills nothing, and a pic
 says so, else the annotator) keeps its diseases and side unknown. Shards keep their names, rows and image bytes.
 """
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from synfundus.diagnosis.annotator import Annotator, AnnotatorOutput
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import decode_pixels, encode_table
 from synfundus.labels import DISEASES, LABEL_NAMES, SOURCES
+from synfundus.parquet import open_parquet
 from synfundus.storage import MANIFEST, Storage, Written, read_manifest, read_trusted, sha256_hex, write_manifest
 
 NOT_ARISING = (*DISEASES, "eye_side")
@@ -46,7 +45,7 @@ def _fill_row(row: dict[str, Any], output: AnnotatorOutput, b: int) -> None:
 def fill_shard(data: bytes, annotator: Annotator) -> tuple[bytes, SourceCounts]:
     """A shard's Parquet bytes with its unknown labels filled, and its counts; pure over one shard."""
     rows: list[dict[str, Any]] = []
-    file = pq.ParquetFile(io.BytesIO(data))
+    file = open_parquet(data)
     for group in range(file.num_row_groups):
         part = file.read_row_group(group).to_pylist()
         images_BHWC = np.stack([decode_pixels(row["image"]["bytes"]) for row in part])

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from synfundus.config import Config
@@ -23,6 +20,8 @@ from synfundus.errors import WrongInputError
 from synfundus.labels import HEAD_NAMES, NUM_VALUES
 
 WEIGHTS = "model.safetensors"
+IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""timm's default. timm itself takes seconds to import and is left to those who build a network or read its weights."""
 
 
 class ModelSpec(Config):
@@ -88,6 +87,8 @@ def build_annotator(
     Raises:
         WrongInputError: timm has no such architecture; names the nearest one.
     """
+    import timm
+
     if not timm.is_model(architecture):
         close = difflib.get_close_matches(architecture, timm.list_models(), n=1)
         remedy = f"did you mean {close[0]!r}?" if close else "see timm.list_models()"
@@ -125,6 +126,8 @@ def read_weights(source: str) -> dict[str, Tensor]:
     Raises:
         WrongInputError: there is none, or it holds something else than tensors.
     """
+    from timm.models import load_state_dict
+
     path = Path(source).expanduser()
     file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():

@@ -16,7 +16,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from diffusers import UNet2DConditionModel
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -95,6 +94,8 @@ def load_generator(storage: Storage, folder: str, device: torch.device | str = "
         WrongInputError: the folder is not complete or holds something else.
         StorageError: a file differs from what its manifest says.
     """
+    from diffusers import UNet2DConditionModel
+
     manifest = read_manifest(storage, folder)
     if manifest.get("kind") != KIND:
         raise WrongInputError(f"{folder} holds {manifest.get('kind')!r}, expected a generator")

@@ -11,7 +11,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from diffusers.models.resnet import ResnetBlock2D
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -159,6 +158,8 @@ class GeneratorLearner(Learner):
         world_size: int = 1,
     ) -> None:
         """Raises WrongInputError: no images, images of another size, weights of `init_from` that do not fit."""
+        from diffusers.models.resnet import ResnetBlock2D
+
         if images.size_px != config.unet.size_px:
             raise WrongInputError(
                 f"the images are {images.size_px} px and unet.size_px is {config.unet.size_px}; make them equal"

@@ -7,7 +7,6 @@ and use a checkpoint: `unet(x_t_BCHW, t_B, encoder_hidden_states=None, class_lab
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from pydantic import Field, model_validator
 from torch import nn
 
@@ -65,6 +64,8 @@ def build_unet(config: UNetConfig, seed: int = 0, *, gradient_checkpointing: boo
     The last convolution starts at zero (Dhariwal and Nichol 2021, arXiv 2105.05233, published code), so that the first
     output is 0, not noise.
     """
+    from diffusers import UNet2DConditionModel  # takes seconds to import: left to those who build or load a network
+
     attention = [level in config.attention_levels for level in range(len(config.channels))]
     settings: dict[str, Any] = {
         "sample_size": config.size_px,

@@ -14,6 +14,7 @@ from PIL import Image
 
 from synfundus.errors import WrongInputError
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_DR_GRADES, NUM_LABELS, NUM_VALUES, FloatArray, encode_values
+from synfundus.parquet import open_parquet
 from synfundus.storage import Storage, read_manifest
 
 SPLITS = ("train", "validation", "test")
@@ -146,15 +147,11 @@ class PreparedImages:
     def _open(self, name: str) -> pq.ParquetFile:
         file = self._files.pop(name, None)
         if file is None:
-            file = pq.ParquetFile(self.storage.open_input(f"{self.folder}/{name}"))
+            file = open_parquet(self.storage.open_input(f"{self.folder}/{name}"))
         self._files[name] = file  # the last used comes last
         while len(self._files) > MAX_OPEN_FILES:
             self._files.pop(next(iter(self._files))).close(force=True)
         return file
-
-    def __del__(self) -> None:
-        for file in getattr(self, "_files", {}).values():
-            file.close(force=True)  # Parquet leaves open what it did not open itself
 
     def _group(self, number: int) -> ImageBatch:
         """A decoded row group, from the cache or from storage."""

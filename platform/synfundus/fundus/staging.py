@@ -20,6 +20,7 @@ from synfundus.fundus.prepare_config import PrepareConfig
 from synfundus.fundus.preprocess import Prepared, Reason, Rejected, encode_png, image_id
 from synfundus.fundus.sources import SourceRecord
 from synfundus.labels import LABEL_NAMES, LabelRow
+from synfundus.parquet import open_parquet
 
 STAGED_SCHEMA = pa.schema(
     [
@@ -94,9 +95,9 @@ def stage_records(records: Sequence[SourceRecord], config: PrepareConfig) -> byt
     return sink.getvalue()
 
 
-def read_facts(file: io.BufferedIOBase) -> list[Staged]:
+def read_facts(file: pa.NativeFile) -> list[Staged]:
     """What pass 1 found out about a chunk, without pixels and codes."""
-    rows = pq.ParquetFile(file).read(columns=list(FACTS)).to_pylist()
+    rows = open_parquet(file).read(columns=list(FACTS)).to_pylist()
     return [
         Staged(
             row["image_id"],
@@ -109,23 +110,23 @@ def read_facts(file: io.BufferedIOBase) -> list[Staged]:
     ]
 
 
-def read_codes(file: io.BufferedIOBase) -> tuple[list[int], Codes]:
+def read_codes(file: pa.NativeFile) -> tuple[list[int], Codes]:
     """Places in the chunk of images that have codes, and those, (n, 14, 4)."""
-    column = pq.ParquetFile(file).read(columns=["codes"]).column("codes").to_pylist()
+    column = open_parquet(file).read(columns=["codes"]).column("codes").to_pylist()
     places = [place for place, data in enumerate(column) if data is not None]
     flat = np.frombuffer(b"".join(column[place] for place in places), np.uint64)
     return places, flat.reshape(len(places), len(VIEWS), CODE_BITS // 64)
 
 
-def read_pictures(file: io.BufferedIOBase, places: Sequence[int]) -> list[bytes | None]:
+def read_pictures(file: pa.NativeFile, places: Sequence[int]) -> list[bytes | None]:
     """PNG bytes at some places of a chunk; None where nothing could be decoded."""
-    column = pq.ParquetFile(file).read(columns=["png"]).column("png")
+    column = open_parquet(file).read(columns=["png"]).column("png")
     return [column[place].as_py() for place in places]
 
 
-def finish_chunk(file: io.BufferedIOBase, final: Sequence[FinalRow | None]) -> bytes:
+def finish_chunk(file: pa.NativeFile, final: Sequence[FinalRow | None]) -> bytes:
     """Pass 2 over one chunk: the Parquet bytes of its shard, whose rows are the images that stay."""
-    staged = pq.ParquetFile(file).read(columns=["image_id", "png"]).to_pylist()
+    staged = open_parquet(file).read(columns=["image_id", "png"]).to_pylist()
     rows = []
     for found, row in zip(staged, final, strict=True):
         if row is None:

@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from synfundus.evaluation.privacy import Drawn
 from synfundus.fundus.dataset import IMAGE_TYPE
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_DR_GRADES, FloatArray, LabelRow, grade_distribution
+from synfundus.parquet import open_parquet
 from synfundus.samples.verify import Reason
 from synfundus.storage import Storage, read_manifest, read_trusted
 
@@ -136,7 +137,7 @@ def encode_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def decode_shard(data: bytes) -> pa.Table:
     """The table of one shard."""
-    return pq.read_table(io.BytesIO(data), schema=SCHEMA)
+    return open_parquet(data).read(columns=SCHEMA.names).cast(SCHEMA)
 
 
 def read_shard(storage: Storage, folder: str, file: str) -> pa.Table:

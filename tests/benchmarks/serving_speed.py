@@ -38,7 +38,7 @@ RECIPE = "phantom-cpu"
 GUIDANCES = (2.0, 1.0)
 SIDES = {"shared": 10_000, "one at a time": 1}
 """Requests that Serve lets into the replica of the generator."""
-LOADS = (0.4, 0.6, 0.8, 0.9, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.3, 2.6, 3.0)
+LOADS = (0.5, 0.8, 1.0, 1.3, 1.6, 2.0, 2.4, 2.8)
 """Rates offered, in requests that a lone client gets in the same time."""
 BOUND = 4.0
 """Of the 95th percentile of latency, in latencies of a lone request."""
@@ -211,7 +211,7 @@ def tables(found: list[Measured], alone_s: dict[float, float], ceilings: dict[fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=40.0, help="of each rate")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each rate")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         study = recipe_study(RECIPE, folder, ["data.sources.0.num_images=400"])

@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,6 +45,12 @@ def _study(options: argparse.Namespace) -> Study:
     return load_study(options.study, options.set)
 
 
+def _command(verb: str, options: argparse.Namespace) -> str:
+    """`synfundus VERB` of the same study, to be copied."""
+    overrides = "".join(f" --set {shlex.quote(override)}" for override in options.set)
+    return f"synfundus {verb} {options.study}{overrides}"
+
+
 def _latest(namespace: Namespace, options: argparse.Namespace) -> jobs.JobView:
     return jobs.latest(namespace, _study(options).name)
 
@@ -55,7 +62,7 @@ def submit(namespace: Namespace, options: argparse.Namespace) -> int:
     text = options.study.read_text(encoding="utf-8")
     job, is_new = jobs.submit(namespace, template, study, text, options.set)
     said = "submitted" if is_new else f"is there already, {job.state}"
-    sys.stdout.write(f"job {job.name} {said}; follow it: synfundus cluster wait {options.study} -n {namespace.name}\n")
+    sys.stdout.write(f"job {job.name} {said}; follow it: {_command('cluster wait', options)} -n {namespace.name}\n")
     return DONE
 
 
@@ -92,13 +99,11 @@ def wait(namespace: Namespace, options: argparse.Namespace) -> int:
     if job.state == jobs.FAILED:
         sys.stderr.write(
             f"error: job {job.name} failed ({' '.join(job.message.split()) or 'no message'});"
-            f" synfundus cluster logs {options.study} -n {namespace.name} says why\n"
+            f" {_command('cluster logs', options)} -n {namespace.name} says why\n"
         )
         return FAILED
-    overrides = "".join(f" --set {override}" for override in options.set)
     sys.stdout.write(
-        f"report: {study.root.rstrip('/')}/{study.report_folder}/index.html\n"
-        f"fetch it: synfundus fetch {options.study}{overrides}\n"
+        f"report: {study.root.rstrip('/')}/{study.report_folder}/index.html\nfetch it: {_command('fetch', options)}\n"
     )
     return DONE
 

@@ -158,13 +158,18 @@ class LabelInfo(Config):
 
 
 class LabelsResponse(Config):
+    """All 16 labels."""
+
     labels: list[LabelInfo] = Field(min_length=len(LABEL_NAMES))
 
 
 class GeneratorInfo(Config):
+    """The generator in use."""
+
     digest: str
+    """SHA-256 of what decides its samples."""
     size_px: int
-    """Side of the images."""
+    """Side of the images, in px."""
     max_steps: int
     """Most denoising steps."""
     usual_solver: SolverConfig
@@ -173,7 +178,10 @@ class GeneratorInfo(Config):
 
 
 class AnnotatorInfo(Config):
+    """The annotator in use."""
+
     digest: str
+    """SHA-256 of what decides its answers."""
     size_px: int
     """Side to which photographs are cropped and scaled before the network's own scaling."""
     not_available: list[str]
@@ -181,6 +189,8 @@ class AnnotatorInfo(Config):
 
 
 class ModelsResponse(Config):
+    """Both models."""
+
     notice: str = NOTICE
     study: str
     version: str

@@ -17,11 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Problem(HTTPException):
-    """An answer other than success: its status, one line for a person, and members of its own."""
-
-    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, **members: Any) -> None:
-        super().__init__(status, detail, headers)
-        self.members = members
+    """An answer other than success: its status, one line for a person, headers."""
 
 
 def problem_response(
@@ -39,7 +35,7 @@ def _pointer(location: Sequence[int | str]) -> str:
 async def _on_problem(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     headers = None if error.headers is None else dict(error.headers)
-    return problem_response(error.status_code, str(error.detail), headers, getattr(error, "members", None))
+    return problem_response(error.status_code, str(error.detail), headers)
 
 
 async def _on_invalid(_: Request, error: Exception) -> JSONResponse:

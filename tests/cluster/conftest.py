@@ -1,6 +1,7 @@
 """A cluster is given by a kubeconfig, the image of the pods by its name; how they came to be is not known here."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def shell(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shel
     for name in ("helm", "infra", "studies"):
         (folder / name).symlink_to(REPOSITORY / name)
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "SYNFUNDUS_", "AWS_"))}
-    scripts = Path(os.sys.executable).parent  # type: ignore[attr-defined]
+    scripts = Path(sys.executable).parent
     shell = Shell(folder, {"PATH": f"{scripts}{os.pathsep}{ours['PATH']}", "IMAGE": image})
     yield shell
     shell.close()

@@ -42,7 +42,6 @@ class Shell:
     def _run(self, command: str, timeout_s: float) -> str:
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
-        # A background job must not keep our pipe, nor read our commands.
         self._bash.stdin.write(f"{command}\necho; echo '{DONE}' $?\n")
         self._bash.stdin.flush()
         watchdog = threading.Timer(timeout_s, self.close)

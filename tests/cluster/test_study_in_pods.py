@@ -280,9 +280,7 @@ def test_a_row_of_the_samples_is_generated_again(gateway: httpx.Client, local: P
     assert np.abs(made - kept).mean() <= 0.5
 
 
-def test_a_photograph_is_diagnosed_as_the_report_of_its_sample(
-    gateway: httpx.Client, local: Path, study: Study
-) -> None:
+def test_a_sample_is_diagnosed_as_its_row_says(gateway: httpx.Client, local: Path, study: Study) -> None:
     row = pq.read_table(local / study.samples_folder / "shards" / "shard-00000.parquet").slice(3, 1).to_pylist()[0]
     answer = gateway.post("/v1/diagnose", content=row["image"]["bytes"], headers={"Content-Type": "image/png"})
     assert answer.status_code == 200, answer.text

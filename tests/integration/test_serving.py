@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from s3_store import free_port
 from synfundus.api_keys import new_key
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.fundus.preprocess import image_id
@@ -63,11 +65,6 @@ class Endpoints:
         from ray import serve
 
         return serve.get_deployment_handle(deployment, APP)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -421,7 +418,7 @@ def test_the_command_serves_until_it_is_interrupted(finished_study: FinishedStud
         watchdog.cancel()
         assert f"http://127.0.0.1:{port}" in greeting[0]
         command = greeting[1].replace("-o sample.png", "")
-        made = os.popen(command).buffer.read()  # type: ignore[attr-defined]
+        made = subprocess.run(command, shell=True, check=True, capture_output=True).stdout
         assert pixels_of(made).shape == (32, 32, 3)
         assert httpx.get(f"http://127.0.0.1:{port}/v1/labels").status_code == 401
         process.send_signal(signal.SIGINT)

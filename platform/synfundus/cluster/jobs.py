@@ -6,17 +6,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from synfundus.cluster.kube import GROUP, VERSION, Namespace, one_line_errors
-from synfundus.cluster.template import STUDY_LABEL, Template, job_of
+from synfundus.cluster.kube import GROUP, STUDY_LABEL, VERSION, Namespace, one_line_errors
+from synfundus.cluster.template import Template, job_of
 from synfundus.errors import SynfundusError, WrongInputError
 from synfundus.study import Study
 
-SUCCEEDED, FAILED, WAITING = "succeeded", "failed", "waiting"
+SUCCEEDED, FAILED = "succeeded", "failed"
 POLL_S = 2.0
 ORDINARY = ("ContainerCreating", "PodInitializing")
 """What every pod waits for."""
-_STATES = {"Complete": SUCCEEDED, "Failed": FAILED, "ValidationFailed": FAILED, "": WAITING}
-"""KubeRay's jobDeploymentStatus, where it is an end or not yet a beginning."""
+_STATES = {
+    "": "waiting",
+    "Running": "running",
+    "Retrying": "retrying",
+    "Complete": SUCCEEDED,
+    "Failed": FAILED,
+    "ValidationFailed": FAILED,
+}
+"""By KubeRay's jobDeploymentStatus; whatever else it says is `starting`."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +47,9 @@ class JobView:
 def view(job: dict[str, Any]) -> JobView:
     """The state of a RayJob."""
     status = job.get("status") or {}
-    deployment = status.get("jobDeploymentStatus", "")
-    state = _STATES.get(deployment)
+    state = _STATES.get(status.get("jobDeploymentStatus", ""), "starting")
     if state == SUCCEEDED and status.get("jobStatus") != "SUCCEEDED":
         state = FAILED
-    if state is None:
-        state = {"Running": "running", "Retrying": "retrying"}.get(deployment, "starting")
     return JobView(
         job["metadata"]["name"],
         job["metadata"]["labels"][STUDY_LABEL],
@@ -82,7 +86,7 @@ def submit(
     # ended between the two.
     owner = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "RayJob", "name": name, "uid": made["metadata"]["uid"]}
     config_map["metadata"]["ownerReferences"] = [owner]
-    namespace.apply_config_map(config_map)
+    namespace.ensure_config_map(config_map)
     return view(made), there is None
 
 

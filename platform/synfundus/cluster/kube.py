@@ -16,6 +16,8 @@ from kubernetes.config.config_exception import ConfigException
 from synfundus.errors import SynfundusError, WrongInputError
 
 GROUP, VERSION, PLURAL = "ray.io", "v1", "rayjobs"
+STUDY_LABEL = "synfundus.io/study"
+"""Of a RayJob: whose it is; the chart's template sets it."""
 TIMEOUT_S = 30
 NOT_FOUND, CONFLICT = 404, 409
 USERS_FAULT = (400, 401, 403, 404, 422)
@@ -64,7 +66,7 @@ class Namespace:
         """All RayJobs that have a study."""
         with one_line_errors("cannot list jobs"):
             found = self.custom.list_namespaced_custom_object(
-                GROUP, VERSION, self.name, PLURAL, label_selector="synfundus.io/study", _request_timeout=TIMEOUT_S
+                GROUP, VERSION, self.name, PLURAL, label_selector=STUDY_LABEL, _request_timeout=TIMEOUT_S
             )
         return sorted(found["items"], key=lambda job: job["metadata"]["creationTimestamp"])
 
@@ -102,7 +104,7 @@ class Namespace:
                 ).items
             )
 
-    def apply_config_map(self, body: dict[str, Any]) -> None:
+    def ensure_config_map(self, body: dict[str, Any]) -> None:
         """Create it, unless it is there."""
         with one_line_errors(f"cannot create ConfigMap {body['metadata']['name']}"):
             try:

@@ -1,6 +1,5 @@
 """The RayJob of a study, from the template that the chart left in the namespace."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from synfundus.storage import canonical_json, sha256_hex
 from synfundus.study import Study
 
 SELECTOR = "synfundus.io/role=job-template"
-STUDY_LABEL = "synfundus.io/study"
 MAX_NAME = 47
 """Of a RayJob; KubeRay appends to it."""
 DIGEST_DIGITS = 10
@@ -87,7 +85,7 @@ def _filled(value: Any, marks: dict[str, str]) -> Any:
 def job_of(
     template: Template, study: Study, text: str, overrides: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The RayJob of a study, and the ConfigMap with its file (to be owned by the job, once that has a uid).
+    """The RayJob of a study whose file reads `text`, and the ConfigMap with that file, which the job is yet to own.
 
     The job's name ends in a digest of all that it is, so that submitting twice is one job.
     """
@@ -103,7 +101,6 @@ def job_of(
         "metadata": {
             "name": name,
             "labels": labels,
-            "annotations": {"synfundus.io/root": study.root, "synfundus.io/overrides": json.dumps(list(overrides))},
             "ownerReferences": [owner],
         },
         "spec": _filled(spec, {"@CONFIGMAP@": name}),

@@ -1,6 +1,7 @@
 """The diagnosis deployment: the study's annotator over the images of all requests of a replica, batched."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,11 +18,16 @@ from synfundus.fundus.preprocess import Prepared, Reason, Rejected
 from synfundus.labels import HEADS, LABEL_NAMES, READABILITY
 from synfundus.storage import open_storage
 from synfundus.study import Study
+from synfundus_serve.batches import Batches
 from synfundus_serve.generation import MANY_REQUESTS
 from synfundus_serve.messages import AnnotatorInfo, Diagnosis, Finding
 from synfundus_serve.refusal import Refusal
+from synfundus_serve.speed import Speed
 
-BATCH_WAIT_S = 0.01
+DECODERS = 2
+"""Threads that prepare photographs; each holds one decoded, 3 bytes a pixel."""
+MAX_OUTSTANDING_BYTES = 256 * 2**20
+"""Encoded photographs that may wait in a replica; beyond, requests are answered with 429."""
 SIDES = ("right", "left")
 Pixels = NDArray[np.uint8]
 
@@ -36,16 +42,16 @@ class Seen:
 
 @serve.deployment(name="Diagnosis", max_ongoing_requests=MANY_REQUESTS)
 class DiagnosisReplica:
-    """One replica: one annotator, one thread that runs it, one that decodes photographs."""
+    """One replica: one annotator, one thread that runs it, a few that decode photographs."""
 
     def __init__(self, study: Study) -> None:
         device = torch.device("cuda" if study.samples.use_gpu else "cpu")
         self._annotator = load_annotator(open_storage(study.root, create=False), study.annotator_folder, device)
         self._annotator.require_new_images()
         self._prepare = study.data.prepare
-        threads = (study.samples.num_threads,)
-        self._looking = ThreadPoolExecutor(1, "annotate", torch.set_num_threads, threads)
-        self._decoding = ThreadPoolExecutor(1, "decode")
+        self._see = Batches(self._see_all, MICRO_BATCH, study.samples.num_threads)
+        self._decoding = ThreadPoolExecutor(DECODERS, "decode")
+        self._outstanding_bytes, self._speed, self._since_s = 0, Speed(), 0.0
 
     async def info(self) -> AnnotatorInfo:
         return AnnotatorInfo(
@@ -64,10 +70,26 @@ class DiagnosisReplica:
 
     async def diagnose(self, photographs: Sequence[bytes]) -> list[Diagnosis] | Refusal:
         """Encoded photographs, prepared as those of training were, and what is seen in them."""
-        loop = asyncio.get_running_loop()
+        num_bytes = sum(map(len, photographs))
+        excess = self._outstanding_bytes + num_bytes - MAX_OUTSTANDING_BYTES
+        if excess > 0:
+            retry_after_s = self._speed.seconds_for(excess)
+            return Refusal(429, "too many photographs are under way; try again later", retry_after_s)
+        if not self._outstanding_bytes:
+            self._since_s = time.monotonic()
+        self._outstanding_bytes += num_bytes
+        try:
+            return await self._diagnose(photographs)
+        finally:
+            self._outstanding_bytes -= num_bytes
+            before_s, self._since_s = self._since_s, time.monotonic()
+            self._speed.note(num_bytes, self._since_s - before_s)
+
+    async def _diagnose(self, photographs: Sequence[bytes]) -> list[Diagnosis] | Refusal:
+        loop, prepare = asyncio.get_running_loop(), self._prepare.prepare
+        decoding = (loop.run_in_executor(self._decoding, prepare, photograph) for photograph in photographs)
         prepared: list[Prepared] = []
-        for number, photograph in enumerate(photographs):
-            result = await loop.run_in_executor(self._decoding, self._prepare.prepare, photograph)
+        for number, result in enumerate(await asyncio.gather(*decoding)):
             if isinstance(result, Rejected):
                 status = 413 if result.reason is Reason.DECOMPRESSION_BOMB else 422
                 return Refusal(status, f"image {number}: {result.reason.value.replace('_', ' ')} ({result.detail})")
@@ -76,13 +98,11 @@ class DiagnosisReplica:
         calibration = self._annotator.calibration
         return [diagnosis_of(s, one.field_px, calibration) for s, one in zip(seen, prepared, strict=True)]
 
-    @serve.batch(  # type: ignore[untyped-decorator]
-        max_batch_size=MICRO_BATCH, batch_wait_timeout_s=BATCH_WAIT_S
-    )
-    async def _see(self, images: list[Pixels]) -> list[Seen]:
-        return await asyncio.get_running_loop().run_in_executor(self._looking, self._see_all, images)
+    async def num_batches(self) -> int:
+        """Forwards of this replica so far."""
+        return self._see.num_batches
 
-    def _see_all(self, images: list[Pixels]) -> list[Seen]:
+    def _see_all(self, images: Sequence[Pixels]) -> list[Seen]:
         """Synthetic images may have another size than photographs; those of one size are looked at together."""
         seen: dict[int, Seen] = {}
         for shape in {image.shape for image in images}:
@@ -101,7 +121,7 @@ def diagnosis_of(seen: Seen, field_px: int, calibration: Calibration) -> Diagnos
     side = findings["eye_side"].value
     return Diagnosis(
         field_px=field_px,
-        is_readable=None if None in readable else all(readable),
+        is_readable=False if 0 in readable else None if None in readable else True,
         eye_side=None if side is None else SIDES[side],
         findings=findings,
     )

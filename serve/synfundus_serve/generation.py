@@ -12,9 +12,10 @@ from synfundus.diffusion.engine import Engine, NonFiniteSampleError, RowRequest
 from synfundus.errors import WrongInputError
 from synfundus.storage import open_storage
 from synfundus.study import Study
-from synfundus_serve.continuous import BusyError, ContinuousEngine
+from synfundus_serve.continuous import ContinuousEngine
 from synfundus_serve.messages import GeneratorInfo
 from synfundus_serve.refusal import Refusal
+from synfundus_serve.speed import BusyError
 
 MANY_REQUESTS = 10_000
 """Requests that Serve lets into a replica: the engine's queue of row-steps decides, not their number."""
@@ -56,6 +57,8 @@ class Generation:
             return Refusal(500, str(error))
 
     async def info(self) -> GeneratorInfo:
+        """Raises whatever broke the engine: the gateway is not ready then."""
+        self._engine.require_working()
         return self._info
 
     async def num_forwards(self) -> int:

@@ -1,4 +1,4 @@
-"""The HTTP interface: routes, keys, formats. What computes lies behind two handles."""
+"""The HTTP interface: routes and formats. What computes lies behind two handles."""
 
 import asyncio
 import json
@@ -7,16 +7,18 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import ValidationError
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel, ValidationError
 from ray.serve.handle import DeploymentHandle
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
 
 from synfundus import __version__
-from synfundus.api_keys import owner_of, read_keys
 from synfundus.diffusion.engine import RowRequest
 from synfundus.labels import LABEL_NAMES, LABELS, encode_conditions
 from synfundus.samples.shards import encode_image
+from synfundus_serve.keys import KeyRing
 from synfundus_serve.messages import (
     GENERATE_EXAMPLE,
     MAX_IMAGES,
@@ -30,21 +32,39 @@ from synfundus_serve.messages import (
     LabelsResponse,
     ModelsResponse,
 )
-from synfundus_serve.problems import MEDIA_TYPE, BodyLimit, Problem, problem_response, speak_problems
+from synfundus_serve.problems import (
+    MEDIA_TYPE,
+    BodyLimit,
+    InvalidBodyError,
+    Problem,
+    problem,
+    problem_response,
+    speak_problems,
+)
 from synfundus_serve.refusal import Refusal
 
 T = TypeVar("T")
+Body = TypeVar("Body", bound=BaseModel)
 READY_TIMEOUT_S = 5.0
+MAX_BODY_BYTES = 2**20
+MAX_PHOTOGRAPHS_BYTES = 32 * 2**20
+MultiPartParser.spool_max_size = MAX_PHOTOGRAPHS_BYTES  # photographs stay in memory, never on a disk
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {MEDIA_TYPE: {}}}
+    status: {"description": text, "content": {MEDIA_TYPE: {"example": problem(status, text)}}}
     for status, text in {
         401: "No API key, or one that is not known.",
         413: "The body or a picture is too large.",
+        415: "A media type that is not taken.",
         422: "A request that can never be served.",
         429: "Too many images are under way; Retry-After says when to try again.",
+        503: "A model does not answer at present.",
     }.items()
 }
+GIVEN = ("application/json", "image/png", "*/*", "application/*", "image/*")
 BINARY = {"schema": {"type": "string", "format": "binary"}}
+GENERATE_BODY = {
+    "content": {"application/json": {"schema": GenerateRequest.model_json_schema(), "example": GENERATE_EXAMPLE}}
+}
 DIAGNOSE_BODY = {
     "required": True,
     "content": {
@@ -73,30 +93,16 @@ def _answered(result: T | Refusal) -> T:
     return result
 
 
-class KeyRing:
-    """Lets in who shows a key of the file; it is read at each request, so that a deleted line counts at once."""
-
-    def __init__(self, file: Path | None) -> None:
-        """None: everybody is let in."""
-        self.file = file
-
-    async def __call__(
-        self, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
-    ) -> None:
-        if self.file is None:
-            return
-        if shown is None or owner_of(shown.credentials, read_keys(self.file)) is None:
-            detail = "this needs a known API key, as the header Authorization: Bearer KEY"
-            raise Problem(401, detail, {"WWW-Authenticate": "Bearer"})
-
-
 def make_app(study: str, keys_file: Path | None, generation: DeploymentHandle, diagnosis: DeploymentHandle) -> FastAPI:
-    """The application of one replica of the gateway."""
+    """The application of one replica of the gateway; without a file of keys it lets everybody in."""
     app = FastAPI(title="SynFundus", version=__version__, description=NOTICE)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, max_bytes_of={"/v1/diagnose": MAX_PHOTOGRAPHS_BYTES})
+    if keys_file is not None:
+        app.add_middleware(KeyRing, file=keys_file)  # added last, asked first
     speak_problems(app)
     _add_probes(app, generation, diagnosis)
-    routes = APIRouter(prefix="/v1", dependencies=[Depends(KeyRing(keys_file))], responses=PROBLEMS)
+    described = [Depends(HTTPBearer(auto_error=False))]  # for the interface's description; KeyRing asks
+    routes = APIRouter(prefix="/v1", dependencies=described, responses=PROBLEMS)
     _add_generate(routes, generation, diagnosis)
     _add_diagnose(routes, diagnosis)
     _add_facts(routes, study, generation, diagnosis)
@@ -149,17 +155,38 @@ def _add_generate(routes: APIRouter, generation: DeploymentHandle, diagnosis: De
         summary="Synthetic photographs",
         response_model=GenerateResponse,
         responses={200: {"content": {"image/png": BINARY}}},
-        openapi_extra={"requestBody": {"content": {"application/json": {"example": GENERATE_EXAMPLE}}}},
+        openapi_extra={"requestBody": GENERATE_BODY},
     )
-    async def generate(request: GenerateRequest, accept: Annotated[str, Header()] = "*/*") -> Response:
+    async def generate(request: Request, accept: Annotated[str, Header()] = "*/*") -> Response:
         """As JSON; or, where `Accept: image/png` asks for it, one PNG with what belongs to it in headers."""
-        as_png = accept.startswith("image/png")
-        if as_png and request.n != 1:
-            raise Problem(422, f"n is {request.n}, but one PNG holds one image; ask for n = 1, or for JSON")
-        response = await _generate(request, generation, diagnosis)
+        if _media_type(request) not in ("", "application/json"):
+            raise Problem(415, "send application/json")
+        asked, as_png = await _parsed(GenerateRequest, request), _wants_png(accept)
+        if as_png and asked.n != 1:
+            raise Problem(422, f"n is {asked.n}, but one PNG holds one image; ask for n = 1, or for JSON")
+        response = await _generate(asked, generation, diagnosis)
         if as_png:
             return _as_png(response)
-        return Response(response.model_dump_json(), media_type="application/json")
+        body = await asyncio.to_thread(response.model_dump_json)
+        return Response(body, media_type="application/json")
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _parsed(model: type[Body], request: Request) -> Body:
+    """The body, which may be left out where everything in it may; in a thread, for photographs are large."""
+    try:
+        return await asyncio.to_thread(model.model_validate_json, await request.body() or b"{}")
+    except ValidationError as error:
+        raise InvalidBodyError from error
+
+
+def _wants_png(accept: str) -> bool:
+    """Whether, of what is given here, PNG is named first."""
+    named = (kind.partition(";")[0].strip().lower() for kind in accept.split(","))
+    return next((kind for kind in named if kind in GIVEN), "").startswith("image/")
 
 
 async def _generate(
@@ -171,16 +198,21 @@ async def _generate(
     (vector,) = encode_conditions([condition])
     seeds = request.seeds()
     pixels = _answered(await generation.draw.remote([RowRequest(vector, seed, solver) for seed in seeds]))
-    images = [
-        GeneratedImage(
-            image=encode_image(pixels_HWC, "png", seed=seed, model=generator.digest),
-            seed=seed,
-            condition=condition,
-            annotation=seen.annotation,
-            probability=seen.probability,
-        )
-        for pixels_HWC, seed, seen in zip(pixels, seeds, await diagnosis.annotate.remote(pixels), strict=True)
-    ]
+    seen = await diagnosis.annotate.remote(pixels)
+
+    def encoded() -> list[GeneratedImage]:
+        return [
+            GeneratedImage(
+                image=encode_image(pixels_HWC, "png", seed=seed, model=generator.digest),
+                seed=seed,
+                condition=condition,
+                annotation=one.annotation,
+                probability=one.probability,
+            )
+            for pixels_HWC, seed, one in zip(pixels, seeds, seen, strict=True)
+        ]
+
+    images = await asyncio.to_thread(encoded)  # the loop answers others meanwhile
     return GenerateResponse(model=generator.digest, annotator=annotator.digest, solver=solver, images=images)
 
 
@@ -206,19 +238,13 @@ def _add_diagnose(routes: APIRouter, diagnosis: DeploymentHandle) -> None:
 
 async def _photographs(request: Request) -> list[bytes]:
     """The encoded photographs of a request, in whichever of the four formats it came."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _media_type(request)
     if media_type in ("image/jpeg", "image/png"):
         found = [await request.body()]
-    elif media_type == "multipart/form-data":
-        async with request.form(max_files=MAX_IMAGES) as form:
-            found = [await part.read() for part in form.getlist("images") if isinstance(part, UploadFile)]
     elif media_type == "application/json":
-        try:
-            found = DiagnoseRequest.model_validate_json(await request.body()).images
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = "/".join(map(str, first["loc"]))
-            raise Problem(422, f"#/{where}: {first['msg'].removeprefix('Value error, ')}") from error
+        found = (await _parsed(DiagnoseRequest, request)).images
+    elif media_type == "multipart/form-data":
+        found = await _files(request)
     else:
         raise Problem(
             415, "send multipart/form-data with files named images, application/json, image/jpeg or image/png"
@@ -226,3 +252,14 @@ async def _photographs(request: Request) -> list[bytes]:
     if not found:
         raise Problem(422, "no photograph; name the form's files images")
     return found
+
+
+async def _files(request: Request) -> list[bytes]:
+    """The files of a form that are named images."""
+    try:
+        async with request.form(max_files=MAX_IMAGES) as form:
+            return [await part.read() for part in form.getlist("images") if isinstance(part, UploadFile)]
+    except HTTPException as error:
+        if error.status_code != 400:
+            raise
+        raise Problem(422, f"the form cannot be read ({error.detail})") from error

@@ -254,6 +254,12 @@ def test_many_photographs_at_once_get_what_each_gets_alone(
     with ThreadPoolExecutor(12) as pool:
         crowded = list(pool.map(diagnose, [record.load() for record in records]))
     assert crowded[:3] == alone
+    diagnosis = endpoints.handle("Diagnosis")
+    before = diagnosis.num_batches.remote().result()
+    with endpoints.client() as client:
+        together = client.post("/v1/diagnose", files=[("images", record.load()) for record in records]).json()["images"]
+    assert together == crowded
+    assert diagnosis.num_batches.remote().result() - before == 2  # 24 photographs in forwards of 16
     assert len({json.dumps(one["findings"], sort_keys=True) for one in crowded}) > 12
 
 
@@ -286,6 +292,26 @@ def test_without_a_key_nothing_is_answered(
     assert response.json()["status"] == 401
 
 
+@pytest.mark.parametrize("path", ["/v1/generate", "/v1/diagnose"])
+@pytest.mark.parametrize("body", [b"{", b"[" * 5000, bytes(33 * 2**20)])
+def test_nothing_is_read_of_who_has_no_key(endpoints: Endpoints, path: str, body: bytes) -> None:
+    response = httpx.post(endpoints.url + path, content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 401
+
+
+def test_a_damaged_file_of_keys_lets_nobody_in_until_it_is_mended(endpoints: Endpoints) -> None:
+    whole = endpoints.keys_file.read_text()
+    endpoints.keys_file.write_text(whole[:-10])
+    try:
+        with endpoints.client() as client:
+            refused = client.get("/v1/labels")
+    finally:
+        endpoints.keys_file.write_text(whole)
+    assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
+    with endpoints.client() as client:
+        assert client.get("/v1/labels").status_code == 200
+
+
 def test_every_route_of_the_interface_needs_a_key(endpoints: Endpoints) -> None:
     interface = httpx.get(endpoints.url + "/openapi.json").json()
     for path, methods in interface["paths"].items():
@@ -305,6 +331,28 @@ def test_the_example_of_the_interface_works(endpoints: Endpoints) -> None:
     interface = httpx.get(endpoints.url + "/openapi.json").json()
     example = interface["paths"]["/v1/generate"]["post"]["requestBody"]["content"]["application/json"]["example"]
     assert len(endpoints.generate(**example)["images"]) == example["n"]
+
+
+def test_everything_of_a_generation_may_be_left_out(endpoints: Endpoints) -> None:
+    with endpoints.client() as client:
+        response = client.post("/v1/generate")
+    assert response.status_code == 200
+    assert response.json()["solver"]["num_steps"] == endpoints.study.samples.solver.num_steps
+
+
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [
+        ("*/*", "application/json"),
+        ("Image/PNG; q=1", "image/png"),
+        ("text/plain, image/png, */*", "image/png"),
+        ("application/json, image/png", "application/json"),
+        ("text/html", "application/json"),
+    ],
+)
+def test_the_first_format_that_is_asked_for_is_given(endpoints: Endpoints, accept: str, given: str) -> None:
+    with endpoints.client(Accept=accept) as client:
+        assert client.post("/v1/generate", json={"steps": 1}).headers["content-type"] == given
 
 
 def test_a_key_that_is_taken_out_counts_no_more(endpoints: Endpoints) -> None:
@@ -336,6 +384,7 @@ def test_the_probes_answer_without_a_key(endpoints: Endpoints) -> None:
         ({"condition": {"dr_grade": 5}}, "dr_grade is 5"),
         ({"condition": {"is_fundus": 0, "is_amd": 1}}, "is_amd cannot be asked"),
         ({"sed": 1}, "did you mean 'seed'"),
+        ({"a/b~c": 1}, "#/a~1b~0c: "),
     ],
 )
 def test_what_can_never_be_generated_is_422(endpoints: Endpoints, request_: dict[str, Any], told: str) -> None:
@@ -346,6 +395,33 @@ def test_what_can_never_be_generated_is_422(endpoints: Endpoints, request_: dict
     problem = response.json()
     assert {"type", "title", "status", "detail"} <= problem.keys()
     assert told in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "status", "pointer"),
+    [
+        (b'{"n": 1', "application/json", 422, "#"),
+        (b"7", "application/json", 422, "#"),
+        (b'{"n": "one"}', "application/json", 422, "#/n"),
+        (b'{"n": 1}', "text/plain", 415, None),
+        (
+            json.dumps({"condition": {str(i): "x" for i in range(1000)}}).encode(),
+            "application/json",
+            422,
+            "#/condition/0",
+        ),
+        (b'{"x": "' + bytes(2**20) + b'"}', "application/json", 413, None),
+    ],
+)
+def test_a_body_that_is_not_as_described_is_told(
+    endpoints: Endpoints, body: bytes, media_type: str, status: int, pointer: str | None
+) -> None:
+    with endpoints.client() as client:
+        response = client.post("/v1/generate", content=body, headers={"Content-Type": media_type})
+    assert response.status_code == status
+    told = response.json()
+    assert len(told["detail"]) < 3000
+    assert [one["pointer"] for one in told.get("errors", [])][:1] == ([] if pointer is None else [pointer])
 
 
 def _blank() -> bytes:
@@ -373,7 +449,7 @@ def _huge() -> bytes:
         (b'{"images": 3', {"Content-Type": "application/json"}, 422, "JSON"),
         (b"x", {"Content-Type": "text/plain"}, 415, "send multipart/form-data"),
         (b"--a--\r\n", {"Content-Type": "multipart/form-data; boundary=a"}, 422, "no photograph"),
-        (b"", {"Content-Type": "multipart/form-data"}, 400, ""),
+        (b"", {"Content-Type": "multipart/form-data"}, 422, "the form cannot be read"),
         (bytes(33 * 2**20), {"Content-Type": "image/png"}, 413, "larger than 32 MiB"),
     ],
 )
@@ -387,6 +463,14 @@ def test_what_is_no_photograph_is_told(
     assert told in response.json()["detail"]
 
 
+def test_too_many_photographs_are_422_in_either_form(endpoints: Endpoints) -> None:
+    with endpoints.client() as client:
+        form = client.post("/v1/diagnose", files=[("images", b"x")] * 65)
+        body = client.post("/v1/diagnose", json={"images": ["eA=="] * 65})
+    assert (form.status_code, body.status_code) == (422, 422)
+    assert body.json()["errors"][0]["pointer"] == "#/images"
+
+
 def test_a_body_that_does_not_say_its_length_is_limited_too(endpoints: Endpoints) -> None:
     def chunks() -> Iterator[bytes]:
         for _ in range(40):
@@ -395,6 +479,26 @@ def test_a_body_that_does_not_say_its_length_is_limited_too(endpoints: Endpoints
     with endpoints.client() as client:
         response = client.post("/v1/diagnose", content=chunks(), headers={"Content-Type": "image/png"})
     assert response.status_code == 413
+
+
+def test_a_model_that_is_away_is_503_until_it_is_replaced(endpoints: Endpoints) -> None:
+    import ray
+
+    (name,) = [
+        one["name"] for one in ray.util.list_named_actors(all_namespaces=True) if f"{APP}#Generation" in one["name"]
+    ]
+    with ThreadPoolExecutor(1) as pool, endpoints.client() as client:
+        under_way = pool.submit(client.post, "/v1/generate", json={"n": 2, "steps": 1000})
+        while not endpoints.handle("Generation").num_rows.remote().result():
+            time.sleep(0.01)
+        ray.kill(ray.get_actor(name, namespace="serve"))
+        away = under_way.result()
+        assert (away.status_code, away.headers["content-type"]) == (503, "application/problem+json")
+        assert int(away.headers["retry-after"]) > 0
+        deadline_s = time.monotonic() + 120
+        while client.post("/v1/generate", json={"steps": 1}).status_code != 200:
+            assert time.monotonic() < deadline_s
+            time.sleep(1)
 
 
 def test_keys_are_on_unless_they_are_turned_off(finished_study: FinishedStudy, tmp_path: Path) -> None:

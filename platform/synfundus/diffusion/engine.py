@@ -24,6 +24,8 @@ from synfundus.errors import SynfundusError, WrongInputError
 from synfundus.labels import CONDITION_DIM, null_condition
 
 DEFAULT_BUCKET_SIZES = (1, 2, 4, 8, 16, 32)
+MAX_ACTIVE_ROWS = 128
+"""Rows of continuous use that are denoised together: they, not those that wait, take memory."""
 
 
 class NonFiniteSampleError(SynfundusError):
@@ -161,14 +163,24 @@ class Engine:
         self._active = _Rows(shape_CHW, self._device)
         self.num_forwards = 0
         """U-Net forwards so far."""
+        self.num_row_steps = 0
+        """Steps of all rows so far."""
 
     @property
     def num_rows(self) -> int:
         """Rows that wait for their first tick or are under way."""
         return len(self._waiting) + len(self._active.rows)
 
+    @property
+    def row_steps_left(self) -> int:
+        """Steps that these rows still need. To be asked between two ticks."""
+        active = zip(self._active.rows, self._active.steps_done, strict=True)
+        return sum(row.table.num_steps for row in self._waiting) + sum(
+            row.table.num_steps - steps_done for row, steps_done in active
+        )
+
     def submit(self, request: RowRequest) -> int:
-        """Let a row join at the next tick; returns its ticket.
+        """Let a row join at the next tick that has room for it (`MAX_ACTIVE_ROWS`); returns its ticket.
 
         Raises:
             WrongInputError: a condition that is not 36 finite numbers, a seed out of range, too many steps.
@@ -189,10 +201,14 @@ class Engine:
         Raises:
             NonFiniteSampleError: a row ended in NaN or infinity. Good rows of this tick come with the next one.
         """
-        # Cancellations first: whatever they name has been submitted, so it is among the rows once the waiting joined.
+        # Cancellations first: whatever they name has been submitted, so it is among the rows that wait or are active.
         cancelled = {self._cancelled.popleft() for _ in range(len(self._cancelled))}
-        self._active.join([self._waiting.popleft() for _ in range(len(self._waiting))])
         self._active.keep([b for b, row in enumerate(self._active.rows) if row.ticket not in cancelled])
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        waiting = [row for row in waiting if row.ticket not in cancelled]
+        room = MAX_ACTIVE_ROWS - len(self._active.rows)
+        self._active.join(waiting[:room])
+        self._waiting.extendleft(reversed(waiting[room:]))
         done = self._advance(self._active, self._bucket_sizes)
         bad = [row for row, x_CHW in done if not bool(x_CHW.isfinite().all())]
         self._finished += [(row.ticket, x_CHW) for row, x_CHW in done if row not in bad]
@@ -259,6 +275,7 @@ class Engine:
         state.x_BCHW = k["cx"] * x + k["c0"] * x0 + k["c0p"] * state.x0_prev_BCHW + k["ce"] * eps
         state.x0_prev_BCHW = x0
         state.steps_done = [step + 1 for step in state.steps_done]
+        self.num_row_steps += len(steps)
         noisy = [b for b, (row, step) in enumerate(steps) if row.table.cn[step] != 0.0]
         if noisy:
             state.x_BCHW[noisy] += k["cn"][noisy] * state.noise(noisy)

@@ -236,12 +236,12 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")
     if image.mode.startswith("I"):
-        deep = np.asarray(image).astype(np.int64)
+        deep = np.asarray(image)
         if deep.min() < 0 or deep.max() > 0xFFFF:
             raise ValueError("pixel values outside 16 bits")
-        bits = next(bits for bits in (8, 10, 12, 14, 16) if deep.max() < 1 << bits)
-        grey = np.rint(deep * (255.0 / ((1 << bits) - 1))).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+        largest = next(1 << bits for bits in (8, 10, 12, 14, 16) if deep.max() < 1 << bits) - 1
+        grey_levels = np.rint(np.arange(largest + 1) * (255.0 / largest)).astype(np.uint8)
+        return Image.fromarray(grey_levels[deep]).convert("RGB")  # by a table: one byte a pixel, not floating point
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         colour = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colour.size, (0, 0, 0, 255)), colour).convert("RGB")

@@ -14,7 +14,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UNet2DConditio
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synfundus.diffusion.engine import Engine, NonFiniteSampleError, RowRequest, to_uint8
+from synfundus.diffusion.engine import MAX_ACTIVE_ROWS, Engine, NonFiniteSampleError, RowRequest, to_uint8
 from synfundus.diffusion.noise import normal, sample_seed
 from synfundus.diffusion.schedule import Schedule, ScheduleConfig
 from synfundus.diffusion.solvers import SolverConfig, solver_table
@@ -367,6 +367,23 @@ def test_cancel_removes_a_row_and_leaves_the_others_alone(unet: Any) -> None:
     engine.cancel(kept)
     assert engine.tick() == []
     assert recorded.batch_sizes == [2, 2, 2, 1, 1, 1, 1, 1]
+
+
+def test_more_rows_than_there_is_room_for_wait_their_turn(unet: Any) -> None:
+    recorded = Recorded(unet)
+    engine = Engine(recorded, SCHEDULE, SHAPE, bucket_sizes=(64, 128))
+    solver = SolverConfig(num_steps=2, guidance_scale=1.0)
+    tickets = [engine.submit(request(i, solver)) for i in range(MAX_ACTIVE_ROWS + 40)]
+    assert engine.row_steps_left == 2 * (MAX_ACTIVE_ROWS + 40)
+    engine.tick()
+    assert engine.row_steps_left == MAX_ACTIVE_ROWS + 2 * 40
+    for ticket in (tickets[0], tickets[-1]):  # one under way, one that waits
+        engine.cancel(ticket)
+    images = finish(engine)
+    assert list(images) == tickets[1:-1]  # first come, first served
+    assert recorded.batch_sizes == [128, 128, 64, 64]
+    assert engine.num_row_steps == 128 + 128 + 39 + 38
+    assert engine.row_steps_left == 0
 
 
 class PoisonedUnet(AnalyticUnet):

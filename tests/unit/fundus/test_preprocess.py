@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -125,6 +126,17 @@ def test_modes_are_brought_to_rgb() -> None:
     ):
         pixels = prepared(encoded(image, image_format)).pixels_HWC
         assert max_difference(pixels, expected) <= bound + round(scale) - 1, (image.mode, image_format)
+
+
+def test_deep_grey_takes_little_memory() -> None:
+    deep = Image.fromarray(np.linspace(0, 40_000, 1500 * 1500).astype(np.uint16).reshape(1500, 1500))
+    tracemalloc.start()
+    try:
+        assert isinstance(prepare_image(encoded(deep), 64), Prepared)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 1500 * 1500  # bytes of NumPy's arrays; int64 and float64 took 24 a pixel
 
 
 def test_transparent_pixels_are_black_and_the_first_frame_counts() -> None:

@@ -16,7 +16,8 @@ from synfundus.diffusion.solvers import SolverConfig
 from synfundus.diffusion.unet import UNetConfig, build_unet
 from synfundus.errors import WrongInputError
 from synfundus.labels import HEADS, encode_conditions
-from synfundus_serve.continuous import BusyError, ContinuousEngine
+from synfundus_serve.continuous import ContinuousEngine
+from synfundus_serve.speed import BusyError
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -99,13 +100,46 @@ def test_a_full_queue_says_when_to_come_again(unet: Any) -> None:
         while engine.engine.num_forwards < 10:
             await asyncio.sleep(0)
         with pytest.raises(BusyError) as refused:
-            await engine.draw(rows(30, 2))
+            await engine.draw(rows(60, 2))
         assert 1 <= refused.value.retry_after_s <= 600
         assert len(await engine.draw(rows(20, 3))) == 1  # what has room is let in
         await first
         assert len(await engine.draw(rows(100, 2))) == 1
 
     asyncio.run(full())
+
+
+def test_room_appears_with_every_step_not_only_with_a_finished_request(unet: Any) -> None:
+    engine = engine_of(unet, max_row_steps=100)
+
+    async def half_done() -> None:
+        first = asyncio.create_task(engine.draw(rows(100, 1)))
+        while engine.engine.num_forwards < 60:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
+        assert engine.outstanding_row_steps <= 40
+        assert len(await engine.draw(rows(50, 2))) == 1
+        await first
+        assert engine.outstanding_row_steps == 0
+
+    asyncio.run(half_done())
+
+
+def test_steps_of_rows_that_hung_up_are_no_work_done(unet: Any) -> None:
+    engine = engine_of(unet)
+
+    async def hung_up() -> None:
+        left = asyncio.create_task(engine.draw(rows(50, *range(64))))
+        while engine.engine.num_forwards < 4:
+            await asyncio.sleep(0)
+        left.cancel()
+        await asyncio.gather(left, return_exceptions=True)
+        while engine.outstanding_row_steps:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(hung_up())
+    # Each of these ticks took at least as long as its forwards: no machine does 200,000 of these rows in a second.
+    assert engine._speed.seconds_for(200_000) > 1
 
 
 def test_what_the_engine_refuses_begins_nothing(unet: Any) -> None:
@@ -160,8 +194,17 @@ def test_a_broken_engine_fails_who_waits_and_is_told_to_the_health_check() -> No
         unet.broken = True
         with pytest.raises(RuntimeError, match="out of memory"):
             await engine.draw(rows(2, 1))
-        await asyncio.sleep(0)
+        assert engine.outstanding_row_steps == 0
         with pytest.raises(RuntimeError, match="out of memory"):
             engine.require_working()
+        again = asyncio.create_task(engine.draw(rows(2, 1)))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            engine.require_working()  # a new try is no cure yet
+        with pytest.raises(RuntimeError, match="out of memory"):
+            await again
+        unet.broken = False
+        await engine.draw(rows(2, 1))
+        engine.require_working()
 
     asyncio.run(broken())

@@ -36,12 +36,17 @@ def build_plan(study: Study, storage: Storage) -> Plan:
     )
 
 
-def check(study: Study) -> None:
+def require_new_images(study: Study) -> None:
+    """Raises WrongInputError where the study's annotator cannot judge images that it was not made for."""
     if study.external_annotator is not None:
         try:
             study.external_annotator.require_new_images()
         except WrongInputError as error:
             raise WrongInputError(f"external_annotator.{error}") from error
+
+
+def check(study: Study) -> None:
+    require_new_images(study)
     require_gpu("samples", use_gpu=study.samples.use_gpu)
     steps, all_steps = study.samples.solver.num_steps, study.generator.schedule.num_train_timesteps
     if steps > all_steps:

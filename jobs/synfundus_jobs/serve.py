@@ -19,6 +19,7 @@ from synfundus.errors import SynfundusError, WrongInputError
 from synfundus.storage import is_complete, open_storage
 from synfundus.study import load_study
 from synfundus_jobs.job import DONE, OneLineParser, guarded, require_gpu
+from synfundus_jobs.sample import require_new_images
 
 GATEWAY = "synfundus_serve.gateway"
 """Started by name: jobs and endpoints do not know each other."""
@@ -42,9 +43,11 @@ def arguments_of(options: argparse.Namespace, keys_file: Path | None) -> dict[st
     """What the gateway is built with.
 
     Raises:
-        WrongInputError: the models are not there yet, or the study asks for a GPU that is not.
+        WrongInputError: the models are not there yet or cannot judge new images, or the study asks for a GPU that is
+            not there.
     """
     study = load_study(options.study, options.set)
+    require_new_images(study)
     storage = open_storage(study.root, create=False)
     for folder, verb in ((study.generator_folder, "train-generator"), (study.annotator_folder, "train-annotator")):
         if not is_complete(storage, folder):

@@ -72,16 +72,16 @@ def build(arguments: Arguments) -> Application:
     return application(study, keys_file, arguments.max_row_steps)
 
 
-def application(study: Study, keys_file: Path | None, max_row_steps: int, **generation_options: Any) -> Application:
-    """The three deployments; `generation_options` go to that of the generator, as `Deployment.options` takes them."""
+def application(study: Study, keys_file: Path | None, max_row_steps: int) -> Application:
+    """The three deployments."""
     on_gpu = study.samples.use_gpu
-    generation = _deployment(Generation, GENERATION_GPUS if on_gpu else 0, **generation_options)
+    generation = _deployment(Generation, GENERATION_GPUS if on_gpu else 0)
     diagnosis = _deployment(DiagnosisReplica, DIAGNOSIS_GPUS if on_gpu else 0)
     gateway = _deployment(Gateway, 0)
     return gateway.bind(study.name, keys_file, generation.bind(study, max_row_steps), diagnosis.bind(study))
 
 
-def _deployment(decorated: Any, num_gpus: float, **options: Any) -> Deployment:
+def _deployment(decorated: Any, num_gpus: float) -> Deployment:
     """What `serve.deployment` made of a class; type checkers still see the class."""
     assert isinstance(decorated, Deployment)
-    return decorated.options(ray_actor_options={"num_cpus": 1, "num_gpus": num_gpus}, **options)
+    return decorated.options(ray_actor_options={"num_cpus": 1, "num_gpus": num_gpus})

@@ -10,7 +10,8 @@ from synfundus.api_keys import owner_of, read_keys
 from synfundus.errors import WrongInputError
 from synfundus_serve.problems import problem_response
 
-GUARDED = "/v1/"
+OPEN = {"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
+"""Paths that need no key; any other does, also one that does not exist."""
 SCHEME = "bearer"
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class KeyRing:
         self.app, self.file = app, file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(GUARDED):
+        if scope["type"] != "http" or scope["path"] in OPEN:
             await self.app(scope, receive, send)
             return
         scheme, _, key = HTTPConnection(scope).headers.get("authorization", "").partition(" ")

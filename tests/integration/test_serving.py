@@ -511,7 +511,7 @@ def test_keys_are_on_unless_they_are_turned_off(finished_study: FinishedStudy, t
     assert Arguments(study=str(finished_study.file), without_keys=True).keys_file is None
 
 
-def test_the_command_serves_until_it_is_interrupted(finished_study: FinishedStudy) -> None:
+def test_the_command_serves_until_it_is_interrupted(finished_study: FinishedStudy, tmp_path: Path) -> None:
     port = free_port()
     process = start_process("serve", finished_study.file, "--port", port)
     try:
@@ -524,6 +524,9 @@ def test_the_command_serves_until_it_is_interrupted(finished_study: FinishedStud
         command = greeting[1].replace("-o sample.png", "")
         made = subprocess.run(command, shell=True, check=True, capture_output=True).stdout
         assert pixels_of(made).shape == (32, 32, 3)
+        (tmp_path / "sample.png").write_bytes(made)
+        seen = subprocess.run(greeting[2], shell=True, check=True, capture_output=True, cwd=tmp_path).stdout
+        assert len(json.loads(seen)["images"]) == 1
         assert httpx.get(f"http://127.0.0.1:{port}/v1/labels").status_code == 401
         process.send_signal(signal.SIGINT)
         outcome = finish(process, timeout_s=120)
@@ -539,6 +542,10 @@ def test_what_cannot_be_served_is_one_line(
 ) -> None:
     empty = run_here(capsys, "serve", finished_study.file, "--set", f"root={tmp_path}/none")
     assert (empty.code, "train-generator" in empty.error_line) == (2, True)
+    (tmp_path / "p.csv").write_text("image_id,gc\n0123456789abcdef,0.5\n")
+    external = f"external_annotator={{predictions: {tmp_path}/p.csv, columns: {{is_gc: gc}}}}"
+    table = run_here(capsys, "serve", finished_study.file, "--set", external)
+    assert (table.code, "can neither annotate new images" in table.error_line) == (2, True)
     keyless = run_here(capsys, "serve", finished_study.file, "--keys", tmp_path / "keys")
     assert (keyless.code, "cannot read keys" in keyless.error_line) == (2, True)
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -14,6 +14,15 @@ from synfundus.storage import Storage, open_storage
 from tiny_study import PATIENT_KEY, PHANTOMS, FinishedStudy, run_process
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of two processes (`make test`) one has all tests of the finished study, which takes minutes to make, and a file's
+    others stay together."""
+    for item in items:
+        shares = "finished_study" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("finished_study" if shares else item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     """An empty root on this disk."""

@@ -384,7 +384,7 @@ def test_the_probes_answer_without_a_key(endpoints: Endpoints) -> None:
         ({"condition": {"dr_grade": 5}}, "dr_grade is 5"),
         ({"condition": {"is_fundus": 0, "is_amd": 1}}, "is_amd cannot be asked"),
         ({"sed": 1}, "did you mean 'seed'"),
-        ({"a/b~c": 1}, "#/a~1b~0c: "),
+        ({"condition": {"a/b~c": "x"}}, "#/condition/a~1b~0c: "),
     ],
 )
 def test_what_can_never_be_generated_is_422(endpoints: Endpoints, request_: dict[str, Any], told: str) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from synfundus.errors import WrongInputError
-from synfundus.labels import HEADS, LABEL_NAMES, NUM_DR_GRADES, NUM_LABELS, NUM_VALUES, FloatArray, encode_values
+from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES, FloatArray, encode_values
 from synfundus.parquet import open_parquet
 from synfundus.storage import Storage, read_manifest
 
@@ -28,15 +28,19 @@ MAX_OPEN_FILES = 4
 CACHE_BYTES = 512 * 2**20
 """Decoded pixels that one reader holds."""
 
+
+def probability_type(name: str) -> pa.DataType:
+    """Of a label's probability: a number, of `dr_grade` five. That list has no fixed length in the type, for Arrow
+    before 26 reads no null where it has one (apache/arrow#35692)."""
+    return pa.list_(pa.float32()) if name == "dr_grade" else pa.float32()
+
+
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 SCHEMA = pa.schema(
     [("image_id", pa.string()), ("image", IMAGE_TYPE), ("patient", pa.string()), ("split", pa.string())]
     + [(name, pa.int8()) for name in LABEL_NAMES]
     + [(f"source_{name}", pa.string()) for name in LABEL_NAMES]
-    + [
-        (f"filled_{name}", pa.list_(pa.float32(), NUM_DR_GRADES) if name == "dr_grade" else pa.float32())
-        for name in LABEL_NAMES
-    ]
+    + [(f"filled_{name}", probability_type(name)) for name in LABEL_NAMES]
 )
 """Labels hold experts' values only; `filled_*` hold calibrated probabilities where `source_*` is `filled`."""
 

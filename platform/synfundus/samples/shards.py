@@ -18,8 +18,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from synfundus.evaluation.privacy import Drawn
-from synfundus.fundus.dataset import IMAGE_TYPE
-from synfundus.labels import HEADS, LABEL_NAMES, NUM_DR_GRADES, FloatArray, LabelRow, grade_distribution
+from synfundus.fundus.dataset import IMAGE_TYPE, probability_type
+from synfundus.labels import HEADS, LABEL_NAMES, FloatArray, LabelRow, grade_distribution
 from synfundus.parquet import open_parquet
 from synfundus.samples.verify import Reason
 from synfundus.storage import Storage, read_manifest, read_trusted
@@ -30,10 +30,6 @@ VERIFICATION = "verification.json"
 EXIF_IMAGE_DESCRIPTION = 0x010E
 
 
-def _probability_type(name: str) -> pa.DataType:
-    return pa.list_(pa.float32(), NUM_DR_GRADES) if name == "dr_grade" else pa.float32()
-
-
 def _huggingface_metadata() -> dict[str, str]:
     """What makes `datasets.load_dataset("parquet", …)` decode `image`; the other columns are inferred."""
     value = {"int64": {"dtype": "int64", "_type": "Value"}, "int8": {"dtype": "int8", "_type": "Value"}}
@@ -41,10 +37,7 @@ def _huggingface_metadata() -> dict[str, str]:
     features: dict[str, Any] = {"sample_id": value["int64"], "image": {"_type": "Image"}, "seed": value["int64"]}
     for name in LABEL_NAMES:
         features[f"condition_{name}"] = features[f"annotation_{name}"] = value["int8"]
-        is_grade = name == "dr_grade"
-        features[f"probability_{name}"] = (
-            {"feature": number, "length": NUM_DR_GRADES, "_type": "List"} if is_grade else number
-        )
+        features[f"probability_{name}"] = {"feature": number, "_type": "List"} if name == "dr_grade" else number
     return {"huggingface": json.dumps({"info": {"features": {f: features[f] for f in _column_names()}}})}
 
 
@@ -59,7 +52,7 @@ def _column_type(column: str) -> pa.DataType:
     if column == "image":
         return IMAGE_TYPE
     part, name = column.split("_", 1)
-    return _probability_type(name) if part == "probability" else pa.int8()
+    return probability_type(name) if part == "probability" else pa.int8()
 
 
 SCHEMA = pa.schema([(column, _column_type(column)) for column in _column_names()], metadata=_huggingface_metadata())

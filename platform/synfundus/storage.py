@@ -286,10 +286,18 @@ def read_manifest(storage: Storage, folder: str) -> dict[str, Any]:
 
     Raises:
         WrongInputError: the stage that writes it has not finished.
+        StorageError: it names a file that is not in `folder`; who copies by its names would write anywhere.
     """
     if not is_complete(storage, folder):
         raise WrongInputError(f"{folder} is not complete below {storage.root}; run the stage that makes it first")
     manifest: dict[str, Any] = json.loads(storage.read(f"{folder}/{MANIFEST}"))
+    for file in manifest["files"]:
+        try:
+            below_root(file)
+        except ValueError:
+            raise StorageError(
+                f"{folder}/{MANIFEST} names {file!r}, which is not in its folder; restore it or remake the stage"
+            ) from None
     return manifest
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -219,10 +220,10 @@ def open_storage(root: str, *, create: bool = True) -> Storage:
     """The storage of a root URI: a path, `file://…` or `s3://bucket/prefix`.
 
     Args:
-        create: make the root and try a file in it; otherwise nothing is written, and only rights are looked at.
+        create: make the root and try a file in it; otherwise nothing is written, and the right to read is enough.
 
     Raises:
-        WrongInputError: a scheme that is not supported, or a root that cannot be reached or written.
+        WrongInputError: a scheme that is not supported, or a root that cannot be reached, read or written.
         StorageError: the disk is full.
     """
     scheme = urlsplit(root).scheme
@@ -237,12 +238,12 @@ def open_storage(root: str, *, create: bool = True) -> Storage:
         if create:
             _probe(folder)
         else:
-            _require_rights(folder)
+            _require_readable(folder)
     except OSError as error:
         if error.errno in FULL_DISK:
             raise _full_disk(error, str(folder)) from error
-        remedy = "choose another root in the study file"
-        raise WrongInputError(f"root: cannot write to {folder} ({error.strerror}); {remedy}") from error
+        doing, remedy = "write to" if create else "read", "choose another root in the study file"
+        raise WrongInputError(f"root: cannot {doing} {folder} ({error.strerror}); {remedy}") from error
     return LocalStorage(folder.as_uri())
 
 
@@ -256,13 +257,10 @@ def _probe(folder: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
-def _require_rights(folder: Path) -> None:
-    """Raises OSError where the folder could not be made or written, as far as rights tell."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+def _require_readable(folder: Path) -> None:
+    """Raises OSError where the folder may not be listed or entered. One that is not there yet is only empty."""
+    with suppress(FileNotFoundError):
+        os.scandir(f"{folder}/.").close()  # the dot asks for the right to enter, too
 
 
 def is_complete(storage: Storage, folder: str) -> bool:

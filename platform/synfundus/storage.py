@@ -100,7 +100,8 @@ class Storage(Protocol):
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
-def _full_disk(error: OSError, name: str) -> StorageError:
+def _not_written(error: OSError, name: str) -> StorageError:
+    """What kept `name` from being written, in one line; a full disk has an error of its own."""
     if error.errno in FULL_DISK:
         return FullDiskError(f"disk full while writing {name}; free some space and run the same command again")
     return StorageError(f"cannot write {name}: {error.strerror or error}")
@@ -156,10 +157,10 @@ class LocalStorage:
                     pass  # somebody was first
                 finally:
                     temporary.unlink(missing_ok=True)
-            if sha256_hex(target.read_bytes()) != written.sha256:
+            if sha256_hex(self.read(name)) != written.sha256:
                 raise AlreadyExistsError(f"{name} exists with other content below {self.root}")
         except OSError as error:
-            raise _full_disk(error, name) from error
+            raise _not_written(error, name) from error
         return written
 
     def replace(self, name: str, data: bytes) -> None:
@@ -173,7 +174,7 @@ class LocalStorage:
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
-            raise _full_disk(error, name) from error
+            raise _not_written(error, name) from error
 
     def remove(self, name: str) -> None:
         """Remove an object below `runs/`, and the folders that this leaves empty."""
@@ -241,7 +242,7 @@ def open_storage(root: str, *, create: bool = True) -> Storage:
             _require_readable(folder)
     except OSError as error:
         if error.errno in FULL_DISK:
-            raise _full_disk(error, str(folder)) from error
+            raise _not_written(error, str(folder)) from error
         doing, remedy = "write to" if create else "read", "choose another root in the study file"
         raise WrongInputError(f"root: cannot {doing} {folder} ({error.strerror}); {remedy}") from error
     return LocalStorage(folder.as_uri())

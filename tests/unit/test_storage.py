@@ -222,6 +222,12 @@ def test_an_unwritable_root_is_wrong_input(tmp_path: Path) -> None:
         open_storage(str(tmp_path / "file" / "root"))
 
 
+def test_what_is_there_and_cannot_be_compared_is_told(storage: Storage) -> None:
+    storage.write_once("data/x/a", b"1")
+    with pytest.raises(StorageError, match=r"cannot read data/x below file://.*: Is a directory"):
+        storage.write_once("data/x", b"1")
+
+
 def test_a_root_may_have_spaces(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "a root"))
     assert isinstance(storage, LocalStorage)

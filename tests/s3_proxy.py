@@ -31,6 +31,16 @@ class Proxy:
     """Called with each request, as in `seen`, and its answer."""
 
 
+def refuse(name: str, status: int, code: str) -> Callable[[str, Answer], None]:
+    """For `Proxy.change`: the store refuses each request that has `name` in it."""
+
+    def change(request: str, answer: Answer) -> None:
+        if name in request:
+            answer.status, answer.body = status, f"<Error><Code>{code}</Code><Message/></Error>".encode()
+
+    return change
+
+
 @contextmanager
 def proxy_of(endpoint: str) -> Iterator[Proxy]:
     """A proxy before the store at `endpoint`. The store sees the proxy's name as Host, as the client signed it."""

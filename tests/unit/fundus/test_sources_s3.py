@@ -5,7 +5,7 @@ import pickle
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from s3_proxy import Answer, Proxy, proxy_of
+from s3_proxy import Answer, Proxy, refuse
 from s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.fundus.prepare_config import PrepareConfig
@@ -31,13 +31,6 @@ LIMIT_S = 30
 UPLOADS = 8
 
 Upload = Callable[[Path], str]
-
-
-@pytest.fixture(autouse=True)
-def _no_old_clients() -> Iterator[None]:
-    """Clients keep the credentials that they found."""
-    yield
-    s3_client.cache_clear()
 
 
 @pytest.fixture
@@ -56,14 +49,6 @@ def upload(s3_store: Store, tmp_path: Path) -> Upload:
         return f"s3://{BUCKET}/{prefix}"
 
     return put
-
-
-@pytest.fixture
-def proxy(s3_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """A proxy before the store, through which the sources go."""
-    with proxy_of(s3_store.endpoint) as running:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
-        yield running
 
 
 def listing(layout: str, path: object, **settings: Any) -> SourceListing:
@@ -274,16 +259,6 @@ def test_a_store_that_says_nothing_is_told_within_half_a_minute(
     with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert "cannot be reached" in complaint(f"s3://{BUCKET}/x")
-
-
-def refuse(name: str, status: int, code: str) -> Callable[[str, Answer], None]:
-    """The store refuses what has `name` in its request."""
-
-    def change(request: str, answer: Answer) -> None:
-        if name in request:
-            answer.status, answer.body = status, f"<Error><Code>{code}</Code><Message/></Error>".encode()
-
-    return change
 
 
 def test_no_right_to_list_or_to_read_the_table_is_one_line(tmp_path: Path, upload: Upload, proxy: Proxy) -> None:

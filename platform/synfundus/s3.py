@@ -10,14 +10,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.fs
 from botocore.exceptions import ClientError
 
 from synfundus.errors import AlreadyExistsError, WrongInputError
-from synfundus.s3_client import NOT_THERE, arrow_filesystem, error_code, one_line, read_object, remedy, s3_client
+from synfundus.s3_client import (
+    NOT_THERE,
+    arrow_filesystem,
+    error_code,
+    one_line,
+    read_object,
+    remedy,
+    s3_client,
+    split_uri,
+)
 from synfundus.settings import S3Settings
 from synfundus.storage import MUTABLE, Written, below_root, require_mutable, sha256_hex
 
@@ -118,10 +126,10 @@ def open_s3(root: str, settings: S3Settings, *, create: bool = True) -> S3Storag
     Raises:
         WrongInputError: see `probe`.
     """
-    parts = urlsplit(root)
-    if not parts.netloc or parts.query or parts.fragment:
+    bucket, prefix = split_uri(root)
+    if not bucket or "?" in root or "#" in root:  # a query or fragment, to whoever reads it as a URI
         raise WrongInputError(f"root: {root!r} is not s3://bucket/prefix")
-    storage = S3Storage(parts.netloc, parts.path.strip("/"), settings)
+    storage = S3Storage(bucket, prefix.strip("/"), settings)
     if create:
         probe(storage)
     else:

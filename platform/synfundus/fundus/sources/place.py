@@ -104,7 +104,8 @@ def place_of(path: str) -> Place:
     if "://" not in path:
         return Path(path)
     uri, settings = _s3_uri(path), Settings().s3
-    from synfundus.fundus.sources.s3_objects import list_keys, split_uri  # boto3 takes half a second to import
+    from synfundus.fundus.sources.s3_objects import list_keys  # boto3 takes half a second to import
+    from synfundus.s3_client import split_uri
 
     bucket, _ = split_uri(uri)
     keys = sorted(f"{bucket}/{key}" for key in list_keys(uri, settings))

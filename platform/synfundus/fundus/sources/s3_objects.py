@@ -7,16 +7,10 @@ from itertools import islice
 from botocore.exceptions import ClientError
 
 from synfundus.errors import WrongInputError
-from synfundus.s3_client import NOT_ALLOWED, NOT_THERE, error_code, one_line, read_object, remedy, s3_client
+from synfundus.s3_client import NOT_ALLOWED, NOT_THERE, error_code, one_line, read_object, remedy, s3_client, split_uri
 from synfundus.settings import S3Settings
 
 RIGHTS = "list and read"
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of `s3://bucket/key`; whatever follows the bucket is the key, `?` and `#` too."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
 
 
 def list_keys(uri: str, settings: S3Settings, limit: int | None = None) -> list[str]:

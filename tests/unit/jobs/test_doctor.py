@@ -50,3 +50,13 @@ def test_a_clock_that_the_store_refuses_is_one_line(capsys: Capture, proxy: Prox
     outcome = doctor(capsys, tmp_path)
     assert outcome.code == 2
     assert "this machine's clock differs from the store's; set it" in outcome.error_line
+
+
+def test_a_store_without_a_clock_is_told_as_one(capsys: Capture, proxy: Proxy, tmp_path: Path) -> None:
+    def silence(request: str, answer: Answer) -> None:
+        answer.headers.pop("Date")
+
+    proxy.change = silence
+    outcome = doctor(capsys, tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert "writable, honours the conditional PUT, does not tell its time" in outcome.out

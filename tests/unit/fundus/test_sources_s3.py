@@ -4,6 +4,7 @@ import io
 import pickle
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from synfundus.fundus.preprocess import Reason, Rejected
 from synfundus.fundus.sources import SourceConfig, SourceListing, list_source
 from synfundus.fundus.sources.place import is_there
 from synfundus.fundus.staging import load_and_prepare
-from synfundus.s3_client import BODY_ATTEMPTS, s3_client
+from synfundus.s3_client import BODY_ATTEMPTS, PROBE_ATTEMPTS, s3_client
 
 ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
 LIMIT_S = 30
@@ -325,4 +326,23 @@ def test_whether_originals_are_there_is_told_without_listing_them(tmp_path: Path
     assert is_there(f"{address}/images/a.png")
     assert len(proxy.seen) <= 4
     assert not is_there(f"{address}/imag")
-    assert not is_there("s3://no-such-bucket/x")
+
+
+def test_whether_originals_are_there_is_told_within_half_a_minute(
+    tmp_path: Path, upload: Upload, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a store that falls silent after its first answer, too."""
+    put(tmp_path / "clinic", "images/a.png")
+    address = upload(tmp_path / "clinic")
+    monkeypatch.setattr("synfundus.s3_client.PROBE_READ_TIMEOUT_S", 0.5)
+    over = threading.Event()
+
+    def wait(request: str, answer: Answer) -> None:
+        if len(proxy.seen) > 1:
+            over.wait(LIMIT_S)
+
+    proxy.change = wait
+    with pytest.raises(WrongInputError, match="cannot be reached"):
+        is_there(address)
+    over.set()
+    assert len(proxy.seen) == 1 + PROBE_ATTEMPTS

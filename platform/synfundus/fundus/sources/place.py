@@ -120,9 +120,9 @@ def is_there(path: str) -> bool:
     """
     if "://" not in path:
         return Path(path).exists()
-    from synfundus.fundus.sources import s3_objects
+    from synfundus.fundus.sources.s3_objects import list_keys
 
-    return s3_objects.is_there(_s3_uri(path), Settings().s3)
+    return bool(list_keys(_s3_uri(path), Settings().s3, limit=1))
 
 
 def _s3_uri(path: str) -> str:

@@ -271,6 +271,10 @@ def test_no_right_to_list_or_to_read_the_table_is_one_line(tmp_path: Path, uploa
     assert "these credentials may not list and read there (AccessDenied)" in complaint(address)
     proxy.change = refuse("labels.csv", 403, "AccessDenied")
     assert "labels.csv: cannot be read (Permission denied)" in complaint(address)
+    npz(root / "arrays" / "retinamnist.npz")
+    file = f"{upload(root)}/arrays/retinamnist.npz"
+    proxy.change = refuse("/retinamnist.npz", 403, "AccessDenied")
+    assert complaint(file, "retinamnist") == f"{file}: cannot be read (Permission denied); give the right to read it"
 
 
 def test_an_object_that_vanished_or_may_not_be_read_is_unreadable_and_a_store_that_fails_is_an_error(

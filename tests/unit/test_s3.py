@@ -2,7 +2,6 @@
 
 import pickle
 import socket
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -126,16 +125,14 @@ def test_a_store_that_falls_silent_is_asked_nothing_more(
     proxy: Proxy, behind_proxy: S3Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To wait for the second PUT and then for the removal would take longer than half a minute."""
-    monkeypatch.setattr("synfundus.s3_client.PROBE_READ_TIMEOUT_S", 0.5)
-    over = threading.Event()
+    monkeypatch.setattr("synfundus.s3_client.PROBE_READ_TIMEOUT_S", 2)
 
-    def wait(request: str, answer: Answer) -> None:
-        over.wait(LIMIT_S)
+    def keep_back(request: str, answer: Answer) -> None:
+        answer.kept_back = True
 
-    from_the_second_put_on(proxy, wait)
+    from_the_second_put_on(proxy, keep_back)
     with pytest.raises(WrongInputError, match="cannot be reached"):
         probe(behind_proxy)
-    over.set()
     assert [request.split()[0] for request in proxy.seen] == ["PUT"] * (1 + PROBE_ATTEMPTS)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from s3_proxy import Proxy, proxy_of
 from s3_store import Store, running_store
 from synfundus import s3_client
 from synfundus.distributed.session import start_ray
@@ -82,6 +83,14 @@ def s3_store(_s3_process: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[St
     yield _s3_process
     for kept in clients:
         kept.cache_clear()  # with the credentials that it found
+
+
+@pytest.fixture
+def proxy(s3_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy before the S3 store, through which this process goes."""
+    with proxy_of(s3_store.endpoint) as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
+        yield running
 
 
 @pytest.fixture

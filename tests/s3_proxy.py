@@ -18,6 +18,8 @@ class Answer:
     body: bytes
     cut_to: int | None = None
     """Bytes of the body after which the connection breaks."""
+    kept_back: bool = False
+    """Whether the client waits for it in vain, until the proxy ends."""
 
 
 @dataclass
@@ -31,10 +33,21 @@ class Proxy:
     """Called with each request, as in `seen`, and its answer."""
 
 
+def refuse(name: str, status: int, code: str) -> Callable[[str, Answer], None]:
+    """For `Proxy.change`: the store refuses each request that has `name` in it."""
+
+    def change(request: str, answer: Answer) -> None:
+        if name in request:
+            answer.status, answer.body = status, f"<Error><Code>{code}</Code><Message/></Error>".encode()
+
+    return change
+
+
 @contextmanager
 def proxy_of(endpoint: str) -> Iterator[Proxy]:
     """A proxy before the store at `endpoint`. The store sees the proxy's name as Host, as the client signed it."""
     store = urlsplit(endpoint)
+    over = threading.Event()
     assert store.hostname is not None
 
     class Handler(BaseHTTPRequestHandler):
@@ -55,7 +68,11 @@ def proxy_of(endpoint: str) -> Iterator[Proxy]:
             request = f"{self.command} {self.path}"
             proxy.seen.append(request)
             proxy.change(request, answer)
-            self._send(answer)
+            if answer.kept_back:
+                over.wait()
+                self.close_connection = True
+            else:
+                self._send(answer)
 
         def _send(self, answer: Answer) -> None:
             self.send_response_only(answer.status)
@@ -82,6 +99,7 @@ def proxy_of(endpoint: str) -> Iterator[Proxy]:
     try:
         yield proxy
     finally:
+        over.set()
         server.shutdown()
         server.server_close()
         thread.join()

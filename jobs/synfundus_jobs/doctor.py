@@ -38,9 +38,10 @@ def _probe_store(storage: Storage) -> str:
 
     assert isinstance(storage, S3Storage)
     skew_s = probe(storage)
-    if abs(skew_s) > MAX_CLOCK_SKEW_S:
+    if skew_s is not None and abs(skew_s) > MAX_CLOCK_SKEW_S:
         raise WrongInputError(f"root: the clock of {storage.root} differs by {skew_s:.0f} s; set this machine's")
-    return f"writable, honours the conditional PUT, clock within {abs(skew_s):.0f} s"
+    clock = "does not tell its time" if skew_s is None else f"clock within {abs(skew_s):.0f} s"
+    return f"writable, honours the conditional PUT, {clock}"
 
 
 def _probe_folder(storage: LocalStorage) -> str:

@@ -21,7 +21,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def fetch(study: Study, storage: Storage, folder: Path) -> Path:
-    """Copies the report; returns the page to open."""
+    """Copies the report; returns the page to open.
+
+    Raises:
+        WrongInputError: no report yet, or `folder` cannot be written.
+        StorageError: a file differs from the manifest, or would lie outside `folder`; it is not written.
+    """
     manifest = read_manifest(storage, study.report_folder)
     for name in manifest["files"]:
         data = read_trusted(storage, study.report_folder, name, manifest)

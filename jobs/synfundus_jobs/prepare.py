@@ -49,15 +49,23 @@ def run(study: Study, storage: Storage) -> Rows:
     settings = study.public["data"]
     digest = digest_of(settings)
     if not start_run(storage, f"{study.name}-prepare", study.data_folder, digest, {"data": settings}):
-        gone = [s.path for s in study.data.sources if s.layout != "phantom" and not is_there(s.path)]
-        if gone:  # photographs may be taken off the machine once they are prepared
+        away = [why for s in study.data.sources if s.layout != "phantom" and (why := _why_away(s.path))]
+        if away:  # photographs may be taken off the machine once they are prepared, and rights to them withdrawn
             rows = summary(read_manifest(storage, study.data_folder), study, storage)
-            return [*rows, ("originals", f"no longer at {', '.join(gone)}; the prepared images are used as they are")]
+            return [*rows, ("originals", f"{'; '.join(away)}; the prepared images are used as they are")]
     listings = [list_source(source) for source in study.data.sources]
     total = sum(len(listing.records) for listing in listings)
     with show_progress("prepare", total, "images") as progress:
         manifest = prepare(storage, study.data_folder, listings, study.data.prepare, Settings(), digest, progress)
     return summary(manifest, study, storage)
+
+
+def _why_away(path: str) -> str | None:
+    """Why nothing at the `path` of a source can be listed; None where it can."""
+    try:
+        return None if is_there(path) else f"no longer at {path}"
+    except WrongInputError as error:
+        return str(error)
 
 
 def summary(manifest: dict[str, Any], study: Study, storage: Storage) -> Rows:

@@ -34,8 +34,9 @@ def new_key(file: Path, name: str) -> str:
     if file.exists() and name in read_keys(file):
         raise WrongInputError(f"{file} has a key named {name!r}; choose another name, or delete its line")
     try:
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8") as out:
-            out.write(line + "\n")
+        with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+", encoding="utf-8") as out:
+            # printf and Secrets leave the last line without its newline.
+            out.write(f"{line}\n" if out.read()[-1:] in ("", "\n") else f"\n{line}\n")
     except OSError as error:
         raise WrongInputError(f"cannot write {file} ({error.strerror})") from error
     return key
@@ -45,7 +46,7 @@ def read_keys(file: Path) -> dict[str, str]:
     """Name -> SHA-256 of the keys in a file; empty lines and those that begin with # are passed over.
 
     Raises:
-        WrongInputError: it cannot be read, or a line is no name:hash.
+        WrongInputError: it cannot be read, a line is no name:hash, or a name stands twice.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -59,6 +60,8 @@ def read_keys(file: Path) -> dict[str, str]:
         found = _LINE.fullmatch(line.strip())
         if found is None:
             raise WrongInputError(f"{file}, line {number}: expected NAME:SHA-256; `synfundus key FILE NAME` adds one")
+        if found[1] in keys:
+            raise WrongInputError(f"{file}, line {number}: a second key named {found[1]!r}; rename or delete one")
         keys[found[1]] = found[2]
     return keys
 

@@ -6,18 +6,26 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.fs
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from synfundus.errors import AlreadyExistsError, WrongInputError
-from synfundus.s3_client import NOT_THERE, arrow_filesystem, error_code, one_line, read_object, remedy, s3_client
+from synfundus.s3_client import (
+    NOT_THERE,
+    arrow_filesystem,
+    error_code,
+    one_line,
+    read_object,
+    remedy,
+    s3_client,
+    split_uri,
+)
 from synfundus.settings import S3Settings
 from synfundus.storage import MUTABLE, Written, below_root, require_mutable, sha256_hex
 
@@ -118,10 +126,10 @@ def open_s3(root: str, settings: S3Settings, *, create: bool = True) -> S3Storag
     Raises:
         WrongInputError: see `probe`.
     """
-    parts = urlsplit(root)
-    if not parts.netloc or parts.query or parts.fragment:
+    bucket, prefix = split_uri(root)
+    if not bucket or "?" in root or "#" in root:  # a query or fragment, to whoever reads it as a URI
         raise WrongInputError(f"root: {root!r} is not s3://bucket/prefix")
-    storage = S3Storage(parts.netloc, parts.path.strip("/"), settings)
+    storage = S3Storage(bucket, prefix.strip("/"), settings)
     if create:
         probe(storage)
     else:
@@ -130,11 +138,11 @@ def open_s3(root: str, settings: S3Settings, *, create: bool = True) -> S3Storag
     return storage
 
 
-def probe(storage: S3Storage) -> float:
+def probe(storage: S3Storage) -> float | None:
     """Write a small object below `runs/`, try to overwrite it, remove it.
 
     Returns:
-        The store's clock less ours, in s.
+        The store's clock less ours, in s; None where its answer has no date.
 
     Raises:
         WrongInputError: no such bucket, unknown or no credentials, no right to write or remove, not reachable, or a
@@ -146,15 +154,18 @@ def probe(storage: S3Storage) -> float:
         _put_if_absent(client, storage.bucket, key, b"first")
         try:
             overwritten = _put_if_absent(client, storage.bucket, key, b"second")
-        finally:
-            answer = client.delete_object(Bucket=storage.bucket, Key=key)
+        except ClientError:  # what does not answer is not waited for twice: that would take longer than 30 s
+            with suppress(ClientError, BotoCoreError):  # what was wrong first is told
+                client.delete_object(Bucket=storage.bucket, Key=key)
+            raise
+        answer = client.delete_object(Bucket=storage.bucket, Key=key)
     if overwritten:
         raise WrongInputError(
             f"root: {storage.root} overwrites what is written once (it ignores If-None-Match);"
             " choose a store that honours the conditional PUT"
         )
-    date = email.utils.parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-    return date.timestamp() - time.time()
+    date = email.utils.parsedate_tz(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
+    return None if date is None else email.utils.mktime_tz(date) - time.time()
 
 
 def _checksum(data: bytes) -> str:

@@ -46,6 +46,12 @@ NOT_KNOWN = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "Inv
 WRONG_REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "301")
 
 
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of `s3://bucket/key`; whatever follows the bucket is the key, `?` and `#` too."""
+    bucket, _, key = uri.partition("://")[2].partition("/")
+    return bucket, key
+
+
 def region_of(settings: S3Settings) -> str:
     """Region for both clients: of the settings, else of AWS's profile."""
     return settings.region or boto3.Session().region_name or DEFAULT_REGION

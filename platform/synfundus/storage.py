@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -99,7 +100,8 @@ class Storage(Protocol):
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
-def _full_disk(error: OSError, name: str) -> StorageError:
+def _not_written(error: OSError, name: str) -> StorageError:
+    """What kept `name` from being written, in one line; a full disk has an error of its own."""
     if error.errno in FULL_DISK:
         return FullDiskError(f"disk full while writing {name}; free some space and run the same command again")
     return StorageError(f"cannot write {name}: {error.strerror or error}")
@@ -155,10 +157,10 @@ class LocalStorage:
                     pass  # somebody was first
                 finally:
                     temporary.unlink(missing_ok=True)
-            if sha256_hex(target.read_bytes()) != written.sha256:
+            if sha256_hex(self.read(name)) != written.sha256:
                 raise AlreadyExistsError(f"{name} exists with other content below {self.root}")
         except OSError as error:
-            raise _full_disk(error, name) from error
+            raise _not_written(error, name) from error
         return written
 
     def replace(self, name: str, data: bytes) -> None:
@@ -172,7 +174,7 @@ class LocalStorage:
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
-            raise _full_disk(error, name) from error
+            raise _not_written(error, name) from error
 
     def remove(self, name: str) -> None:
         """Remove an object below `runs/`, and the folders that this leaves empty."""
@@ -219,10 +221,10 @@ def open_storage(root: str, *, create: bool = True) -> Storage:
     """The storage of a root URI: a path, `file://…` or `s3://bucket/prefix`.
 
     Args:
-        create: make the root and try a file in it; otherwise nothing is written, and only rights are looked at.
+        create: make the root and try a file in it; otherwise nothing is written, and the right to read is enough.
 
     Raises:
-        WrongInputError: a scheme that is not supported, or a root that cannot be reached or written.
+        WrongInputError: a scheme that is not supported, or a root that cannot be reached, read or written.
         StorageError: the disk is full.
     """
     scheme = urlsplit(root).scheme
@@ -237,12 +239,12 @@ def open_storage(root: str, *, create: bool = True) -> Storage:
         if create:
             _probe(folder)
         else:
-            _require_rights(folder)
+            _require_readable(folder)
     except OSError as error:
         if error.errno in FULL_DISK:
-            raise _full_disk(error, str(folder)) from error
-        remedy = "choose another root in the study file"
-        raise WrongInputError(f"root: cannot write to {folder} ({error.strerror}); {remedy}") from error
+            raise _not_written(error, str(folder)) from error
+        doing, remedy = "write to" if create else "read", "choose another root in the study file"
+        raise WrongInputError(f"root: cannot {doing} {folder} ({error.strerror}); {remedy}") from error
     return LocalStorage(folder.as_uri())
 
 
@@ -256,13 +258,10 @@ def _probe(folder: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
-def _require_rights(folder: Path) -> None:
-    """Raises OSError where the folder could not be made or written, as far as rights tell."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+def _require_readable(folder: Path) -> None:
+    """Raises OSError where the folder may not be listed or entered. One that is not there yet is only empty."""
+    with suppress(FileNotFoundError):
+        os.scandir(f"{folder}/.").close()  # the dot asks for the right to enter, too
 
 
 def is_complete(storage: Storage, folder: str) -> bool:
@@ -286,10 +285,18 @@ def read_manifest(storage: Storage, folder: str) -> dict[str, Any]:
 
     Raises:
         WrongInputError: the stage that writes it has not finished.
+        StorageError: it names a file that is not in `folder`; who copies by its names would write anywhere.
     """
     if not is_complete(storage, folder):
         raise WrongInputError(f"{folder} is not complete below {storage.root}; run the stage that makes it first")
     manifest: dict[str, Any] = json.loads(storage.read(f"{folder}/{MANIFEST}"))
+    for file in manifest["files"]:
+        try:
+            below_root(file)
+        except ValueError:
+            raise StorageError(
+                f"{folder}/{MANIFEST} names {file!r}, which is not in its folder; restore it or remake the stage"
+            ) from None
     return manifest
 
 

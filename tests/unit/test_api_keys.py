@@ -35,6 +35,25 @@ def test_a_name_stands_once(tmp_path: Path) -> None:
         new_key(tmp_path / "keys", "clinic")
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_file_that_printf_made_takes_another_key(tmp_path: Path, end: str) -> None:
+    """The last line of such a file, or of a Secret, need not end in a newline."""
+    file = tmp_path / "keys"
+    first = new_key(file, "clinic")
+    file.write_text(file.read_text().removesuffix("\n") + end)
+    second = new_key(file, "lab-2")
+    keys = read_keys(file)
+    assert [owner_of(key, keys) for key in (first, second)] == ["clinic", "lab-2"]
+    assert len(file.read_text().splitlines()) == 2
+
+
+def test_two_lines_of_one_name_are_refused(tmp_path: Path) -> None:
+    """One of the two keys would count no more, and nobody would know which."""
+    (tmp_path / "keys").write_text(f"clinic:{'0' * 64}\nlab-2:{'1' * 64}\nclinic:{'2' * 64}\n")
+    with pytest.raises(WrongInputError, match=r"keys, line 3: a second key named 'clinic'; rename or delete one"):
+        read_keys(tmp_path / "keys")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(None, "cannot read keys"), (b"clinic:abc\n", "line 1"), (b"# note\n\nclinic\n", "line 3"), (b"\xff", "UTF-8")],

@@ -3,6 +3,7 @@
 import pickle
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from s3_proxy import Answer, Proxy, refuse
 from s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port, read_only
 from synfundus import s3
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.s3 import S3Storage, open_s3, probe
-from synfundus.s3_client import arrow_filesystem, region_of, s3_client
+from synfundus.s3_client import PROBE_ATTEMPTS, arrow_filesystem, region_of, s3_client
 from synfundus.settings import S3Settings, Settings
 from synfundus.storage import Storage, open_storage
 
@@ -89,7 +91,9 @@ def test_no_secret_is_in_a_pickle_or_a_message(s3_store: Store, storage: S3Stora
 
 
 def test_the_probe_leaves_nothing_and_tells_the_clock(s3_store: Store, storage: S3Storage) -> None:
-    assert abs(probe(storage)) < 60
+    skew_s = probe(storage)
+    assert skew_s is not None
+    assert abs(skew_s) < 60
     answer = client(s3_store.endpoint).list_objects_v2(Bucket=BUCKET, Prefix=storage.prefix)
     assert answer["KeyCount"] == 0
 
@@ -98,6 +102,56 @@ def test_a_store_that_overwrites_is_refused(storage: S3Storage, monkeypatch: pyt
     monkeypatch.setattr(s3, "_put_if_absent", lambda *arguments: True)
     with pytest.raises(WrongInputError, match="overwrites what is written once"):
         probe(storage)
+
+
+@pytest.fixture
+def behind_proxy(proxy: Proxy, tmp_path: Path) -> S3Storage:
+    """A root that nobody has asked for yet."""
+    return S3Storage(BUCKET, tmp_path.name, Settings().s3)
+
+
+def from_the_second_put_on(proxy: Proxy, *changes: Callable[[str, Answer], None]) -> None:
+    """What becomes of the answers to the second PUT and to all that follows; the first is left as it is."""
+
+    def change(request: str, answer: Answer) -> None:
+        if sum(seen.startswith("PUT") for seen in proxy.seen) > 1:
+            for one in changes:
+                one(request, answer)
+
+    proxy.change = change
+
+
+def test_a_store_that_falls_silent_is_asked_nothing_more(
+    proxy: Proxy, behind_proxy: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To wait for the second PUT and then for the removal would take longer than half a minute."""
+    monkeypatch.setattr("synfundus.s3_client.PROBE_READ_TIMEOUT_S", 2)
+
+    def keep_back(request: str, answer: Answer) -> None:
+        answer.kept_back = True
+
+    from_the_second_put_on(proxy, keep_back)
+    with pytest.raises(WrongInputError, match="cannot be reached"):
+        probe(behind_proxy)
+    assert [request.split()[0] for request in proxy.seen] == ["PUT"] * (1 + PROBE_ATTEMPTS)
+
+
+def test_of_two_refusals_the_first_is_told(proxy: Proxy, behind_proxy: S3Storage) -> None:
+    from_the_second_put_on(proxy, refuse("PUT", 403, "AccessDenied"), refuse("DELETE", 403, "ExpiredToken"))
+    with pytest.raises(WrongInputError, match=r"may not read, write and remove there \(AccessDenied\)"):
+        probe(behind_proxy)
+    assert [request.split()[0] for request in proxy.seen] == ["PUT", "PUT", "DELETE"]
+
+
+def test_a_store_that_does_not_tell_the_time_may_be_a_root(proxy: Proxy, behind_proxy: S3Storage) -> None:
+    for date in ({}, {"Date": "yesterday"}):
+
+        def change(request: str, answer: Answer, date: dict[str, str] = date) -> None:
+            answer.headers.pop("Date")
+            answer.headers.update(date)
+
+        proxy.change = change
+        assert probe(behind_proxy) is None
 
 
 def _told(settings: S3Settings, root: str = f"s3://{BUCKET}/x", *, create: bool = True) -> str:

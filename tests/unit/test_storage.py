@@ -2,7 +2,10 @@
 
 import errno
 import os
+import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -167,6 +170,41 @@ def test_a_root_may_be_looked_at_without_being_made(tmp_path: Path) -> None:
         open_storage(str(tmp_path / "file" / "root"), create=False)
 
 
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """`folder` without the right to write. Root, whom no mode binds, gets a read-only mount, or a skip."""
+    if os.geteuid() != 0:
+        folder.chmod(0o555)
+    elif subprocess.run(["mount", "-o", "bind,ro", folder, folder], capture_output=True).returncode:
+        pytest.skip("mount does not work here")
+    try:
+        yield
+    finally:
+        if os.geteuid() == 0:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+        else:
+            folder.chmod(0o755)
+
+
+def test_a_root_that_may_only_be_read_may_be_looked_at(storage: Storage) -> None:
+    """To serve, to fetch a report."""
+    storage.write_once("data/a", b"1")
+    folder = Path(storage.uri("."))
+    with read_only(folder):
+        assert open_storage(str(folder), create=False).read("data/a") == b"1"
+        with pytest.raises(WrongInputError, match="root: cannot write to"):
+            open_storage(str(folder))
+
+
+def test_a_root_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: str) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(WrongInputError, match=r"root: cannot read .*/root \(Permission denied\); choose another root"):
+        open_storage(str(tmp_path / "root"), create=False)
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -182,6 +220,12 @@ def test_an_unwritable_root_is_wrong_input(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(WrongInputError, match="root: cannot write to"):
         open_storage(str(tmp_path / "file" / "root"))
+
+
+def test_what_is_there_and_cannot_be_compared_is_told(storage: Storage) -> None:
+    storage.write_once("data/x/a", b"1")
+    with pytest.raises(StorageError, match=r"cannot read data/x below file://.*: Is a directory"):
+        storage.write_once("data/x", b"1")
 
 
 def test_a_root_may_have_spaces(tmp_path: Path) -> None:

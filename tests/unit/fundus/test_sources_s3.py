@@ -5,7 +5,7 @@ import pickle
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from s3_proxy import Answer, Proxy, proxy_of
+from s3_proxy import Answer, Proxy, refuse
 from s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.fundus.prepare_config import PrepareConfig
@@ -23,7 +23,7 @@ from synfundus.fundus.preprocess import Reason, Rejected
 from synfundus.fundus.sources import SourceConfig, SourceListing, list_source
 from synfundus.fundus.sources.place import is_there
 from synfundus.fundus.staging import load_and_prepare
-from synfundus.s3_client import BODY_ATTEMPTS, s3_client
+from synfundus.s3_client import BODY_ATTEMPTS, PROBE_ATTEMPTS, s3_client
 
 ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
 LIMIT_S = 30
@@ -31,13 +31,6 @@ LIMIT_S = 30
 UPLOADS = 8
 
 Upload = Callable[[Path], str]
-
-
-@pytest.fixture(autouse=True)
-def _no_old_clients() -> Iterator[None]:
-    """Clients keep the credentials that they found."""
-    yield
-    s3_client.cache_clear()
 
 
 @pytest.fixture
@@ -56,14 +49,6 @@ def upload(s3_store: Store, tmp_path: Path) -> Upload:
         return f"s3://{BUCKET}/{prefix}"
 
     return put
-
-
-@pytest.fixture
-def proxy(s3_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """A proxy before the store, through which the sources go."""
-    with proxy_of(s3_store.endpoint) as running:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
-        yield running
 
 
 def listing(layout: str, path: object, **settings: Any) -> SourceListing:
@@ -276,16 +261,6 @@ def test_a_store_that_says_nothing_is_told_within_half_a_minute(
         assert "cannot be reached" in complaint(f"s3://{BUCKET}/x")
 
 
-def refuse(name: str, status: int, code: str) -> Callable[[str, Answer], None]:
-    """The store refuses what has `name` in its request."""
-
-    def change(request: str, answer: Answer) -> None:
-        if name in request:
-            answer.status, answer.body = status, f"<Error><Code>{code}</Code><Message/></Error>".encode()
-
-    return change
-
-
 def test_no_right_to_list_or_to_read_the_table_is_one_line(tmp_path: Path, upload: Upload, proxy: Proxy) -> None:
     root = tmp_path / "clinic"
     write(root, "labels.csv", "file_name,dr_grade\na,1\n")
@@ -295,6 +270,10 @@ def test_no_right_to_list_or_to_read_the_table_is_one_line(tmp_path: Path, uploa
     assert "these credentials may not list and read there (AccessDenied)" in complaint(address)
     proxy.change = refuse("labels.csv", 403, "AccessDenied")
     assert "labels.csv: cannot be read (Permission denied)" in complaint(address)
+    npz(root / "arrays" / "retinamnist.npz")
+    file = f"{upload(root)}/arrays/retinamnist.npz"
+    proxy.change = refuse("/retinamnist.npz", 403, "AccessDenied")
+    assert complaint(file, "retinamnist") == f"{file}: cannot be read (Permission denied); give the right to read it"
 
 
 def test_an_object_that_vanished_or_may_not_be_read_is_unreadable_and_a_store_that_fails_is_an_error(
@@ -350,4 +329,20 @@ def test_whether_originals_are_there_is_told_without_listing_them(tmp_path: Path
     assert is_there(f"{address}/images/a.png")
     assert len(proxy.seen) <= 4
     assert not is_there(f"{address}/imag")
-    assert not is_there("s3://no-such-bucket/x")
+
+
+def test_whether_originals_are_there_is_told_within_half_a_minute(
+    tmp_path: Path, upload: Upload, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a store that falls silent after its first answer, too."""
+    put(tmp_path / "clinic", "images/a.png")
+    address = upload(tmp_path / "clinic")
+    monkeypatch.setattr("synfundus.s3_client.PROBE_READ_TIMEOUT_S", 2)
+
+    def keep_back(request: str, answer: Answer) -> None:
+        answer.kept_back = len(proxy.seen) > 1
+
+    proxy.change = keep_back
+    with pytest.raises(WrongInputError, match="cannot be reached"):
+        is_there(address)
+    assert len(proxy.seen) == 1 + PROBE_ATTEMPTS

@@ -2,26 +2,15 @@
 
 import email.utils
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from s3_proxy import Answer, Proxy, proxy_of
-from s3_store import BUCKET, Store
-from synfundus.s3_client import s3_client
+from s3_proxy import Answer, Proxy, refuse
+from s3_store import BUCKET
 from tiny_study import PHANTOMS, Outcome, run_here
 
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def proxy(s3_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """A proxy before the store, through which the doctor goes."""
-    with proxy_of(s3_store.endpoint) as running:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
-        yield running
-    s3_client.cache_clear()
 
 
 def doctor(capsys: Capture, folder: Path) -> Outcome:
@@ -57,10 +46,17 @@ def test_a_clock_that_differs_is_told_before_the_store_refuses_it(
 
 
 def test_a_clock_that_the_store_refuses_is_one_line(capsys: Capture, proxy: Proxy, tmp_path: Path) -> None:
-    def refuse(request: str, answer: Answer) -> None:
-        answer.status, answer.body = 403, b"<Error><Code>RequestTimeTooSkewed</Code><Message>no</Message></Error>"
-
-    proxy.change = refuse
+    proxy.change = refuse("", 403, "RequestTimeTooSkewed")
     outcome = doctor(capsys, tmp_path)
     assert outcome.code == 2
     assert "this machine's clock differs from the store's; set it" in outcome.error_line
+
+
+def test_a_store_without_a_clock_is_told_as_one(capsys: Capture, proxy: Proxy, tmp_path: Path) -> None:
+    def silence(request: str, answer: Answer) -> None:
+        answer.headers.pop("Date")
+
+    proxy.change = silence
+    outcome = doctor(capsys, tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert "writable, honours the conditional PUT, does not tell its time" in outcome.out

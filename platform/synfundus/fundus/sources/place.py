@@ -104,7 +104,8 @@ def place_of(path: str) -> Place:
     if "://" not in path:
         return Path(path)
     uri, settings = _s3_uri(path), Settings().s3
-    from synfundus.fundus.sources.s3_objects import list_keys, split_uri  # boto3 takes half a second to import
+    from synfundus.fundus.sources.s3_objects import list_keys  # boto3 takes half a second to import
+    from synfundus.s3_client import split_uri
 
     bucket, _ = split_uri(uri)
     keys = sorted(f"{bucket}/{key}" for key in list_keys(uri, settings))
@@ -119,9 +120,9 @@ def is_there(path: str) -> bool:
     """
     if "://" not in path:
         return Path(path).exists()
-    from synfundus.fundus.sources import s3_objects
+    from synfundus.fundus.sources.s3_objects import list_keys
 
-    return s3_objects.is_there(_s3_uri(path), Settings().s3)
+    return bool(list_keys(_s3_uri(path), Settings().s3, limit=1))
 
 
 def _s3_uri(path: str) -> str:

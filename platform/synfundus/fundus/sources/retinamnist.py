@@ -55,7 +55,7 @@ class RetinaMnistSource(Config):
         """Read the grades; the images stay packed.
 
         Raises:
-            WrongInputError: no such file, not an `.npz` of RetinaMNIST, or a grade out of range.
+            WrongInputError: no such file, no right to read it, not an `.npz` of RetinaMNIST, or a grade out of range.
         """
         path = place_of(self.path)
         if not path.is_file():
@@ -63,6 +63,8 @@ class RetinaMnistSource(Config):
         try:
             with path.open("rb") as file:
                 grades = _all_grades(path, file)
+        except PermissionError as error:
+            raise WrongInputError(f"{path}: cannot be read ({error.strerror}); give the right to read it") from None
         except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise WrongInputError(f"{path}: numpy cannot read it ({error}); fetch it again") from None
         reference = path.file() if isinstance(path, S3Place) else ImageFile(str(path))

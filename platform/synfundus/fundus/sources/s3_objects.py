@@ -7,58 +7,33 @@ from itertools import islice
 from botocore.exceptions import ClientError
 
 from synfundus.errors import WrongInputError
-from synfundus.s3_client import NOT_ALLOWED, NOT_THERE, error_code, one_line, read_object, remedy, s3_client
+from synfundus.s3_client import NOT_ALLOWED, NOT_THERE, error_code, one_line, read_object, remedy, s3_client, split_uri
 from synfundus.settings import S3Settings
 
 RIGHTS = "list and read"
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of `s3://bucket/key`; whatever follows the bucket is the key, `?` and `#` too."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
 
 
 def list_keys(uri: str, settings: S3Settings, limit: int | None = None) -> list[str]:
     """Keys of the object `uri`, if there is one, and of all objects below it as a folder.
 
     Args:
-        limit: the most keys below that are wanted; None for all.
+        limit: the most keys below that are wanted, by a client that does not wait for long; None for all.
 
     Raises:
         WrongInputError: no such bucket, unknown or no credentials, no right to list, not reachable; within 30 s.
     """
-    with remedy(uri, split_uri(uri)[0], settings, RIGHTS):
-        return _keys(uri, settings, limit)
-
-
-def is_there(uri: str, settings: S3Settings) -> bool:
-    """Whether `uri` is an object or a folder of some; a bucket that is gone has none.
-
-    Raises:
-        WrongInputError: as `list_keys`.
-    """
-    bucket, _ = split_uri(uri)
-    with remedy(uri, bucket, settings, RIGHTS):
-        try:
-            return bool(_keys(uri, settings, limit=1))
-        except ClientError as error:
-            if error_code(error) == "NoSuchBucket":
-                return False
-            raise
-
-
-def _keys(uri: str, settings: S3Settings, limit: int | None) -> list[str]:
     bucket, prefix = split_uri(uri)
     if not bucket:
         raise WrongInputError(f"{uri}: names no bucket; expected s3://bucket/prefix")
-    # The object itself, if there is one, is the first of all that begin with its key. This request is the one that
-    # finds out, within 30 s, what is wrong with the store; those for the pages have more patience.
-    first = s3_client(settings, probing=True).list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
-    itself = [item["Key"] for item in first.get("Contents", ()) if item["Key"] == prefix]
-    below = f"{prefix}/" if prefix else ""
-    pages = s3_client(settings).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=below)
-    return itself + list(islice((item["Key"] for page in pages for item in page.get("Contents", ())), limit))
+    with remedy(uri, bucket, settings, RIGHTS):
+        # The object itself, if there is one, is the first of all that begin with its key. This request is the one that
+        # finds out, within 30 s, what is wrong with the store; those for all pages of a folder have more patience.
+        first = s3_client(settings, probing=True).list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        itself = [item["Key"] for item in first.get("Contents", ()) if item["Key"] == prefix]
+        below = f"{prefix}/" if prefix else ""
+        client = s3_client(settings, probing=limit is not None)
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=below)
+        return itself + list(islice((item["Key"] for page in pages for item in page.get("Contents", ())), limit))
 
 
 def read_original(uri: str, settings: S3Settings) -> bytes:

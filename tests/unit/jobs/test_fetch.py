@@ -1,0 +1,43 @@
+"""`synfundus fetch` of a report that somebody tampered with: nothing but its own files, and only below the folder."""
+
+from pathlib import Path
+
+import pytest
+
+from synfundus.storage import canonical_json, sha256_hex
+from tiny_study import NAME, PHANTOMS, Outcome, run_here
+
+Capture = pytest.CaptureFixture[str]
+REPORT = f"reports/{NAME}"
+PAGE = b"<html>"
+
+
+def fetch(capsys: Capture, folder: Path, name: str, sha256: str) -> Outcome:
+    """Of a report whose manifest names a page and `name`, whose bytes are `PAGE` too."""
+    file = folder / "tiny.yaml"
+    file.write_text(PHANTOMS)
+    root = folder / "root" / REPORT
+    for path in (root / "index.html", Path(f"{root}/{name}")):  # a store takes a name that begins with a slash, too
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(PAGE)
+    entry = {"size_bytes": len(PAGE), "sha256": sha256}
+    files = {"index.html": {**entry, "sha256": sha256_hex(PAGE)}, name: entry}
+    (root / "manifest.json").write_bytes(canonical_json({"files": files}))
+    return run_here(capsys, "fetch", file, "--to", folder / "here" / "report")
+
+
+@pytest.mark.parametrize("name", ["{outside}/.bashrc", "../.bashrc", "figures/../../.bashrc"])
+def test_no_name_leads_out_of_the_folder(capsys: Capture, tmp_path: Path, name: str) -> None:
+    outside = tmp_path / "here"
+    name = name.format(outside=outside)
+    outcome = fetch(capsys, tmp_path, name, sha256_hex(PAGE))
+    assert outcome.code == 1
+    assert outcome.error_line.startswith(f"error: {REPORT}/manifest.json names {name!r}, which is not in its folder")
+    assert not outside.exists()
+
+
+def test_a_file_that_differs_from_the_manifest_is_refused(capsys: Capture, tmp_path: Path) -> None:
+    outcome = fetch(capsys, tmp_path, "metrics.json", sha256_hex(b"other"))
+    assert outcome.code == 1
+    assert f"{REPORT}/metrics.json differs from its manifest (SHA-256)" in outcome.error_line
+    assert not (tmp_path / "here" / "report" / "metrics.json").exists()

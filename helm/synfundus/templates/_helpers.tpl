@@ -46,12 +46,15 @@ capabilities: {drop: [ALL]}
 
 {{/*
 A pod of a Ray cluster. Takes: root (the chart's context), container (name), settings (resources, gpus, nodeSelector,
-tolerations), study (ConfigMap with study.yaml), keysSecret (optional), isHead.
+tolerations), study (ConfigMap with study.yaml), keysSecret (optional), isHead, digest (optional, an annotation).
 The head's service account is KubeRay's: it makes one for each cluster, with the rights that the autoscaler needs.
 */}}
 {{- define "synfundus.pod" -}}
 metadata:
   labels: {{- include "synfundus.labels" .root | nindent 4 }}
+  {{- with .digest }}
+  annotations: {synfundus.io/digest: {{ . | quote }}}
+  {{- end }}
 spec:
   {{- if not .isHead }}
   serviceAccountName: {{ .root.Release.Name }}-worker
@@ -94,7 +97,8 @@ spec:
 {{- end }}
 
 {{/*
-A Ray cluster. Takes: root, head (settings), headCpus, pools (name -> settings), study, keysSecret, env (of the head).
+A Ray cluster. Takes: root, head (settings), headCpus, pools (name -> settings), study, keysSecret, env (of the head),
+digest (of what shall make a new cluster where it changes, though KubeRay does not look at it).
 No `replicas`: the autoscaler owns that field.
 */}}
 {{- define "synfundus.cluster" -}}
@@ -111,7 +115,7 @@ authOptions: {mode: token}
 headGroupSpec:
   rayStartParams:
     num-cpus: {{ .headCpus | quote }}
-  template: {{- include "synfundus.pod" (dict "root" .root "container" "ray-head" "settings" .head "study" .study "keysSecret" .keysSecret "env" .env "isHead" true) | nindent 4 }}
+  template: {{- include "synfundus.pod" (dict "root" .root "container" "ray-head" "settings" .head "study" .study "keysSecret" .keysSecret "env" .env "isHead" true "digest" .digest) | nindent 4 }}
 workerGroupSpecs:
 {{- range $name, $pool := .pools }}
   - groupName: {{ $name }}

@@ -129,6 +129,30 @@ def test_the_gateway_is_what_ray_serve_takes() -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        ["--set", "serving.pool.maxWorkers=3"],
+        ["--set", "serving.pool.tolerations[0].key=gpu"],
+        ["--set", "serving.head.tolerations[0].key=gpu"],
+        ["--set-file", f"studies.demo.file={STUDY_FILE.with_name('fundus-real.yaml')}"],
+    ],
+)
+def test_every_change_of_the_gateways_pods_makes_a_new_cluster(change: list[str]) -> None:
+    """KubeRay makes one where a digest differs that holds no tolerations, bounds of pools or contents of ConfigMaps."""
+
+    def digested(*arguments: str) -> dict[str, Any]:
+        cluster: dict[str, Any] = one(rendered(*SERVING, *arguments), "RayService")["spec"]["rayClusterConfig"]
+        cluster["headGroupSpec"]["template"]["spec"].pop("tolerations", None)
+        for group in cluster["workerGroupSpecs"]:
+            group["template"]["spec"].pop("tolerations", None)
+            del group["minReplicas"], group["maxReplicas"]
+        return cluster
+
+    assert digested() == digested()
+    assert digested() != digested(*change)
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["--set", "imag=x"], "imag"),

@@ -188,6 +188,18 @@ def test_the_dashboard_answers_with_its_token_alone(
         process.kill()
 
 
+def test_the_container_that_computes_has_no_kubernetes_token(job: tuple[jobs.JobView, Watch, str]) -> None:
+    assert job[0].cluster is not None
+    selector = f"ray.io/cluster={job[0].cluster},ray.io/node-type=head"
+    (head,) = _kubectl("get", "pods", "-n", NAMESPACE, "-l", selector, "--output=name").split()
+    read = ["kubectl", "exec", "-n", NAMESPACE, head, "--container"]
+    token = ["--", "ls", "/var/run/secrets/kubernetes.io/serviceaccount/token"]
+    of_ray = subprocess.run([*read, "ray-head", *token], capture_output=True, text=True)
+    assert of_ray.returncode != 0
+    assert "No such file" in of_ray.stderr
+    subprocess.run([*read, "autoscaler", *token], check=True)
+
+
 def test_the_sampling_pool_grows_from_nothing_to_two_workers_and_back(
     job: tuple[jobs.JobView, Watch, str], namespace: Namespace
 ) -> None:

@@ -47,7 +47,7 @@ capabilities: {drop: [ALL]}
 {{/*
 A pod of a Ray cluster. Takes: root (the chart's context), container (name), settings (resources, gpus, nodeSelector,
 tolerations), study (ConfigMap with study.yaml), keysSecret (optional), isHead, digest (optional, an annotation).
-The head's service account is KubeRay's: it makes one for each cluster, with the rights that the autoscaler needs.
+KubeRay grants the head's service account what the autoscaler needs; the token is mounted into that container alone.
 */}}
 {{- define "synfundus.pod" -}}
 metadata:
@@ -56,10 +56,8 @@ metadata:
   annotations: {synfundus.io/digest: {{ . | quote }}}
   {{- end }}
 spec:
-  {{- if not .isHead }}
-  serviceAccountName: {{ .root.Release.Name }}-worker
+  serviceAccountName: {{ .root.Release.Name }}-{{ ternary "head" "worker" (default false .isHead) }}
   automountServiceAccountToken: false
-  {{- end }}
   securityContext: {{- include "synfundus.podSecurity" . | nindent 4 }}
   {{- with .root.Values.imagePullSecrets }}
   imagePullSecrets: {{- range . }}{{ printf "\n    - {name: %s}" . }}{{- end }}
@@ -94,6 +92,14 @@ spec:
     {{- with .keysSecret }}
     - {name: keys, secret: {secretName: {{ . }}, items: [{key: keys, path: keys}]}}
     {{- end }}
+    {{- if .isHead }}
+    - name: kubernetes-token  # as Kubernetes would mount it into every container
+      projected:
+        sources:
+          - serviceAccountToken: {path: token}
+          - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+          - downwardAPI: {items: [{path: namespace, fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}]}
+    {{- end }}
 {{- end }}
 
 {{/*
@@ -111,6 +117,8 @@ autoscalerOptions:
   resources:
     requests: {cpu: 100m, memory: 512Mi}
     limits: {memory: 512Mi}
+  volumeMounts:
+    - {name: kubernetes-token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
 authOptions: {mode: token}
 headGroupSpec:
   rayStartParams:

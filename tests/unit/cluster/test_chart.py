@@ -91,6 +91,28 @@ def test_every_pod_is_restricted() -> None:
             assert container["resources"]["limits"]["memory"]
 
 
+def test_kubernetes_token_is_seen_by_the_autoscaler_alone() -> None:
+    documents = rendered(*SERVING, "--set", "serviceAccountAnnotations.role=fundus")
+    accounts = {d["metadata"]["name"]: d for d in documents if d["kind"] == "ServiceAccount"}
+    assert accounts.keys() == {"synfundus-head", "synfundus-worker"}
+    for account in accounts.values():
+        assert account["automountServiceAccountToken"] is False
+        assert account["metadata"]["annotations"] == {"role": "fundus"}
+    for kind, key in (("RayJob", "rayClusterSpec"), ("RayService", "rayClusterConfig")):
+        cluster = one(documents, kind)["spec"][key]
+        head = cluster["headGroupSpec"]["template"]["spec"]
+        assert (head["serviceAccountName"], head["automountServiceAccountToken"]) == ("synfundus-head", False)
+        (token,) = [volume["name"] for volume in head["volumes"] if "projected" in volume]
+        (mount,) = cluster["autoscalerOptions"]["volumeMounts"]
+        assert (mount["name"], mount["mountPath"]) == (token, "/var/run/secrets/kubernetes.io/serviceaccount")
+        workers = [group["template"]["spec"] for group in cluster["workerGroupSpecs"]]
+        for pod in (head, *workers):
+            assert token not in [mount["name"] for mount in pod["containers"][0]["volumeMounts"]]
+        for pod in workers:
+            assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("synfundus-worker", False)
+            assert not any("projected" in volume for volume in pod["volumes"])
+
+
 def test_the_operator_finds_nothing_to_change() -> None:
     """What it adds to the list of groups makes it the owner of the list, and the next `helm upgrade` conflicts."""
     for kind, key in (("RayJob", "rayClusterSpec"), ("RayService", "rayClusterConfig")):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from synfundus.cluster import jobs
+from synfundus.cluster import jobs, pods
 from synfundus.cluster.forward import Forwarder
 from synfundus.cluster.kube import Namespace, connect, one_line_errors
 from synfundus.cluster.template import find_template, require_reachable, settings_of
@@ -84,9 +84,9 @@ def list_jobs(namespace: Namespace, _: argparse.Namespace) -> int:
 
 def status(namespace: Namespace, options: argparse.Namespace) -> int:
     job = _job(namespace, options)
-    pods = ", ".join(f"{pool} {count}" for pool, count in sorted(jobs.workers(namespace, job).items()))
-    rows = [("state", job.state), ("submitted", f"{jobs.age(job)} ago"), ("Ray pods", pods or "none")]
-    rows += [("waits", trouble) for trouble in jobs.troubles(namespace, job)]
+    counts = ", ".join(f"{pool} {count}" for pool, count in sorted(pods.workers(namespace, job).items()))
+    rows = [("state", job.state), ("submitted", f"{jobs.age(job)} ago"), ("Ray pods", counts or "none")]
+    rows += [("waits", trouble) for trouble in pods.troubles(namespace, job)]
     if job.message:
         rows.append(("message", " ".join(job.message.split())))
     show_rows(f"job {job.name}", rows)
@@ -94,7 +94,7 @@ def status(namespace: Namespace, options: argparse.Namespace) -> int:
 
 
 def logs(namespace: Namespace, options: argparse.Namespace) -> int:
-    for part in jobs.logs(namespace, _job(namespace, options), keep_following=options.follow):
+    for part in pods.logs(namespace, _job(namespace, options), keep_following=options.follow):
         try:
             sys.stdout.buffer.write(part)
             sys.stdout.buffer.flush()

@@ -10,12 +10,13 @@ import yaml
 
 from synfundus.cluster.kube import GROUP, VERSION, Namespace
 from synfundus.errors import WrongInputError
+from synfundus.settings import Settings
 from synfundus.storage import canonical_json, sha256_hex
 from synfundus.study import FILE_KEYS, REAL_DATA_VARIABLE, Study
 
 SELECTOR = "synfundus.io/role=job-template"
-MAX_NAME = 47
-"""Of a RayJob; KubeRay appends to it."""
+MAX_NAME = 44
+"""Of a RayJob; KubeRay appends six characters for its cluster, and cuts names of what belongs to that at 50."""
 DIGEST_DIGITS = 10
 NAME_OF_OBJECT = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")
 """What Kubernetes takes for a Service, which KubeRay makes for each job."""
@@ -66,28 +67,29 @@ def require_reachable(study: Study, text: str) -> None:
     """Refuse what pods cannot see.
 
     Args:
-        text: of the study's file.
+        text: of the study's file and overrides.
 
     Raises:
         WrongInputError: the root, a source or another file lies on this machine.
     """
     if not study.root.startswith("s3://"):
         raise WrongInputError(f"root: {study.root} is on this machine; pods need --set root=s3://BUCKET/PREFIX")
+    real = Settings().real_data if REAL_DATA_VARIABLE in text else None
     for number, source in enumerate(study.data.sources):
-        path = getattr(source, "path", None)
+        path, key = getattr(source, "path", None), f"data.sources.{number}.path"
         if path is not None and "://" not in str(path):
             raise WrongInputError(
-                f"data.sources.{number}.path: {path} is on this machine; put the photographs on S3, or prepare them"
-                " here onto the root and name that dataset as data.prepared"
+                f"{key}: {path} is on this machine; put the photographs on S3, or prepare them here onto the root and"
+                " name that dataset as data.prepared"
             )
+        if path is not None and real and str(path).startswith(real):
+            raise WrongInputError(f"{key} uses {REAL_DATA_VARIABLE}, which pods do not have; write the path out")
     for section, key in FILE_KEYS:
         path = getattr(getattr(study, section), key, None)
         if path is not None:
             raise WrongInputError(
                 f"{section}.{key}: {path} is on this machine; run that stage here onto the root, or leave it out"
             )
-    if REAL_DATA_VARIABLE in text:
-        raise WrongInputError(f"the study's file uses {REAL_DATA_VARIABLE}, which pods do not have; write the path out")
 
 
 def _filled(value: Any, marks: dict[str, str]) -> Any:

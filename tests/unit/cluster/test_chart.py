@@ -86,6 +86,18 @@ def test_a_jobs_name_is_a_digest_of_all_that_it_is() -> None:
     assert all(re.fullmatch(r"demo-small-[0-9a-f]{10}", name) for name in names)
 
 
+@pytest.mark.parametrize("name", ["n" * 63, "n" * 32 + "-" * 3 + "n"])
+def test_a_long_name_leaves_room_for_what_kuberay_appends(name: str) -> None:
+    """It adds six characters for the Ray cluster, and cuts the names of its Secret and account at 50."""
+    overrides = [ROOT, f"name={name}"]
+    documents = rendered(*STUDY, "--set", f"studies.demo.set[1]=name={name}")
+    study = load_study(STUDY_FILE, overrides)
+    of_command, _ = job_of(Template("t", "uid", "{}", "{}"), study, STUDY_FILE.read_text(), overrides)
+    for job in (of_command, one(documents, "RayJob")):
+        assert re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", job["metadata"]["name"])
+        assert len(job["metadata"]["name"]) <= 50 - len("-abcde")
+
+
 def test_every_pod_is_restricted() -> None:
     pods = []
     documents = rendered(*SERVING)
@@ -269,7 +281,7 @@ def test_a_wrong_value_is_refused(arguments: list[str], told: str) -> None:
     assert told in outcome.stderr
 
 
-@pytest.mark.parametrize("release", ["2024", "a.b", "a" * 40])
+@pytest.mark.parametrize("release", ["2024", "a.b", "a" * 37])
 def test_a_release_that_kuberay_would_refuse_is_refused(release: str) -> None:
     outcome = helm(release=release)
     assert outcome.returncode != 0

@@ -1,5 +1,11 @@
 """`synfundus cluster …` against an API server: whose job it takes, and what it says when things go wrong."""
 
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -213,6 +219,55 @@ def test_status_says_why_nothing_runs(api: KubernetesApi, study: str, capsys: py
     assert "submitter ImagePullBackOff: no such image" in said
     assert "RayCluster cluster-1 FailedToCreateHeadPod: exceeded quota" in said
     assert "Older" not in said
+
+
+def with_a_head(api: KubernetesApi) -> dict[str, Any]:
+    """The job has a Ray cluster, whose head wrote a long log."""
+    job = the_job(api)
+    job["status"] = {"jobDeploymentStatus": "Running", "rayClusterName": "cluster-1"}
+    head = pod("head", "Running")
+    head["metadata"]["labels"] |= {"ray.io/cluster": "cluster-1", "ray.io/node-type": "head"}
+    submitter = pod("submitter", "Running")
+    submitter["metadata"]["labels"]["job-name"] = job["metadata"]["name"]
+    for one in (head, submitter):
+        api.put(PODS, one)
+    api.objects[f"{PODS}/submitter/log"] = {"metadata": {}, "text": "line " * 100_000}
+    secret = {"metadata": {"name": "cluster-1"}, "data": {"auth_token": "dG9rZW4="}}
+    api.put(PODS.replace("pods", "secrets"), secret)
+    return job
+
+
+def test_the_dashboard_ends_in_one_line_with_its_pod(
+    api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server knows of no way to the pod's ports."""
+    submit(study)
+    with_a_head(api)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    def visit() -> None:
+        for _ in range(600):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as browser:
+                browser.recv(1)
+                return
+            time.sleep(0.1)
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    assert cli.main(["cluster", "dashboard", study, "--set", A, "--port", str(port)]) == 1
+    visitor.join()
+    (line,) = capsys.readouterr().err.splitlines()
+    name = the_job(api)["metadata"]["name"]
+    assert line == f"error: the dashboard of {name} ended: cannot reach pod head: Handshake status 404 Not Found"
+
+
+def test_a_log_that_nobody_reads_to_its_end_is_no_error(api: KubernetesApi, study: str) -> None:
+    submit(study)
+    with_a_head(api)
+    command = f"{sys.executable} -m synfundus_jobs.cluster logs {study} --set {A} | head -c 10"
+    outcome = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (len(outcome.stdout), outcome.stderr) == (10, "")
 
 
 def test_list_says_that_there_is_nothing(api: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:

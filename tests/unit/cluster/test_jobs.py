@@ -50,7 +50,11 @@ PHANTOMS = "data: {sources: [{layout: phantom, num_images: 100, size_px: 64}]}"
         ("s3://b/p", "data: {sources: [{layout: folder, path: clinic}]}", "data.sources.0.path: .*/clinic is on this"),
         ("s3://b/p", "generator: {init_from: weights}", "generator.init_from: .*/weights is on this machine"),
         ("s3://b/p", "evaluation: {inception_weights: w.pt}", "evaluation.inception_weights: .*/w.pt is on this"),
-        ("s3://b/p", "data: {sources: [{layout: folder, path: '${SYNFUNDUS_REAL_DATA}/x'}]}", "pods do not have"),
+        (
+            "s3://b/p",
+            "data: {sources: [{layout: folder, path: '${SYNFUNDUS_REAL_DATA}/x'}]}",
+            r"data.sources.0.path uses \$\{SYNFUNDUS_REAL_DATA\}, which pods do not have",
+        ),
     ],
 )
 def test_what_pods_cannot_see_is_refused(
@@ -63,7 +67,7 @@ def test_what_pods_cannot_see_is_refused(
 
 
 def test_what_pods_can_see_is_let_through(tmp_path: Path) -> None:
-    text = "recipe: phantom-cpu\nname: demo\nroot: s3://b/p\n"
+    text = "recipe: phantom-cpu\nname: demo\nroot: s3://b/p\n# unlike ${SYNFUNDUS_REAL_DATA}\n"
     require_reachable(resolve(text, "study", tmp_path), text)
 
 

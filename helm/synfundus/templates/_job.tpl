@@ -55,10 +55,12 @@ Takes: root, where (of the values), study (name), job (name). Only an installati
 */}}
 {{- define "synfundus.requireNoOtherJob" -}}
 {{- $ := . }}
+{{- if .root.Capabilities.APIVersions.Has "ray.io/v1/RayJob" }}{{/* else prerequisites.yaml says so */}}
 {{- range (lookup "ray.io/v1" "RayJob" .root.Release.Namespace "").items }}
 {{- $isOver := has (dig "status" "jobDeploymentStatus" "" .) (list "Complete" "Failed" "ValidationFailed") }}
 {{- if and (eq (dig "metadata" "labels" "synfundus.io/study" "" .) $.study) (ne .metadata.name $.job) (not $isOver) }}
 {{- fail (printf "%s: job %s of study %s is not over; wait for it, or cancel it first" $.where .metadata.name $.study) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

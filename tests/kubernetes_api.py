@@ -17,6 +17,24 @@ JOBS = "/apis/ray.io/v1/namespaces/fundus/rayjobs"
 CONFIG_MAPS, PODS, EVENTS = (f"/api/v1/namespaces/fundus/{kind}" for kind in ("configmaps", "pods", "events"))
 
 
+def _resources(group_version: str, *kinds: str) -> dict[str, Any]:
+    named = [{"name": f"{kind.lower()}s", "kind": kind, "namespaced": True, "verbs": ["list"]} for kind in kinds]
+    return {"kind": "APIResourceList", "groupVersion": group_version, "resources": named}
+
+
+DISCOVERY: dict[str, dict[str, Any]] = {
+    "/version": {"major": "1", "minor": "36", "gitVersion": "v1.36.4"},
+    "/api": {"kind": "APIVersions", "versions": ["v1"]},
+    "/api/v1": _resources("v1", "ConfigMap", "ServiceAccount"),
+    "/apis": {
+        "kind": "APIGroupList",
+        "groups": [{"name": "ray.io", "versions": [{"groupVersion": "ray.io/v1", "version": "v1"}]}],
+    },
+    "/apis/ray.io/v1": _resources("ray.io/v1", "RayJob", "RayService"),
+}
+"""What helm asks before anything else."""
+
+
 @dataclass
 class KubernetesApi:
     """What the server holds, and how it misbehaves."""
@@ -63,10 +81,16 @@ class KubernetesApi:
             assert body is not None
             taken = f"{path}/{body['metadata']['name']}" in self.objects
             return (409, {"message": "already exists"}) if taken else (201, self.put(path, body))
+        if path in DISCOVERY:
+            return 200, DISCOVERY[path]
         if path in (JOBS, CONFIG_MAPS, PODS, EVENTS):
             if path in self.without:
                 return 404, {"message": "page not found"}
-            return 200, {"items": self._selected(path, query.get("labelSelector", [""])[0])}
+            return 200, {
+                "kind": "List",
+                "apiVersion": "v1",
+                "items": self._selected(path, query.get("labelSelector", [""])[0]),
+            }
         if path not in self.objects:
             return 404, {"message": "not found"}
         if method == "PUT":

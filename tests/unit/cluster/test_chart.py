@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kubernetes_api import JOBS, kubernetes_api
 from synfundus.cluster.template import Template, job_of
 from synfundus.settings import WORKERS_MALLOC
 from synfundus.study import load_study
@@ -224,6 +225,29 @@ def test_the_pools_of_the_guide_are_rendered(tmp_path: Path) -> None:
     assert training["rayStartParams"] == {"num-cpus": "8", "num-gpus": "4"}
     assert training["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 4
     assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("study", "status", "refused"),
+    [
+        ("demo-small", {"jobDeploymentStatus": "Running"}, True),
+        ("demo-small", {}, True),
+        ("demo-small", {"jobDeploymentStatus": "Complete"}, False),
+        ("demo-small", {"jobDeploymentStatus": "Failed"}, False),
+        ("another", {"jobDeploymentStatus": "Running"}, False),
+    ],
+)
+def test_a_study_of_the_values_waits_for_its_other_job(
+    tmp_path: Path, study: str, status: dict[str, str], refused: bool
+) -> None:
+    """Two jobs would write into one folder of runs."""
+    with kubernetes_api() as api:
+        metadata = {"name": "job-1", "namespace": "fundus", "labels": {"synfundus.io/study": study}}
+        api.put(JOBS, {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": metadata, "status": status})
+        there = ["--kubeconfig", str(api.kubeconfig(tmp_path, **{"current-context": "here"}))]
+        outcome = helm(*STUDY, "--dry-run=server", "--disable-openapi-validation", *there)
+    assert ("studies.demo: job job-1 of study demo-small is not over" in outcome.stderr) == refused
+    assert (outcome.returncode != 0) == refused, outcome.stderr
 
 
 def test_a_studys_name_and_root_are_those_of_its_settings() -> None:

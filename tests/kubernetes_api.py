@@ -67,7 +67,8 @@ class KubernetesApi:
     def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Store an object, with what a server adds."""
         number = next(self._uids)
-        body["metadata"] |= {"uid": f"uid-{number}", "creationTimestamp": f"2026-11-26T02:00:{number:02d}Z"}
+        added = {"uid": f"uid-{number}", "creationTimestamp": f"2026-11-26T02:00:{number:02d}Z"}
+        body = body | {"metadata": body["metadata"] | added}
         self.objects[f"{path}/{body['metadata']['name']}"] = body
         return body
 
@@ -96,6 +97,9 @@ class KubernetesApi:
         if method == "PUT":
             assert body is not None
             return 200, self.put(path.rpartition("/")[0], body)
+        uid = self.objects[path]["metadata"].get("uid")
+        if method == "DELETE" and ((body or {}).get("preconditions") or {}).get("uid", uid) != uid:
+            return 409, {"message": "another one"}
         return 200, self._read_or_deleted(method, path)
 
     def _selected(self, path: str, selector: str) -> list[dict[str, Any]]:

@@ -122,7 +122,7 @@ def wait(namespace: Namespace, options: argparse.Namespace) -> int:
 
 def cancel(namespace: Namespace, options: argparse.Namespace) -> int:
     job = _job(namespace, options)
-    jobs.cancel(namespace, job.name)
+    jobs.cancel(namespace, job)
     sys.stdout.write(f"job {job.name} is gone; what it wrote stays, and submitting again goes on from there\n")
     return DONE
 

@@ -37,6 +37,7 @@ class JobView:
     """What a person wants to know of a job."""
 
     name: str
+    uid: str
     study: str
     settings: str
     """Digest of the study's file and overrides."""
@@ -62,6 +63,7 @@ def view(job: dict[str, Any]) -> JobView:
         state = FAILED
     return JobView(
         metadata["name"],
+        metadata["uid"],
         metadata["labels"][STUDY_LABEL],
         metadata["labels"].get(SETTINGS_LABEL, ""),
         metadata.get("annotations", {}).get(ROOT_ANNOTATION, ""),
@@ -89,10 +91,10 @@ def submit(
     there = namespace.job(name)
     has_failed = there is not None and view(there).state == FAILED
     if there is not None and (has_failed or "deletionTimestamp" in there["metadata"]):
-        cancel(namespace, name)
+        cancel(namespace, view(there))
         there = None
     if there is None:
-        _require_no_other(namespace, study.name)
+        _require_no_other(namespace, study.name, name)
     made = None if there else namespace.create_job(job)
     present = made or there or namespace.job(name)
     if present is None:
@@ -105,10 +107,10 @@ def submit(
     return view(present), THERE if made is None else AGAIN if has_failed else NEW
 
 
-def _require_no_other(namespace: Namespace, study: str) -> None:
+def _require_no_other(namespace: Namespace, study: str, name: str) -> None:
     """Two jobs of one name would write into one folder of runs."""
     for other in map(view, namespace.jobs()):
-        if other.study == study and not other.is_over:
+        if other.study == study and other.name != name and not other.is_over:
             raise WrongInputError(
                 f"job {other.name} of study {study} (root {other.root}) is {other.state}, with other settings;"
                 " wait for it, or `synfundus cluster cancel` it first"
@@ -167,18 +169,26 @@ def follow(namespace: Namespace, name: str, timeout_s: float) -> Iterator[JobVie
         time.sleep(POLL_S)
 
 
-def cancel(namespace: Namespace, name: str) -> None:
+def cancel(namespace: Namespace, job: JobView) -> None:
     """Delete a job with its Ray cluster; what it wrote stays, and the next submission goes on from it.
 
     Raises:
         SynfundusError: it is not gone after two minutes.
     """
-    namespace.delete_job(name)
+    namespace.delete_job(job.name, job.uid)
     deadline_s = time.monotonic() + GONE_S
-    while namespace.job(name) is not None or namespace.pods(f"ray.io/originated-from-cr-name={name}"):
+    while _is_there(namespace, job):
         if time.monotonic() > deadline_s:
-            raise SynfundusError(f"job {name} is being deleted, and not gone with its pods after {GONE_S:.0f} s")
+            raise SynfundusError(f"job {job.name} is being deleted, and not gone with its pods after {GONE_S:.0f} s")
         time.sleep(POLL_S / 2)
+
+
+def _is_there(namespace: Namespace, job: JobView) -> bool:
+    """The job or a pod of it; what somebody has submitted again by its name is another."""
+    now = namespace.job(job.name)
+    if now is not None:
+        return view(now).uid == job.uid
+    return bool(namespace.pods(f"ray.io/originated-from-cr-name={job.name}"))
 
 
 def age(job: JobView) -> str:

@@ -105,15 +105,21 @@ class Namespace:
                 raise
         return made
 
-    def delete_job(self, name: str) -> None:
-        """Delete it, if it is there."""
+    def delete_job(self, name: str, uid: str) -> None:
+        """Delete it, if this very one is still there."""
         with one_line_errors(f"cannot delete job {name}"):
             try:
                 self.custom.delete_namespaced_custom_object(
-                    GROUP, VERSION, self.name, PLURAL, name, propagation_policy="Foreground", _request_timeout=TIMEOUT_S
+                    GROUP,
+                    VERSION,
+                    self.name,
+                    PLURAL,
+                    name,
+                    body={"propagationPolicy": "Foreground", "preconditions": {"uid": uid}},
+                    _request_timeout=TIMEOUT_S,
                 )
             except ApiException as error:
-                if error.status != NOT_FOUND:
+                if error.status not in (NOT_FOUND, CONFLICT):
                     raise
 
     def config_maps(self, selector: str) -> list[Any]:

@@ -122,9 +122,25 @@ def test_of_two_submitters_the_second_finds_it_there(
     submit(study)
     read, reads = Namespace.job, iter([True])
     monkeypatch.setattr(Namespace, "job", lambda self, name: None if next(reads, False) else read(self, name))
-    monkeypatch.setattr(jobs, "_require_no_other", lambda *_: None)
     assert submit(study) == 0
     assert "is there already, waiting" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_what_somebody_else_has_submitted_again_is_not_deleted(
+    api: KubernetesApi, study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(study)
+    ended(the_job(api), "FAILED")
+    delete = Namespace.delete_job
+
+    def too_late(*arguments: Any) -> None:
+        api.put(JOBS, {key: value for key, value in the_job(api).items() if key != "status"})
+        delete(*arguments)
+
+    monkeypatch.setattr(Namespace, "delete_job", too_late)
+    assert submit(study) == 0
+    assert "is there already, waiting" in capsys.readouterr().out.splitlines()[-1]
+    assert "deletionTimestamp" not in the_job(api)["metadata"]
 
 
 @pytest.mark.parametrize("verb", ["status", "logs", "wait", "cancel", "dashboard"])

@@ -13,7 +13,7 @@ from synfundus.study import resolve
 
 def job(status: dict[str, Any] | None) -> dict[str, Any]:
     labels = {"synfundus.io/study": "demo"}
-    metadata = {"name": "demo-0123456789", "labels": labels, "creationTimestamp": "2026-11-26T02:35:02Z"}
+    metadata = {"name": "demo-0123456789", "uid": "u", "labels": labels, "creationTimestamp": "2026-11-26T02:35:02Z"}
     return {"metadata": metadata, **({} if status is None else {"status": status})}
 
 

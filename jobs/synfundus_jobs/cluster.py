@@ -2,16 +2,17 @@
 
 import argparse
 import base64
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from synfundus.cluster import jobs
+from synfundus.cluster import jobs, pods
 from synfundus.cluster.forward import Forwarder
 from synfundus.cluster.kube import Namespace, connect, one_line_errors
-from synfundus.cluster.template import find_template, require_reachable
-from synfundus.errors import WrongInputError
+from synfundus.cluster.template import find_template, require_reachable, settings_of
+from synfundus.errors import SynfundusError, WrongInputError
 from synfundus.study import Study, load_study
 from synfundus_jobs.job import DONE, FAILED, OneLineParser, guarded, show_rows
 
@@ -51,32 +52,41 @@ def _command(verb: str, options: argparse.Namespace) -> str:
     return f"synfundus {verb} {options.study}{overrides}"
 
 
-def _latest(namespace: Namespace, options: argparse.Namespace) -> jobs.JobView:
-    return jobs.latest(namespace, _study(options).name)
+def _text(options: argparse.Namespace) -> str:
+    """The study's file as the chart would take it: with the ends of its lines."""
+    text: str = options.study.read_bytes().decode("utf-8")
+    return text
+
+
+def _job(namespace: Namespace, options: argparse.Namespace) -> jobs.JobView:
+    study = _study(options)
+    return jobs.find(namespace, study.name, settings_of(_text(options), options.set))
 
 
 def submit(namespace: Namespace, options: argparse.Namespace) -> int:
-    study = _study(options)
-    require_reachable(study)
+    study, text = _study(options), _text(options)
+    require_reachable(study, "\n".join([text, *options.set]))
     template = find_template(namespace, options.release)
-    text = options.study.read_text(encoding="utf-8")
-    job, is_new = jobs.submit(namespace, template, study, text, options.set)
-    said = "submitted" if is_new else f"is there already, {job.state}"
+    job, done = jobs.submit(namespace, template, study, text, options.set)
+    said = f"{done}, {job.state}" if done == jobs.THERE else done
     sys.stdout.write(f"job {job.name} {said}; follow it: {_command('cluster wait', options)} -n {namespace.name}\n")
     return DONE
 
 
 def list_jobs(namespace: Namespace, _: argparse.Namespace) -> int:
     found = [jobs.view(job) for job in namespace.jobs()]
+    if not found:
+        sys.stdout.write(f"no jobs in {namespace.name}; `synfundus cluster submit` makes one\n")
+        return DONE
     show_rows(f"jobs in {namespace.name}", [(job.name, f"{job.state:<9}  {jobs.age(job)}") for job in found])
     return DONE
 
 
 def status(namespace: Namespace, options: argparse.Namespace) -> int:
-    job = _latest(namespace, options)
-    pods = ", ".join(f"{pool} {count}" for pool, count in sorted(jobs.workers(namespace, job).items()))
-    rows = [("state", job.state), ("submitted", f"{jobs.age(job)} ago"), ("Ray pods", pods or "none")]
-    rows += [("waits", trouble) for trouble in jobs.troubles(namespace, job)]
+    job = _job(namespace, options)
+    counts = ", ".join(f"{pool} {count}" for pool, count in sorted(pods.workers(namespace, job).items()))
+    rows = [("state", job.state), ("submitted", f"{jobs.age(job)} ago"), ("Ray pods", counts or "none")]
+    rows += [("waits", trouble) for trouble in pods.troubles(namespace, job)]
     if job.message:
         rows.append(("message", " ".join(job.message.split())))
     show_rows(f"job {job.name}", rows)
@@ -84,16 +94,19 @@ def status(namespace: Namespace, options: argparse.Namespace) -> int:
 
 
 def logs(namespace: Namespace, options: argparse.Namespace) -> int:
-    for part in jobs.logs(namespace, _latest(namespace, options), keep_following=options.follow):
-        sys.stdout.buffer.write(part)
-        sys.stdout.buffer.flush()
+    for part in pods.logs(namespace, _job(namespace, options), keep_following=options.follow):
+        try:
+            sys.stdout.buffer.write(part)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # nobody reads on, as with `| head`; nor what Python would flush at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            break
     return DONE
 
 
 def wait(namespace: Namespace, options: argparse.Namespace) -> int:
     """Ends with where the report is and the command that fetches it."""
-    study = _study(options)
-    for job in jobs.follow(namespace, jobs.latest(namespace, study.name).name, options.timeout):
+    for job in jobs.follow(namespace, _job(namespace, options).name, options.timeout):
         sys.stdout.write(f"job {job.name} {job.state}\n")
         sys.stdout.flush()
     if job.state == jobs.FAILED:
@@ -102,22 +115,21 @@ def wait(namespace: Namespace, options: argparse.Namespace) -> int:
             f" {_command('cluster logs', options)} -n {namespace.name} says why\n"
         )
         return FAILED
-    sys.stdout.write(
-        f"report: {study.root.rstrip('/')}/{study.report_folder}/index.html\nfetch it: {_command('fetch', options)}\n"
-    )
+    page = f"{job.root.rstrip('/')}/{_study(options).report_folder}/index.html"
+    sys.stdout.write(f"report: {page}\nfetch it: {_command('fetch', options)}\n")
     return DONE
 
 
 def cancel(namespace: Namespace, options: argparse.Namespace) -> int:
-    job = _latest(namespace, options)
-    jobs.cancel(namespace, job.name)
+    job = _job(namespace, options)
+    jobs.cancel(namespace, job)
     sys.stdout.write(f"job {job.name} is gone; what it wrote stays, and submitting again goes on from there\n")
     return DONE
 
 
 def dashboard(namespace: Namespace, options: argparse.Namespace) -> int:
     """The Ray dashboard of the job, until interrupted."""
-    job = _latest(namespace, options)
+    job = _job(namespace, options)
     heads = namespace.pods(f"ray.io/cluster={job.cluster},ray.io/node-type=head") if job.cluster else []
     if not heads:
         raise WrongInputError(f"job {job.name} is {job.state} and has no Ray cluster; jobs.keepSeconds keeps it longer")
@@ -135,7 +147,8 @@ def dashboard(namespace: Namespace, options: argparse.Namespace) -> int:
             forwarder.serve_forever()
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
-    return DONE
+        return DONE
+    raise SynfundusError(f"the dashboard of {job.name} ended: {forwarder.failure}")
 
 
 VERBS: dict[str, tuple[str, Callable[[Namespace, argparse.Namespace], int]]] = {

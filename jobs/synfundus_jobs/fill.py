@@ -33,6 +33,7 @@ def run(study: Study, storage: Storage) -> Rows:
                 digest,
                 study.samples.pool_size,
                 progress,
+                use_gpu=study.samples.use_gpu,
             )
     counts = read_manifest(storage, study.filled_folder)["sources"]
     filled = {name: counts[name]["filled"] for name in LABEL_NAMES if counts[name]["filled"]}

@@ -69,6 +69,9 @@ class Settings:
     sampling_pool: str | None = field(default_factory=lambda: _read("SAMPLING_POOL"))
     """Nodes of a Ray cluster that draw samples: those whose label `synfundus.io/pool` has this value. None: any."""
 
+    kubeconfig: str = field(default_factory=lambda: os.environ.get("KUBECONFIG") or "~/.kube/config")  # noqa: TID251
+    """Kubernetes' own variable: files that say how clusters are reached, joined by colons."""
+
     ray_address: str | None = field(default_factory=lambda: os.environ.get("RAY_ADDRESS") or None)  # noqa: TID251
     """Ray's own variable: the cluster that this process belongs to. None: Ray is started on this machine."""
 

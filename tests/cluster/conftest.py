@@ -35,6 +35,6 @@ def shell(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shel
         (folder / name).symlink_to(REPOSITORY / name)
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "SYNFUNDUS_", "AWS_"))}
     scripts = Path(sys.executable).parent
-    shell = Shell(folder, {"PATH": f"{scripts}{os.pathsep}{ours['PATH']}", "IMAGE": image})
+    shell = Shell(folder, ours | {"PATH": f"{scripts}{os.pathsep}{ours['PATH']}", "IMAGE": image})
     yield shell
     shell.close()

@@ -27,7 +27,7 @@ class Shell:
         self._bash = subprocess.Popen(
             ["bash", "--norc"],
             cwd=folder,
-            env={**os.environ, **environment},
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -16,9 +16,12 @@ def test_each_setting_has_its_variable_and_an_empty_one_is_none(monkeypatch: pyt
     monkeypatch.setenv("SYNFUNDUS_REVISION", "abc")
     monkeypatch.setenv("SYNFUNDUS_SAMPLING_POOL", "gpu")
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    monkeypatch.setenv("KUBECONFIG", "")
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
-    assert Settings() == Settings("k" * 20, None, Path("/config/synfundus"), S3Settings(), "abc", "gpu", "head:6379")
+    assert Settings() == Settings(
+        "k" * 20, None, Path("/config/synfundus"), S3Settings(), "abc", "gpu", "~/.kube/config", "head:6379"
+    )
 
 
 def test_a_store_is_found_by_our_variables_before_those_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 {{- define "synfundus.labels" -}}
 app.kubernetes.io/name: synfundus
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
@@ -30,9 +30,15 @@ capabilities: {drop: [ALL]}
 {{- toYaml $resources }}
 {{- end }}
 
-{{/* Environment of what computes. The root file system is read-only: all that is written goes to /tmp. */}}
+{{/*
+Environment of what computes. The root file system is read-only: all that is written goes to /tmp. How memory is kept is
+that of synfundus/settings.py, which says why.
+*/}}
 {{- define "synfundus.env" -}}
 - {name: HOME, value: /tmp}
+- {name: MALLOC_ARENA_MAX, value: "1"}
+- {name: MALLOC_TRIM_THRESHOLD_, value: "1073741824"}
+- {name: MALLOC_MMAP_THRESHOLD_, value: "33554432"}
 {{- with .Values.s3.endpoint }}
 - {name: SYNFUNDUS_S3_ENDPOINT, value: {{ . | quote }}}
 {{- end }}
@@ -46,20 +52,21 @@ capabilities: {drop: [ALL]}
 
 {{/*
 A pod of a Ray cluster. Takes: root (the chart's context), container (name), settings (resources, gpus, nodeSelector,
-tolerations), study (ConfigMap with study.yaml), keysSecret (optional), isHead.
-The head's service account is KubeRay's: it makes one for each cluster, with the rights that the autoscaler needs.
+tolerations), study (ConfigMap with study.yaml), env (more variables), keysSecret (optional), isHead, digest (optional).
+KubeRay grants the head's service account what the autoscaler needs; the token is mounted into that container alone.
 */}}
 {{- define "synfundus.pod" -}}
 metadata:
   labels: {{- include "synfundus.labels" .root | nindent 4 }}
-spec:
-  {{- if not .isHead }}
-  serviceAccountName: {{ .root.Release.Name }}-worker
-  automountServiceAccountToken: false
+  {{- with .digest }}
+  annotations: {synfundus.io/digest: {{ . | quote }}}
   {{- end }}
+spec:
+  serviceAccountName: {{ .root.Release.Name }}-{{ ternary "head" "worker" (default false .isHead) }}
+  automountServiceAccountToken: false
   securityContext: {{- include "synfundus.podSecurity" . | nindent 4 }}
   {{- with .root.Values.imagePullSecrets }}
-  imagePullSecrets: {{- range . }}{{ printf "\n    - {name: %s}" . }}{{- end }}
+  imagePullSecrets: {{- range . }}{{ printf "\n    - {name: %q}" . }}{{- end }}
   {{- end }}
   {{- with .settings.nodeSelector }}
   nodeSelector: {{- toYaml . | nindent 4 }}
@@ -77,7 +84,7 @@ spec:
         {{- with .env }}{{ toYaml . | nindent 8 }}{{ end }}
       {{- with .root.Values.secret }}
       envFrom:
-        - secretRef: {name: {{ . }}}
+        - secretRef: {name: {{ . | quote }}}
       {{- end }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
@@ -89,12 +96,21 @@ spec:
     - {name: tmp, emptyDir: {}}
     - {name: study, configMap: {name: {{ .study | quote }}}}
     {{- with .keysSecret }}
-    - {name: keys, secret: {secretName: {{ . }}, items: [{key: keys, path: keys}]}}
+    - {name: keys, secret: {secretName: {{ . | quote }}, items: [{key: keys, path: keys}]}}
+    {{- end }}
+    {{- if .isHead }}
+    - name: kubernetes-token  # as Kubernetes would mount it into every container
+      projected:
+        sources:
+          - serviceAccountToken: {path: token}
+          - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+          - downwardAPI: {items: [{path: namespace, fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}]}
     {{- end }}
 {{- end }}
 
 {{/*
-A Ray cluster. Takes: root, head (settings), headCpus, pools (name -> settings), study, keysSecret, env (of the head).
+A Ray cluster. Takes: root, head (settings), headCpus, pools (name -> settings), study, keysSecret, env,
+digest (of what shall make a new cluster where it changes, though KubeRay does not look at it).
 No `replicas`: the autoscaler owns that field.
 */}}
 {{- define "synfundus.cluster" -}}
@@ -107,25 +123,30 @@ autoscalerOptions:
   resources:
     requests: {cpu: 100m, memory: 512Mi}
     limits: {memory: 512Mi}
+  volumeMounts:
+    - {name: kubernetes-token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
 authOptions: {mode: token}
 headGroupSpec:
   rayStartParams:
     num-cpus: {{ .headCpus | quote }}
-  template: {{- include "synfundus.pod" (dict "root" .root "container" "ray-head" "settings" .head "study" .study "keysSecret" .keysSecret "env" .env "isHead" true) | nindent 4 }}
+  template: {{- include "synfundus.pod" (dict "root" .root "container" "ray-head" "settings" .head "study" .study "keysSecret" .keysSecret "env" .env "isHead" true "digest" .digest) | nindent 4 }}
 workerGroupSpecs:
 {{- range $name, $pool := .pools }}
-  - groupName: {{ $name }}
+{{- if gt (int $pool.minWorkers) (int $pool.maxWorkers) }}
+{{- fail (printf "pool %s: minWorkers %v is more than maxWorkers %v" $name $pool.minWorkers $pool.maxWorkers) }}
+{{- end }}
+  - groupName: {{ $name | quote }}
     minReplicas: {{ $pool.minWorkers }}
     maxReplicas: {{ $pool.maxWorkers }}
     idleTimeoutSeconds: {{ $pool.idleSeconds }}
     {{- /* As the operator writes it: were it to change the list, it would own it, and upgrades would conflict. */}}
     scaleStrategy: {}
-    labels: {synfundus.io/pool: {{ $name }}}
+    labels: {synfundus.io/pool: {{ $name | quote }}}
     rayStartParams:
       num-cpus: {{ $pool.logicalCpus | quote }}
       {{- if $pool.gpus }}
       num-gpus: {{ $pool.gpus | quote }}
       {{- end }}
-    template: {{- include "synfundus.pod" (dict "root" $.root "container" "ray-worker" "settings" $pool "study" $.study "keysSecret" $.keysSecret) | nindent 6 }}
+    template: {{- include "synfundus.pod" (dict "root" $.root "container" "ray-worker" "settings" $pool "study" $.study "keysSecret" $.keysSecret "env" $.env) | nindent 6 }}
 {{- end }}
 {{- end }}

@@ -17,7 +17,7 @@ submitterPodTemplate:
     automountServiceAccountToken: false
     securityContext: {{- include "synfundus.podSecurity" . | nindent 6 }}
     {{- with .root.Values.imagePullSecrets }}
-    imagePullSecrets: {{- range . }}{{ printf "\n      - {name: %s}" . }}{{- end }}
+    imagePullSecrets: {{- range . }}{{ printf "\n      - {name: %q}" . }}{{- end }}
     {{- end }}
     containers:
       - name: submitter
@@ -37,7 +37,30 @@ submitterPodTemplate:
 rayClusterSpec: {{- include "synfundus.cluster" (dict "root" .root "head" .root.Values.head "headCpus" .root.Values.head.logicalCpus "pools" .root.Values.pools "study" .configMap "env" $selector) | nindent 2 }}
 {{- end }}
 
-{{- define "synfundus.jobLabels" -}}
-{{ include "synfundus.labels" .root }}
-synfundus.io/study: {{ .study | quote }}
+{{/*
+Labels and annotations of a RayJob, by which the command finds it. Takes: root, study (name), settings (digest of the
+study's file and overrides), storage (the study's root).
+*/}}
+{{- define "synfundus.jobMetadata" -}}
+labels: {{- include "synfundus.labels" .root | nindent 2 }}
+  synfundus.io/study: {{ .study | quote }}
+  synfundus.io/settings: {{ .settings | quote }}
+annotations:
+  synfundus.io/root: {{ .storage | quote }}
+{{- end }}
+
+{{/*
+Refuses a second job while one of the study, of another name, is not over: both would write into one folder of runs.
+Takes: root, where (of the values), study (name), job (name). Only an installation sees what is in the cluster.
+*/}}
+{{- define "synfundus.requireNoOtherJob" -}}
+{{- $ := . }}
+{{- if .root.Capabilities.APIVersions.Has "ray.io/v1/RayJob" }}{{/* else prerequisites.yaml says so */}}
+{{- range (lookup "ray.io/v1" "RayJob" .root.Release.Namespace "").items }}
+{{- $isOver := has (dig "status" "jobDeploymentStatus" "" .) (list "Complete" "Failed" "ValidationFailed") }}
+{{- if and (eq (dig "metadata" "labels" "synfundus.io/study" "" .) $.study) (ne .metadata.name $.job) (not $isOver) }}
+{{- fail (printf "%s: job %s of study %s is not over; wait for it, or cancel it first" $.where .metadata.name $.study) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}

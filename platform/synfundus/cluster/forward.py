@@ -5,9 +5,11 @@ import socket
 import socketserver
 from typing import Any
 
+from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import portforward
 
 from synfundus.cluster.kube import Namespace
+from synfundus.errors import SynfundusError
 
 CHUNK = 65536
 
@@ -19,7 +21,11 @@ class _Relay(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         here: socket.socket = self.request
-        there = self.server.open_there()
+        try:
+            there = self.server.open_there()
+        except SynfundusError as error:
+            self.server.give_up(str(error))
+            return
         ends = {here: there, there: here}
         try:
             while True:
@@ -35,7 +41,7 @@ class _Relay(socketserver.BaseRequestHandler):
 
 
 class Forwarder(socketserver.ThreadingTCPServer):
-    """Listens on 127.0.0.1 and relays every connection to a port of a pod."""
+    """Listens on 127.0.0.1 and relays every connection to a port of a pod, until the pod cannot be reached."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -43,13 +49,24 @@ class Forwarder(socketserver.ThreadingTCPServer):
     def __init__(self, namespace: Namespace, pod: str, pod_port: int, port: int) -> None:
         super().__init__(("127.0.0.1", port), _Relay)
         self._namespace, self._pod, self._pod_port = namespace, pod, pod_port
+        self.failure: str | None = None
+        """Why it ended."""
+
+    def give_up(self, why: str) -> None:
+        """End `serve_forever`."""
+        self.failure = why
+        self.shutdown()
 
     def open_there(self) -> Any:
         """A connection to the pod, as a socket."""
-        opened = portforward(
-            self._namespace.core.connect_get_namespaced_pod_portforward,
-            self._pod,
-            self._namespace.name,
-            ports=str(self._pod_port),
-        )
+        try:
+            opened = portforward(
+                self._namespace.core.connect_get_namespaced_pod_portforward,
+                self._pod,
+                self._namespace.name,
+                ports=str(self._pod_port),
+            )
+        except ApiException as error:
+            reason = str(error.reason).partition(" -+-")[0]  # without the headers of the answer
+            raise SynfundusError(f"cannot reach pod {self._pod}: {reason}") from error
         return opened.socket(self._pod_port)

@@ -5,19 +5,23 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import urllib3
-from kubernetes import client, config
+import yaml
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
+from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
 from synfundus.errors import SynfundusError, WrongInputError
+from synfundus.settings import Settings
 
 GROUP, VERSION, PLURAL = "ray.io", "v1", "rayjobs"
-STUDY_LABEL = "synfundus.io/study"
-"""Of a RayJob: whose it is; the chart's template sets it."""
+STUDY_LABEL, SETTINGS_LABEL, ROOT_ANNOTATION = "synfundus.io/study", "synfundus.io/settings", "synfundus.io/root"
+"""Of a RayJob: name, digest of file and overrides, and root of its study; the chart's template sets them."""
 TIMEOUT_S = 30
 NOT_FOUND, CONFLICT = 404, 409
 USERS_FAULT = (400, 401, 403, 404, 422)
@@ -65,9 +69,14 @@ class Namespace:
     def jobs(self) -> list[dict[str, Any]]:
         """All RayJobs that have a study."""
         with one_line_errors("cannot list jobs"):
-            found = self.custom.list_namespaced_custom_object(
-                GROUP, VERSION, self.name, PLURAL, label_selector=STUDY_LABEL, _request_timeout=TIMEOUT_S
-            )
+            try:
+                found = self.custom.list_namespaced_custom_object(
+                    GROUP, VERSION, self.name, PLURAL, label_selector=STUDY_LABEL, _request_timeout=TIMEOUT_S
+                )
+            except ApiException as error:
+                if error.status == NOT_FOUND:  # not of a namespace: a list in one that is not there is empty
+                    raise WrongInputError("the cluster knows no RayJobs; install the KubeRay operator first") from error
+                raise
         return sorted(found["items"], key=lambda job: job["metadata"]["creationTimestamp"])
 
     def job(self, name: str) -> dict[str, Any] | None:
@@ -83,18 +92,35 @@ class Namespace:
                 raise
         return found
 
-    def create_job(self, job: dict[str, Any]) -> dict[str, Any]:
+    def create_job(self, job: dict[str, Any]) -> dict[str, Any] | None:
+        """The new job; None: somebody else was first."""
         with one_line_errors(f"cannot create job {job['metadata']['name']}"):
-            made: dict[str, Any] = self.custom.create_namespaced_custom_object(
-                GROUP, VERSION, self.name, PLURAL, job, _request_timeout=TIMEOUT_S
-            )
+            try:
+                made: dict[str, Any] = self.custom.create_namespaced_custom_object(
+                    GROUP, VERSION, self.name, PLURAL, job, _request_timeout=TIMEOUT_S
+                )
+            except ApiException as error:
+                if error.status == CONFLICT:
+                    return None
+                raise
         return made
 
-    def delete_job(self, name: str) -> None:
+    def delete_job(self, name: str, uid: str) -> None:
+        """Delete it, if this very one is still there."""
         with one_line_errors(f"cannot delete job {name}"):
-            self.custom.delete_namespaced_custom_object(
-                GROUP, VERSION, self.name, PLURAL, name, propagation_policy="Foreground", _request_timeout=TIMEOUT_S
-            )
+            try:
+                self.custom.delete_namespaced_custom_object(
+                    GROUP,
+                    VERSION,
+                    self.name,
+                    PLURAL,
+                    name,
+                    body={"propagationPolicy": "Foreground", "preconditions": {"uid": uid}},
+                    _request_timeout=TIMEOUT_S,
+                )
+            except ApiException as error:
+                if error.status not in (NOT_FOUND, CONFLICT):
+                    raise
 
     def config_maps(self, selector: str) -> list[Any]:
         with one_line_errors("cannot list ConfigMaps"):
@@ -105,19 +131,37 @@ class Namespace:
             )
 
     def ensure_config_map(self, body: dict[str, Any]) -> None:
-        """Create it, unless it is there."""
-        with one_line_errors(f"cannot create ConfigMap {body['metadata']['name']}"):
+        """Create it, unless it is there; one that an owner before left is taken over, or it would go with that one."""
+        name, (owner,) = body["metadata"]["name"], body["metadata"]["ownerReferences"]
+        with one_line_errors(f"cannot create ConfigMap {name}"):
             try:
                 self.core.create_namespaced_config_map(self.name, body, _request_timeout=TIMEOUT_S)
             except ApiException as error:
                 if error.status != CONFLICT:
                     raise
+                there = self.core.read_namespaced_config_map(name, self.name, _request_timeout=TIMEOUT_S)
+                if [one.uid for one in there.metadata.owner_references or ()] != [owner["uid"]]:
+                    self.core.replace_namespaced_config_map(name, self.name, body, _request_timeout=TIMEOUT_S)
 
     def pods(self, selector: str) -> list[Any]:
         """Oldest first."""
         with one_line_errors("cannot list pods"):
             found = self.core.list_namespaced_pod(self.name, label_selector=selector, _request_timeout=TIMEOUT_S).items
         return sorted(found, key=lambda pod: pod.metadata.creation_timestamp)
+
+    def warnings(self) -> list[Any]:
+        """Events that warn of something, oldest first."""
+        with one_line_errors("cannot list events"):
+            found = self.core.list_namespaced_event(
+                self.name, field_selector="type=Warning", _request_timeout=TIMEOUT_S
+            ).items
+        return sorted(found, key=time_of)
+
+
+def time_of(event: Any) -> datetime:
+    """When an event was last seen."""
+    seen: datetime = event.last_timestamp or event.event_time or event.metadata.creation_timestamp
+    return seen
 
 
 def connect(context: str | None = None, namespace: str | None = None) -> Namespace:
@@ -127,11 +171,20 @@ def connect(context: str | None = None, namespace: str | None = None) -> Namespa
         WrongInputError: no kubeconfig, or no such context in it.
     """
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    settings, file = client.Configuration(), Settings().kubeconfig
     try:
-        config.load_kube_config(context=context)
-        contexts, active = config.list_kube_config_contexts()
-    except (ConfigException, OSError) as error:
+        files = KubeConfigMerger(file)
+        if files.config is None:
+            raise ConfigException(f"there is no {file}")
+        loader = KubeConfigLoader(
+            files.config, active_context=context, config_base_path=None, config_persister=files.save_changes
+        )
+        loader.load_and_set(settings)
+    except (ConfigException, OSError, yaml.YAMLError, TypeError, AttributeError, ValueError) as error:
+        # Of a file of another shape the client says only what Python says.
         reason = " ".join(str(error).split()).rstrip(".")
-        raise WrongInputError(f"no cluster: {reason}; set KUBECONFIG, or name a --context of it") from error
-    chosen = next((c for c in contexts if c["name"] == context), active)
-    return Namespace(namespace or chosen["context"].get("namespace") or "default")
+        raise WrongInputError(
+            f"no cluster: cannot use kubeconfig {file} ({reason}); set KUBECONFIG, or name a --context of it"
+        ) from error
+    client.Configuration.set_default(settings)
+    return Namespace(namespace or loader.current_context["context"].get("namespace") or "default")

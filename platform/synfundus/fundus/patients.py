@@ -25,7 +25,8 @@ def patient_key(settings: Settings, root: str) -> bytes:
         root: root URI of the study.
 
     Raises:
-        WrongInputError: the key is too short, its file is readable by others or lies below the root.
+        WrongInputError: the key is too short, its file is readable by others or lies below the root, or there is none
+            on a cluster, where what a pod writes does not stay.
     """
     if settings.patient_key is not None:
         return _derive(settings.patient_key, "SYNFUNDUS_PATIENT_KEY")
@@ -38,6 +39,11 @@ def patient_key(settings: Settings, root: str) -> bytes:
         )
     try:
         if not path.exists():
+            if settings.ray_address is not None:
+                raise WrongInputError(
+                    "no patient key: one made here would go with the pod, and the next try would make another; put an"
+                    " entry SYNFUNDUS_PATIENT_KEY into the Secret that the chart's `secret` names"
+                )
             _generate(path)
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:

@@ -12,8 +12,8 @@ from synfundus.fundus.patients import hash_patient, key_fingerprint, patient_key
 from synfundus.settings import Settings
 
 
-def settings(folder: Path, key: str | None = None) -> Settings:
-    return Settings(patient_key=key, real_data=None, config_folder=folder)
+def settings(folder: Path, key: str | None = None, ray_address: str | None = None) -> Settings:
+    return Settings(patient_key=key, real_data=None, config_folder=folder, ray_address=ray_address)
 
 
 def root(folder: Path) -> str:
@@ -33,6 +33,16 @@ def test_of_many_that_generate_at_once_all_get_the_same_key(tmp_path: Path) -> N
     with ThreadPoolExecutor(8) as pool:
         keys = set(pool.map(lambda _: patient_key(settings(tmp_path / "config"), root(tmp_path)), range(32)))
     assert len(keys) == 1
+
+
+def test_no_key_is_generated_in_a_pod(tmp_path: Path) -> None:
+    """It would go with the pod, and a job that is tried again would hash patients by another."""
+    with pytest.raises(WrongInputError, match="an entry SYNFUNDUS_PATIENT_KEY into the Secret"):
+        patient_key(settings(tmp_path, ray_address="head:6379"), "s3://bucket/prefix")
+    assert list(tmp_path.iterdir()) == []
+    patient_key(settings(tmp_path, "k" * 20, "head:6379"), "s3://bucket/prefix")
+    patient_key(settings(tmp_path), "s3://bucket/prefix")
+    patient_key(settings(tmp_path, ray_address="head:6379"), "s3://bucket/prefix")  # a file that is there
 
 
 def test_the_setting_comes_before_the_file(tmp_path: Path) -> None:

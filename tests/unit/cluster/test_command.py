@@ -1,0 +1,317 @@
+"""`synfundus cluster …` against an API server: whose job it takes, and what it says when things go wrong."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kubernetes_api import CONFIG_MAPS, EVENTS, JOBS, PODS, KubernetesApi, kubernetes_api
+from synfundus.cluster import jobs
+from synfundus.cluster.kube import Namespace
+from synfundus.errors import SynfundusError
+from synfundus_jobs import cli
+
+METADATA = {
+    "labels": {"synfundus.io/study": "@STUDY@", "synfundus.io/settings": "@SETTINGS@"},
+    "annotations": {"synfundus.io/root": "@ROOT@"},
+}
+REPOSITORY = Path(__file__).parents[3]
+A, B = "root=s3://bucket/a", "root=s3://bucket/b"
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesApi]:
+    """With the chart's template in it; the kubeconfig names it."""
+    with kubernetes_api() as api:
+        spec = {"entrypoint": "run@OVERRIDES@", "configMap": "@CONFIGMAP@"}
+        data = {"spec.yaml": yaml.safe_dump(spec), "metadata.yaml": yaml.safe_dump(METADATA)}
+        labels = {"synfundus.io/role": "job-template"}
+        api.put(CONFIG_MAPS, {"metadata": {"name": "synfundus-job-template", "labels": labels}, "data": data})
+        monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(tmp_path, **{"current-context": "here"})))
+        monkeypatch.setattr(jobs, "POLL_S", 0.01)
+        yield api
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> str:
+    path = tmp_path / "study.yaml"
+    path.write_text("recipe: phantom-cpu\nname: demo\nroot: outputs\n")
+    return str(path)
+
+
+def jobs_of(api: KubernetesApi) -> dict[str, dict[str, Any]]:
+    return {path.rpartition("/")[2]: job for path, job in api.objects.items() if path.startswith(JOBS)}
+
+
+def the_job(api: KubernetesApi) -> dict[str, Any]:
+    (job,) = jobs_of(api).values()
+    return job
+
+
+def ended(job: dict[str, Any], status: str) -> None:
+    job["status"] = {"jobDeploymentStatus": "Complete", "jobStatus": status, "message": "out of memory"}
+
+
+def submit(study: str, root: str = A) -> int:
+    return cli.main(["cluster", "submit", study, "--set", root])
+
+
+def test_a_job_and_its_file_are_made_once(api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert submit(study) == 0
+    job = the_job(api)
+    file = api.objects[f"{CONFIG_MAPS}/{job['metadata']['name']}"]
+    assert file["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
+    assert job["spec"]["entrypoint"] == f"run --set {A}"
+    assert submit(study) == 0
+    assert jobs_of(api) == {job["metadata"]["name"]: job}
+    ended(job, "SUCCEEDED")
+    assert submit(study) == 0
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert "submitted" in first
+    assert "is there already, waiting" in second
+    assert "is there already, succeeded" in third
+
+
+def test_a_failed_job_is_submitted_again(api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]) -> None:
+    submit(study)
+    before = the_job(api)
+    ended(before, "FAILED")
+    assert submit(study) == 0
+    again = the_job(api)
+    assert again["metadata"]["name"] == before["metadata"]["name"]
+    assert again["metadata"]["uid"] != before["metadata"]["uid"]
+    assert "failed before and is submitted again" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_job_that_is_being_deleted_is_not_there(api: KubernetesApi, study: str) -> None:
+    submit(study)
+    before = the_job(api)
+    before["metadata"]["deletionTimestamp"] = "2026-11-26T03:00:00Z"
+    api.reads_until_gone = 3
+    assert submit(study) == 0
+    after = the_job(api)
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+    file = api.objects[f"{CONFIG_MAPS}/{after['metadata']['name']}"]
+    # What the job before owned goes with it, and the new job's pods would wait for it forever.
+    assert [owner["uid"] for owner in file["metadata"]["ownerReferences"]] == [after["metadata"]["uid"]]
+
+
+def test_a_job_that_does_not_go_is_said(
+    api: KubernetesApi, study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(study)
+    the_job(api)["metadata"]["deletionTimestamp"] = "2026-11-26T03:00:00Z"
+    api.reads_until_gone = 1_000_000
+    monkeypatch.setattr(jobs, "GONE_S", 0.1)
+    assert submit(study) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is being deleted" in line
+
+
+def test_of_two_submitters_the_second_finds_it_there(
+    api: KubernetesApi, study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(study)
+    read, reads = Namespace.job, iter([True])
+    monkeypatch.setattr(Namespace, "job", lambda self, name: None if next(reads, False) else read(self, name))
+    assert submit(study) == 0
+    assert "is there already, waiting" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_what_somebody_else_has_submitted_again_is_not_deleted(
+    api: KubernetesApi, study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(study)
+    ended(the_job(api), "FAILED")
+    delete = Namespace.delete_job
+
+    def too_late(*arguments: Any) -> None:
+        api.put(JOBS, {key: value for key, value in the_job(api).items() if key != "status"})
+        delete(*arguments)
+
+    monkeypatch.setattr(Namespace, "delete_job", too_late)
+    assert submit(study) == 0
+    assert "is there already, waiting" in capsys.readouterr().out.splitlines()[-1]
+    assert "deletionTimestamp" not in the_job(api)["metadata"]
+
+
+@pytest.mark.parametrize("verb", ["status", "logs", "wait", "cancel", "dashboard"])
+def test_no_verb_takes_a_job_of_other_settings(
+    verb: str, api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(study, B)
+    ended(the_job(api), "SUCCEEDED")
+    submit(study, "root=s3://bucket/c")
+    there = jobs_of(api)
+    assert cli.main(["cluster", verb, study, "--set", A]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no job of study demo has these settings" in line
+    assert "s3://bucket/c" in line
+    assert jobs_of(api) == there
+
+
+def test_wait_names_the_root_of_its_own_job(api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for root in (A, B):
+        submit(study, root)
+        for job in jobs_of(api).values():
+            ended(job, "SUCCEEDED")
+    assert cli.main(["cluster", "wait", study, "--set", A]) == 0
+    assert "report: s3://bucket/a/reports/demo/index.html" in capsys.readouterr().out
+
+
+def test_an_api_server_that_comes_back_is_waited_for(
+    api: KubernetesApi, study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(study)
+    name = the_job(api)["metadata"]["name"]
+    namespace = Namespace("fundus")
+    seen = jobs.follow(namespace, name, 60)
+    assert next(seen).state == "waiting"
+    ended(the_job(api), "SUCCEEDED")
+    api.broken_answers = 5
+    assert [view.state for view in seen] == ["succeeded"]
+    api.broken_answers = 1000
+    monkeypatch.setattr(jobs, "PATIENCE_S", 0.1)
+    with pytest.raises(SynfundusError, match="503"):
+        next(jobs.follow(namespace, name, 60))
+
+
+def test_the_ready_role_allows_what_the_command_asks_for(api: KubernetesApi, study: str) -> None:
+    """Submitted, failed, submitted again over the file that the first left, cancelled; nothing of it in pods."""
+    submit(study)
+    ended(the_job(api), "FAILED")
+    submit(study)
+    assert cli.main(["cluster", "list"]) == 0
+    assert cli.main(["cluster", "status", study, "--set", A]) == 0
+    assert cli.main(["cluster", "cancel", study, "--set", A]) == 0
+    asked = set()
+    for method, path in (entry.split() for entry in api.log):
+        kind, _, name = path.partition("/namespaces/fundus/")[2].partition("/")
+        verb = {"GET": "get" if name else "list", "POST": "create", "PUT": "update", "DELETE": "delete"}[method]
+        asked.add((kind, verb))
+    role = yaml.safe_load((REPOSITORY / "infra" / "kubernetes" / "user-role.yaml").read_text())
+    allowed = {(kind, verb) for rule in role["rules"] for kind in rule["resources"] for verb in rule["verbs"]}
+    assert asked <= allowed
+    in_pods = {("pods/log", "get"), ("pods/portforward", "get"), ("pods/portforward", "create"), ("secrets", "get")}
+    assert allowed - asked == in_pods
+
+
+def pod(name: str, phase: str = "Pending", **status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "labels": {}}, "status": {"phase": phase, **status}}
+
+
+def test_status_says_why_nothing_runs(api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]) -> None:
+    submit(study)
+    job = the_job(api)
+    job["status"] = {"jobDeploymentStatus": "Initializing", "rayClusterName": "cluster-1"}
+    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such\n image"}}}
+    container = {"name": "c", "image": "i", "imageID": "", "ready": False, "restartCount": 0, **waiting}
+    worker, submitter = (
+        pod("worker", initContainerStatuses=[container]),
+        pod("submitter", containerStatuses=[container]),
+    )
+    worker["metadata"]["labels"]["ray.io/cluster"] = "cluster-1"
+    submitter["metadata"]["labels"]["job-name"] = job["metadata"]["name"]
+    for one in (worker, submitter):
+        api.put(PODS, one)
+    for number, (name, reason) in enumerate(
+        [("cluster-1", "Older"), ("cluster-1", "FailedToCreateHeadPod"), ("another", "Other")]
+    ):
+        about = {"kind": "RayCluster", "name": name}
+        seen = f"2026-11-26T03:0{number}:00Z"
+        event = {"metadata": {"name": f"e{number}"}, "involvedObject": about, "reason": reason, "lastTimestamp": seen}
+        api.put(EVENTS, event | {"message": "exceeded quota"})
+    assert cli.main(["cluster", "status", study, "--set", A]) == 0
+    said = capsys.readouterr().out
+    assert "worker ImagePullBackOff: no such image" in said
+    assert "submitter ImagePullBackOff: no such image" in said
+    assert "RayCluster cluster-1 FailedToCreateHeadPod: exceeded quota" in said
+    assert "Older" not in said
+
+
+def with_a_head(api: KubernetesApi) -> dict[str, Any]:
+    """The job has a Ray cluster, whose head wrote a long log."""
+    job = the_job(api)
+    job["status"] = {"jobDeploymentStatus": "Running", "rayClusterName": "cluster-1"}
+    head = pod("head", "Running")
+    head["metadata"]["labels"] |= {"ray.io/cluster": "cluster-1", "ray.io/node-type": "head"}
+    submitter = pod("submitter", "Running")
+    submitter["metadata"]["labels"]["job-name"] = job["metadata"]["name"]
+    for one in (head, submitter):
+        api.put(PODS, one)
+    api.objects[f"{PODS}/submitter/log"] = {"metadata": {}, "text": "line " * 100_000}
+    secret = {"metadata": {"name": "cluster-1"}, "data": {"auth_token": "dG9rZW4="}}
+    api.put(PODS.replace("pods", "secrets"), secret)
+    return job
+
+
+def test_the_dashboard_ends_in_one_line_with_its_pod(
+    api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server knows of no way to the pod's ports."""
+    submit(study)
+    with_a_head(api)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    def visit() -> None:
+        for _ in range(600):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as browser:
+                browser.recv(1)
+                return
+            time.sleep(0.1)
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    assert cli.main(["cluster", "dashboard", study, "--set", A, "--port", str(port)]) == 1
+    visitor.join()
+    (line,) = capsys.readouterr().err.splitlines()
+    name = the_job(api)["metadata"]["name"]
+    assert line == f"error: the dashboard of {name} ended: cannot reach pod head: Handshake status 404 Not Found"
+
+
+def test_a_log_that_nobody_reads_to_its_end_is_no_error(api: KubernetesApi, study: str) -> None:
+    submit(study)
+    with_a_head(api)
+    command = f"{sys.executable} -m synfundus_jobs.cluster logs {study} --set {A} | head -c 10"
+    outcome = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (len(outcome.stdout), outcome.stderr) == (10, "")
+
+
+def test_list_says_that_there_is_nothing(api: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["cluster", "list"]) == 0
+    assert "no jobs in fundus" in capsys.readouterr().out
+    api.without = (JOBS,)
+    assert cli.main(["cluster", "list"]) == 2
+    assert "install the KubeRay operator" in capsys.readouterr().err
+
+
+def test_a_context_can_be_named_without_a_current_one(
+    api: KubernetesApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.kubeconfig(tmp_path)
+    assert cli.main(["cluster", "list", "--context", "here"]) == 0
+    assert "no jobs in fundus" in capsys.readouterr().out
+    assert cli.main(["cluster", "list"]) == 2
+
+
+@pytest.mark.parametrize("content", [None, "", "a: [", "hello", "clusters: {}", "- 1"])
+def test_no_cluster_is_one_line(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "kubeconfig"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    assert cli.main(["cluster", "list"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: no cluster: ")
+    assert str(path) in line

@@ -8,7 +8,11 @@ from synfundus.progress import show_progress
 from synfundus.runs import start_run
 from synfundus.storage import Storage, read_manifest
 from synfundus.study import Study, digest_of
-from synfundus_jobs.job import Job, Rows
+from synfundus_jobs.job import Job, Rows, require_gpu
+
+
+def check(study: Study) -> None:
+    require_gpu("samples", use_gpu=study.samples.use_gpu)
 
 
 def describe(study: Study, storage: Storage) -> Rows:
@@ -41,7 +45,7 @@ def run(study: Study, storage: Storage) -> Rows:
     return [("filled", ", ".join(f"{name} {n}" for name, n in filled.items()) or nothing)]
 
 
-JOB = Job("fill", __doc__.split(": ", 1)[1], describe, run, lambda study: study.filled_folder)
+JOB = Job("fill", __doc__.split(": ", 1)[1], describe, run, lambda study: study.filled_folder, check)
 main = JOB.main
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ check: $(STAMP)  ## guard, format, lint, types, layers
 	$(BIN)/lint-imports
 
 test: check  ## check, and all tests of one machine
-	$(BIN)/python -m pytest --ignore=tests/cluster -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --ignore=tests/cluster -n 2 --dist loadfile --no-loadscope-reorder
 
 test-cluster: $(STAMP)  ## a study in real pods: on the cluster of KUBECONFIG, with the image SYNFUNDUS_TEST_IMAGE
 	$(BIN)/python -m pytest -x tests/cluster

@@ -1,10 +1,12 @@
 """Fixtures that several tests share."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from s3_proxy import Proxy, proxy_of
 from s3_store import Store, running_store
@@ -13,15 +15,6 @@ from synfundus.distributed.session import start_ray
 from synfundus.settings import Settings, prepare_ray_environment
 from synfundus.storage import Storage, open_storage
 from tiny_study import PATIENT_KEY, PHANTOMS, FinishedStudy, run_process
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of two processes (`make test`) one has all tests of the finished study, which takes minutes to make, and a file's
-    others stay together."""
-    for item in items:
-        shares = "finished_study" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("finished_study" if shares else item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture
@@ -58,14 +51,23 @@ def ray_session(_s3_process: Store) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def finished_study(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
-    """A tiny study of phantoms, run whole by `synfundus study run FILE` in a process of its own. Tests leave it be."""
-    folder = tmp_path_factory.mktemp("finished")
-    file = folder / "tiny.yaml"
-    file.write_text(PHANTOMS)
-    outcome = run_process("study", "run", file)
-    assert outcome.code == 0, outcome.err
-    return FinishedStudy(file, folder / "root", outcome.out, outcome.err)
+def finished_study(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> FinishedStudy:
+    """A tiny study of phantoms, run whole by `synfundus study run FILE` in a process of its own. Tests leave it be.
+
+    Of the two processes of `make test` the first that needs it makes it; the other one waits for it.
+    """
+    mine = tmp_path_factory.getbasetemp()
+    folder = (mine if worker_id == "master" else mine.parent) / "finished"
+    folder.mkdir(exist_ok=True)
+    file, said = folder / "tiny.yaml", folder / "said.json"
+    with FileLock(folder / "lock"):
+        if not said.exists():
+            file.write_text(PHANTOMS)
+            outcome = run_process("study", "run", file)
+            said.write_text(json.dumps([outcome.code, outcome.out, outcome.err]))
+    code, out, err = json.loads(said.read_text())
+    assert code == 0, err
+    return FinishedStudy(file, folder / "root", out, err)
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,8 @@ that of synfundus/settings.py, which says why.
 
 {{/*
 A pod of a Ray cluster. Takes: root (the chart's context), container (name), settings (resources, gpus, nodeSelector,
-tolerations), study (ConfigMap with study.yaml), env (more variables), keysSecret (optional), isHead, digest (optional).
+tolerations), study (ConfigMap with study.yaml), env (more variables), keysSecret (optional), isHead, digest (optional),
+graceSeconds (optional).
 KubeRay grants the head's service account what the autoscaler needs; the token is mounted into that container alone.
 */}}
 {{- define "synfundus.pod" -}}
@@ -64,6 +65,9 @@ metadata:
 spec:
   serviceAccountName: {{ .root.Release.Name }}-{{ ternary "head" "worker" (default false .isHead) }}
   automountServiceAccountToken: false
+  {{- with .graceSeconds }}
+  terminationGracePeriodSeconds: {{ . }}
+  {{- end }}
   securityContext: {{- include "synfundus.podSecurity" . | nindent 4 }}
   {{- with .root.Values.imagePullSecrets }}
   imagePullSecrets: {{- range . }}{{ printf "\n    - {name: %q}" . }}{{- end }}
@@ -110,7 +114,8 @@ spec:
 
 {{/*
 A Ray cluster. Takes: root, head (settings), headCpus, pools (name -> settings), study, keysSecret, env,
-digest (of what shall make a new cluster where it changes, though KubeRay does not look at it).
+digest (of what shall make a new cluster where it changes, though KubeRay does not look at it), graceSeconds (for which
+its pods may go on when they are told to end; else Kubernetes's 30).
 No `replicas`: the autoscaler owns that field.
 */}}
 {{- define "synfundus.cluster" -}}
@@ -129,7 +134,7 @@ authOptions: {mode: token}
 headGroupSpec:
   rayStartParams:
     num-cpus: {{ .headCpus | quote }}
-  template: {{- include "synfundus.pod" (dict "root" .root "container" "ray-head" "settings" .head "study" .study "keysSecret" .keysSecret "env" .env "isHead" true "digest" .digest) | nindent 4 }}
+  template: {{- include "synfundus.pod" (dict "root" .root "container" "ray-head" "settings" .head "study" .study "keysSecret" .keysSecret "env" .env "isHead" true "digest" .digest "graceSeconds" .graceSeconds) | nindent 4 }}
 workerGroupSpecs:
 {{- range $name, $pool := .pools }}
 {{- if gt (int $pool.minWorkers) (int $pool.maxWorkers) }}
@@ -147,6 +152,6 @@ workerGroupSpecs:
       {{- if $pool.gpus }}
       num-gpus: {{ $pool.gpus | quote }}
       {{- end }}
-    template: {{- include "synfundus.pod" (dict "root" $.root "container" "ray-worker" "settings" $pool "study" $.study "keysSecret" $.keysSecret "env" $.env) | nindent 6 }}
+    template: {{- include "synfundus.pod" (dict "root" $.root "container" "ray-worker" "settings" $pool "study" $.study "keysSecret" $.keysSecret "env" $.env "graceSeconds" $.graceSeconds) | nindent 6 }}
 {{- end }}
 {{- end }}

@@ -33,8 +33,9 @@ submitterPodTemplate:
           - {name: tmp, mountPath: /tmp}
     volumes:
       - {name: tmp, emptyDir: {}}
+{{- /* What a job has done lies in the store: its pods need no time to end, and its shells would not take the hint. */}}
 {{- $selector := list (dict "name" "SYNFUNDUS_SAMPLING_POOL" "value" "sampling") }}
-rayClusterSpec: {{- include "synfundus.cluster" (dict "root" .root "head" .root.Values.head "headCpus" .root.Values.head.logicalCpus "pools" .root.Values.pools "study" .configMap "env" $selector) | nindent 2 }}
+rayClusterSpec: {{- include "synfundus.cluster" (dict "root" .root "head" .root.Values.head "headCpus" .root.Values.head.logicalCpus "pools" .root.Values.pools "study" .configMap "env" $selector "graceSeconds" 2) | nindent 2 }}
 {{- end }}
 
 {{/*

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from synfundus.config import Config
@@ -150,6 +149,8 @@ def fit_platt(y: NDArray[np.int64], logit: Floats) -> tuple[float, float]:
 
     The targets are (n1 + 1) / (n1 + 2) and 1 / (n0 + 2), so that separable data keep finite values.
     """
+    from scipy.optimize import minimize  # takes a second, which every worker would pay at its start
+
     n1 = int(y.sum())
     n0 = len(y) - n1
     target = np.where(y == 1, (n1 + 1) / (n1 + 2), 1 / (n0 + 2))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from synfundus.evaluation.diversity import overlap
 from synfundus.evaluation.fidelity import fit_gaussian, frechet_distance, kernel_distance
@@ -104,7 +104,7 @@ def jackknife(value: float, without_group: Sequence[float], n: int, words: Words
     """A value with its interval from the values without each group; None of `words`: unbounded."""
     left_out = np.asarray(without_group)
     variance = (len(left_out) - 1) / len(left_out) * float(np.sum((left_out - left_out.mean()) ** 2))
-    width = float(t.ppf(0.975, len(left_out) - 1)) * variance**0.5
+    width = float(stdtrit(len(left_out) - 1, 0.975)) * variance**0.5
     low, high = value - width, value + width
     if words is not None and words.lowest is not None:
         low = max(low, words.lowest)

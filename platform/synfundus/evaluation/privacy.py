@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, minimum_filter
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from synfundus.evaluation.statistics import proportion
 from synfundus.labels import FloatArray
@@ -132,7 +132,7 @@ def privacy_section(
     edges = np.linspace(0.0, 1.5, NUM_BINS + 1)
     # Clopper and Pearson 1934; for none of n it is 1 - 0.05^(1/n), about 3 / n.
     all_near = drawn.num_near == drawn.num
-    upper = 1.0 if all_near else float(beta.ppf(0.95, drawn.num_near + 1, drawn.num - drawn.num_near))
+    upper = 1.0 if all_near else float(betaincinv(drawn.num_near + 1, drawn.num - drawn.num_near, 0.95))
     section = {
         "status": "measured",
         **counts,

@@ -18,15 +18,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
-from scipy.special import expit, logit
-from scipy.stats import norm, rankdata, t
+from scipy.special import expit, logit, ndtri, stdtrit
 
 NUM_RESAMPLES = 1000
 SEED = 0
 BLOCK_NUMBERS = 2**18
 """Numbers of the bootstrap that are in memory at once, of 8 bytes and some five times over."""
-Z_95 = float(norm.ppf(0.975))
+Z_95 = float(ndtri(0.975))
 
 Floats = NDArray[np.float64]
 Groups = Sequence[str] | NDArray[Any] | None
@@ -78,6 +76,8 @@ def _binary(y_true: ArrayLike) -> tuple[NDArray[np.bool_], str | None]:
 
 def auc(y_true: ArrayLike, score: ArrayLike, groups: Groups = None) -> Measure:
     """Area under the ROC curve of `score` (n,), any scale, for 0/1 labels (n,); ties count one half."""
+    from scipy.stats import rankdata  # takes a second, which every worker would pay at its start
+
     positive, reason = _binary(y_true)
     n = len(positive)
     if reason:
@@ -105,13 +105,15 @@ def auc(y_true: ArrayLike, score: ArrayLike, groups: Groups = None) -> Measure:
     if variance <= 1e-12 or theta in (0.0, 1.0):
         low, high = _auc_score_interval(theta, groups_10, groups_01)
     else:
-        width = t.ppf(0.975, min(groups_10, groups_01) - 1) * np.sqrt(variance) / (theta * (1.0 - theta))
+        width = stdtrit(min(groups_10, groups_01) - 1, 0.975) * np.sqrt(variance) / (theta * (1.0 - theta))
         low, high = float(expit(logit(theta) - width)), float(expit(logit(theta) + width))
     return Measure(theta, low, high, n)
 
 
 def _auc_score_interval(theta: float, num_positive: int, num_negative: int) -> tuple[float, float]:
     """Newcombe 2006, method 5: all AUCs from which `theta` lies within 1.96 of their own standard errors."""
+    from scipy.optimize import brentq  # takes a second, as above
+
     half = (num_positive + num_negative) / 2.0 - 1.0
 
     def excess(auc_value: float) -> float:

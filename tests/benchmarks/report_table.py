@@ -38,10 +38,10 @@ def recipe_study(recipe: str, root: str, overrides: Sequence[str] = ()) -> Study
 
 
 @contextmanager
-def own_ray_session() -> Iterator[None]:
+def own_ray_session(num_workers: int = 1) -> Iterator[None]:
     """The Ray session of the command line, started here and stopped at the end."""
     os.environ["RAY_AUTH_MODE"] = "disabled"
-    with ray_session():
+    with ray_session(num_workers):
         yield
 
 

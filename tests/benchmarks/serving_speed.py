@@ -40,11 +40,13 @@ GUIDANCES = (2.0, 1.0)
 SHARED, SINGLE = "shared", "one at a time"
 LOADS = {
     SHARED: (1.0, 1.3, 1.6, 1.9, 2.2, 2.6, 3.0, 3.5),
-    SINGLE: (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    SINGLE: (0.5, 0.65, 0.8, 0.95),
 }
 """Rates offered, in requests that a lone client gets in the same time; a side ends with the first beyond the bound."""
 BOUND = 4.0
 """Of the 95th percentile of latency, in latencies of a lone request."""
+NUM_REPLICAS = 6
+"""Of both sides."""
 FORWARD_ROWS = 32
 """Of the engine's largest forward; a guided image takes two of them."""
 TEXT = """# Speed of serving
@@ -248,14 +250,14 @@ def tables(found: list[Measured], alone_s: dict[float, float], engines: dict[flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--requests", type=int, default=150, help="at each rate")
+    parser.add_argument("--requests", type=int, default=100, help="at each rate")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         study = recipe_study(RECIPE, folder, ["data.sources.0.num_images=400"])
         storage = open_storage(folder)
         prepare_data(study, storage)
         train_models(study, storage, 20)
-        with own_ray_session():
+        with own_ray_session(NUM_REPLICAS):
             found, alone_s = measure(study, options.requests)
         engines = {
             guidance: _bare(folder, study, guidance, FORWARD_ROWS // (2 if guidance > 1 else 1))

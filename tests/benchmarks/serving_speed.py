@@ -46,7 +46,7 @@ LOADS = {
 BOUND = 4.0
 """Of the 95th percentile of latency, in latencies of a lone request."""
 NUM_REPLICAS = 6
-"""Of both sides."""
+"""Three of each side, all of which ask Ray for a CPU."""
 FORWARD_ROWS = 32
 """Of the engine's largest forward; a guided image takes two of them."""
 TEXT = """# Speed of serving
@@ -103,13 +103,11 @@ def served(study: Study) -> Iterator[dict[str, str]]:
         port = listener.getsockname()[1]
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     try:
-        for number, side in enumerate((SHARED, SINGLE)):
+        for number, side in enumerate(LOADS):
             generation = Generation if side == SHARED else one_at_a_time(Generation)
             with patch.object(gateway, "Generation", generation):
                 serve.run(gateway.application(study, None, 10**9), name=f"side{number}", route_prefix=f"/side{number}")
-        yield {
-            side: f"http://127.0.0.1:{port}/side{number}/v1/generate" for number, side in enumerate((SHARED, SINGLE))
-        }
+        yield {side: f"http://127.0.0.1:{port}/side{number}/v1/generate" for number, side in enumerate(LOADS)}
     finally:
         serve.shutdown()
 
@@ -160,8 +158,8 @@ async def at_rate(url: str, guidance: float, rate_per_s: float, count: int) -> t
         return list(latencies_s), count / (time.monotonic() - start_s)
 
 
-def rows_per_s(root: str, study: Study, guidance: float, num_rows: int) -> float:
-    """Of the bare engine with so many rows under way."""
+def images_per_s(root: str, study: Study, guidance: float, num_images: int) -> float:
+    """Of the bare engine with so many images under way."""
     torch.set_num_threads(study.samples.num_threads)
     generator = load_generator(open_storage(root), study.generator_folder)
     dtype = torch.bfloat16 if study.samples.precision == "bf16" else torch.float32
@@ -171,11 +169,11 @@ def rows_per_s(root: str, study: Study, guidance: float, num_rows: int) -> float
     speeds = []
     for _ in range(5):
         start_s = time.monotonic()
-        for seed in range(num_rows):
+        for seed in range(num_images):
             engine.submit(RowRequest(condition, seed, solver))
         while engine.num_rows:
             engine.tick()
-        speeds.append(num_rows / (time.monotonic() - start_s))
+        speeds.append(num_images / (time.monotonic() - start_s))
     return float(np.median(speeds))
 
 
@@ -220,7 +218,8 @@ def goodput(found: Sequence[Measured], bound_s: float) -> float:
     return last.offered_per_s + part * (above[0].offered_per_s - last.offered_per_s)
 
 
-def tables(found: list[Measured], alone_s: dict[float, float], engines: dict[float, float]) -> tuple[str, str]:
+def tables(found: list[Measured], alone_s: dict[float, float], full_over_alone: dict[float, float]) -> tuple[str, str]:
+    """Goodput, and all rates; `full_over_alone`: what full forwards win in the bare engine, by guidance."""
     rows = []
     for guidance in GUIDANCES:
         bound_s = BOUND * alone_s[guidance]
@@ -229,7 +228,7 @@ def tables(found: list[Measured], alone_s: dict[float, float], engines: dict[flo
         )
         times = f"{shared / single:.2f}" if single else "-"
         said = [f"{guidance:g}", f"{alone_s[guidance]:.3f}", f"{bound_s:.2f}", f"{shared:.2f}", f"{single:.2f}"]
-        rows.append([*said, times, f"{engines[guidance]:.2f}"])
+        rows.append([*said, times, f"{full_over_alone[guidance]:.2f}"])
     head = ["guidance", "alone, s", "bound, s", "shared, 1/s", "one at a time, 1/s", "times", "engine"]
     every = [
         [
@@ -259,17 +258,17 @@ def main() -> None:
         train_models(study, storage, 20)
         with own_ray_session(NUM_REPLICAS):
             found, alone_s = measure(study, options.requests)
-        engines = {
+        full_over_alone = {
             guidance: _bare(folder, study, guidance, FORWARD_ROWS // (2 if guidance > 1 else 1))
             / _bare(folder, study, guidance, 1)
             for guidance in GUIDANCES
         }
-        best, every = tables(found, alone_s, engines)
+        best, every = tables(found, alone_s, full_over_alone)
         samples = study.samples
         keep(
             "serving",
             TEXT.format(
-                command=COMMAND,
+                command=f"{COMMAND} --requests {options.requests}",
                 machine=machine("torch", "diffusers", "ray", "fastapi"),
                 num_steps=samples.solver.num_steps,
                 solver=samples.solver.name,
@@ -284,8 +283,8 @@ def main() -> None:
         )
 
 
-def _bare(folder: str, study: Study, guidance: float, num_rows: int) -> float:
-    result: Any = in_fresh_process(rows_per_s, folder, study, guidance, num_rows)
+def _bare(folder: str, study: Study, guidance: float, num_images: int) -> float:
+    result: Any = in_fresh_process(images_per_s, folder, study, guidance, num_images)
     return float(result)
 
 

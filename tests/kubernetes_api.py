@@ -1,4 +1,7 @@
-"""An API server of Kubernetes over HTTP, for what the command does alone: it holds objects and runs nothing."""
+"""A stand-in for Kubernetes' API server, over HTTP: it holds objects, misbehaves when told to, and runs nothing.
+
+For what the command does by itself; tests/cluster has a real one.
+"""
 
 import itertools
 import json

@@ -1,4 +1,8 @@
-"""Work of many callers in shared batches: while one batch is under way, the next one gathers."""
+"""Work of many callers in shared batches: while one batch is under way, the next one gathers.
+
+Not Ray Serve's `@serve.batch`: it closes a batch after a time, also while another one is under way, so that under load
+batches of one item stand in a row though they could go together.
+"""
 
 import asyncio
 from collections import deque

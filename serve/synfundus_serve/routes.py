@@ -48,7 +48,7 @@ Body = TypeVar("Body", bound=BaseModel)
 READY_TIMEOUT_S = 5.0
 MAX_BODY_BYTES = 2**20
 MAX_PHOTOGRAPHS_BYTES = 32 * 2**20
-MultiPartParser.spool_max_size = MAX_PHOTOGRAPHS_BYTES  # photographs stay in memory, never on a disk
+MultiPartParser.spool_max_size = MAX_PHOTOGRAPHS_BYTES  # beyond 1 MiB, as usual, they would be written to a disk
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {MEDIA_TYPE: {"example": problem(status, text)}}}
     for status, text in {

@@ -11,16 +11,20 @@ ORDINARY = ("ContainerCreating", "PodInitializing")
 """What every pod waits for."""
 
 
-def _pods(namespace: Namespace, job: JobView) -> list[Any]:
-    """Those of its Ray cluster, and its submitters."""
-    ray = namespace.pods(f"ray.io/cluster={job.cluster}") if job.cluster else []
-    return ray + namespace.pods(f"job-name={job.name}")
+def _of_ray(namespace: Namespace, job: JobView) -> list[Any]:
+    """Pods of the job's Ray cluster, which it may not have yet."""
+    return namespace.pods(f"ray.io/cluster={job.cluster}") if job.cluster else []
+
+
+def _submitters(namespace: Namespace, job: JobView) -> list[Any]:
+    """Pods that start the driver, one a try."""
+    return namespace.pods(f"job-name={job.name}")
 
 
 def workers(namespace: Namespace, job: JobView) -> dict[str, int]:
     """Running pods of the job's Ray cluster, by pool; `head` is one of them."""
     counts: dict[str, int] = {}
-    for pod in namespace.pods(f"ray.io/cluster={job.cluster}") if job.cluster else []:
+    for pod in _of_ray(namespace, job):
         if pod.status.phase == "Running":
             pool = pod.metadata.labels.get("ray.io/group", "head").removesuffix("group")
             counts[pool] = counts.get(pool, 0) + 1
@@ -29,7 +33,7 @@ def workers(namespace: Namespace, job: JobView) -> dict[str, int]:
 
 def troubles(namespace: Namespace, job: JobView) -> list[str]:
     """Why pods of the job do not run, one line a pod; then the youngest warning about what does not run."""
-    found, pods = [], _pods(namespace, job)
+    found, pods = [], [*_of_ray(namespace, job), *_submitters(namespace, job)]
     for pod in pods:
         containers = [*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ())]
         waiting = [container.state.waiting for container in containers if container.state.waiting]
@@ -60,7 +64,7 @@ def logs(namespace: Namespace, job: JobView, *, keep_following: bool) -> Iterato
     Raises:
         WrongInputError: it has none yet.
     """
-    pods = namespace.pods(f"job-name={job.name}")
+    pods = _submitters(namespace, job)
     if not pods or pods[-1].status.phase == "Pending":
         raise WrongInputError(f"job {job.name} is {job.state} and has written nothing yet")
     with one_line_errors(f"cannot read the log of {job.name}"):

@@ -5,9 +5,11 @@ from typing import Any
 import torch
 
 from synfundus.diagnosis.annotator import Annotator
+from synfundus.diagnosis.annotator_config import AnnotatorConfig
 from synfundus.diagnosis.fill import close_filled, shards_to_fill, write_filled_shard
-from synfundus.diagnosis.training import AnnotatorConfig, AnnotatorLearner
-from synfundus.diffusion.training import GeneratorConfig, GeneratorLearner
+from synfundus.diagnosis.training import AnnotatorLearner
+from synfundus.diffusion.generator_config import GeneratorConfig
+from synfundus.diffusion.training import GeneratorLearner
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.storage import Storage
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from synfundus.distributed.session import ray_session
 from synfundus.errors import SynfundusError, WrongInputError
-from synfundus.learning import OptimisationConfig
+from synfundus.optimisation_config import OptimisationConfig
 from synfundus.settings import Settings
 from synfundus.storage import FULL_DISK, Storage, is_complete, open_storage
 from synfundus.study import Study, load_study
@@ -87,7 +86,11 @@ def most_workers(study: Study) -> int:
 
 def require_gpu(key: str, *, use_gpu: bool) -> None:
     """Raises WrongInputError where a GPU is asked for that Ray would wait for forever. A cluster may yet grow one."""
-    if use_gpu and Settings().ray_address is None and not torch.cuda.is_available():
+    if not use_gpu or Settings().ray_address is not None:
+        return
+    import torch  # takes seconds to import, and most commands need none of it
+
+    if not torch.cuda.is_available():
         raise WrongInputError(
             f"{key}.use_gpu: this machine has no GPU; say false, or run the job on a cluster that has"
         )

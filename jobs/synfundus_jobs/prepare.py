@@ -6,6 +6,7 @@ from typing import Any
 from synfundus.distributed.prepare import prepare
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import SPLITS
+from synfundus.fundus.patients import patient_key
 from synfundus.fundus.preparation import merge_listings
 from synfundus.fundus.sources import list_source
 from synfundus.fundus.sources.place import is_there
@@ -25,6 +26,9 @@ def check(study: Study) -> None:
         raise WrongInputError(
             f"data.prepared: {study.data_folder} is not complete below {study.root}; copy it there, manifest.json last"
         )
+    settings = Settings()
+    if settings.patient_key is not None:  # else one is made where the work is done; a check writes nothing
+        patient_key(settings, study.root)
     merge_listings([list_source(source) for source in study.data.sources])
 
 

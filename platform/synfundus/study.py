@@ -16,11 +16,11 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from synfundus.config import Config
-from synfundus.diagnosis.external import ExternalConfig
-from synfundus.diagnosis.training import AnnotatorConfig
-from synfundus.diffusion.training import GeneratorConfig
+from synfundus.diagnosis.annotator_config import AnnotatorConfig
+from synfundus.diagnosis.external_config import ExternalConfig
+from synfundus.diffusion.generator_config import GeneratorConfig
 from synfundus.errors import WrongInputError
-from synfundus.evaluation.protocol import EvaluationConfig
+from synfundus.evaluation.evaluation_config import EvaluationConfig
 from synfundus.fundus.prepare_config import PrepareConfig
 from synfundus.fundus.sources import SourceConfig
 from synfundus.samples.plan import SamplesConfig

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator
 
 from synfundus.config import Config
-from synfundus.diffusion.solvers import SolverConfig
+from synfundus.diffusion.generator_config import SolverConfig
 from synfundus.errors import WrongInputError
 from synfundus.labels import LABEL_NAMES, require_askable
 

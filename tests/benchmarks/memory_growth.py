@@ -29,14 +29,14 @@ from report_table import SETTINGS, Silent, keep, machine, own_ray_session, table
 from tiny_images import tiny_listing
 from wrapped_task import SmallCache
 
-from synfundus.diagnosis.training import AnnotatorConfig
-from synfundus.diffusion.training import GeneratorConfig
+from synfundus.diagnosis.annotator_config import AnnotatorConfig
+from synfundus.diffusion.generator_config import GeneratorConfig
 from synfundus.distributed.fill import fill
 from synfundus.distributed.prepare import prepare
 from synfundus.distributed.sampling import SamplingTask, sample
 from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
 from synfundus.distributed.training import train
-from synfundus.evaluation.protocol import EvaluationConfig
+from synfundus.evaluation.evaluation_config import EvaluationConfig
 from synfundus.evaluation.run import METRICS, PUBLIC, EvaluationTask, run_evaluation
 from synfundus.fundus import dataset
 from synfundus.fundus.dataset import SPLITS, PreparedImages

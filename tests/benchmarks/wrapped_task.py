@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from synfundus.fundus import dataset
-from synfundus.learning import Learner, OptimisationConfig
+from synfundus.learning import Learner
+from synfundus.optimisation_config import OptimisationConfig
 from synfundus.storage import Storage
 
 

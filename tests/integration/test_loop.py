@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from metrics_example import example_metrics
-from synfundus.evaluation.protocol import EvaluationConfig
+from synfundus.evaluation.evaluation_config import EvaluationConfig
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.samples.shards import read_samples
 from synfundus.storage import open_storage, sha256_hex

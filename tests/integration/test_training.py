@@ -10,7 +10,7 @@ import models_of_phantoms
 from datasets_of_phantoms import phantom_dataset
 from killed_once import KilledOnce
 from plain_training import train_plainly
-from synfundus.diagnosis.training import AnnotatorConfig
+from synfundus.diagnosis.annotator_config import AnnotatorConfig
 from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
 from synfundus.distributed.training import train
 from synfundus.storage import Storage, read_manifest

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from synfundus.errors import TrainingDivergedError, WrongInputError
-from synfundus.learning import Learner, OptimisationConfig, image_indices, learning_rate_at
+from synfundus.learning import Learner, image_indices, learning_rate_at
+from synfundus.optimisation_config import OptimisationConfig
 
 CONFIG = OptimisationConfig(num_steps=20, batch_size=8, learning_rate=1e-2, warmup_steps=4, precision="fp32")
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from synfundus.diagnosis.calibration import Calibration
+from synfundus.diagnosis.external_config import NO_NEW_IMAGES
 from synfundus.diagnosis.model import ModelSpec, preprocess
 from synfundus.diagnosis.outputs import Column, OutputMap
 from synfundus.errors import WrongInputError
@@ -110,12 +111,6 @@ class TableScorer:
 
     def features(self, images_BHWC: NDArray[np.uint8]) -> FloatArray:  # noqa: ARG002  there are none
         raise WrongInputError(NO_NEW_IMAGES)
-
-
-NO_NEW_IMAGES = (
-    "this annotator is a table of predictions: it fills labels of the images that it lists, but can neither annotate"
-    " new images nor give features; to sample, evaluate or serve, train an annotator or name an external model"
-)
 
 
 @dataclass(frozen=True)

@@ -11,27 +11,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
-from synfundus.config import Config
+from synfundus.diagnosis.annotator_config import AugmentationConfig
 from synfundus.labels import HEADS
 from synfundus.seeds import random_numbers
-
-
-class AugmentationConfig(Config):
-    """Strengths; 0 switches a kind off."""
-
-    flip_probability: float = Field(default=0.5, ge=0.0, le=1.0)
-    """Chance of a horizontal flip, which swaps `eye_side`."""
-    rotation_deg: float = Field(default=10.0, ge=0.0, le=180.0)
-    """Rotation is uniform within +- this."""
-    scale: float = Field(default=0.1, ge=0.0, lt=1.0)
-    """Magnification is log-uniform within 1 +- this."""
-    brightness: float = Field(default=0.2, ge=0.0)
-    """Added to the normalised pixels, uniform within +- this."""
-    contrast: float = Field(default=0.2, ge=0.0, le=1.0)
-    """The distance from an image's own mean is multiplied by 1 +- this, uniform."""
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from synfundus.diagnosis.annotator import NO_NEW_IMAGES, NetworkScorer, Scorer, TableScorer
+from synfundus.diagnosis.annotator import NetworkScorer, Scorer, TableScorer
 from synfundus.diagnosis.calibration import Calibration, fit_calibration
 from synfundus.diagnosis.checkpoint import CONFIG, save_annotator, save_predictions
+from synfundus.diagnosis.external_config import ExternalConfig
 from synfundus.diagnosis.metrics import measure_parts, predict_split
 from synfundus.diagnosis.model import ModelSpec, build_annotator, read_weights
-from synfundus.diagnosis.outputs import OutputMap
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.preprocess import image_id
@@ -30,45 +29,6 @@ from synfundus.labels import FloatArray
 from synfundus.storage import Storage
 
 ID_COLUMN, FILE_COLUMN = "image_id", "file_name"
-
-
-class ExternalConfig(OutputMap):
-    """Where the external annotator is: either `predictions` or `weights`."""
-
-    predictions: str | None = None
-    """A CSV with a row an image: `image_id` or `file_name`, and the columns of the map."""
-    images_folder: str | None = None
-    """Folder below which the `file_name`s of the CSV lie; images are told by their content."""
-    weights: str | None = None
-    """A folder in timm's layout (config.json, model.safetensors), or a .safetensors or .pth file."""
-    architecture: str | None = None
-    """timm's name of the model; read from the folder's config.json where there is one."""
-    image_size_px: int | None = Field(default=None, ge=32, le=1024)
-    """Side of the square that the model sees; read from the folder's config.json where there is one."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "ExternalConfig":
-        if (self.predictions is None) == (self.weights is None):
-            raise ValueError("name either predictions (a CSV) or weights (a timm model)")
-        if self.weights is not None and self.scores == "probability":
-            raise ValueError("scores: a model's outputs are logits; say sigmoid or softmax")
-        number = self.weights is not None
-        for column in self.used():
-            if isinstance(column, int) != number:
-                kind = "numbers of a model's outputs" if number else "names of the CSV's columns"
-                raise ValueError(f"columns: {column!r}; expected {kind}")
-        if self.scores == "softmax" and self.predictions is not None:
-            raise ValueError("scores: a table holds probabilities or logits that stand by themselves, not softmax")
-        return self
-
-    @property
-    def outputs(self) -> OutputMap:
-        return OutputMap(columns=self.columns, scores=self.scores)
-
-    def require_new_images(self) -> None:
-        """Raises WrongInputError, before any work is done, where new images will have to be annotated."""
-        if self.predictions is not None:
-            raise WrongInputError(f"predictions: {NO_NEW_IMAGES}")
 
 
 def adopt_external(storage: Storage, folder: str, config: ExternalConfig, images: PreparedImages) -> dict[str, Any]:

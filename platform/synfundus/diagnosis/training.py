@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from synfundus.diagnosis.annotator import NetworkScorer
-from synfundus.diagnosis.augmentation import AugmentationConfig, augment
+from synfundus.diagnosis.annotator_config import AnnotatorConfig
+from synfundus.diagnosis.augmentation import augment
 from synfundus.diagnosis.calibration import fit_calibration
 from synfundus.diagnosis.checkpoint import save_annotator
 from synfundus.diagnosis.counts import LabelCounts, count_labels
@@ -24,7 +24,7 @@ from synfundus.diagnosis.model import ModelSpec, build_annotator, initialise, pr
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import NUM_VALUES, FloatArray, expand_known
-from synfundus.learning import Learner, OptimisationConfig, image_indices
+from synfundus.learning import Learner, image_indices
 from synfundus.seeds import derive_seed
 from synfundus.storage import Storage
 
@@ -32,20 +32,6 @@ MAX_IMBALANCE = 10.0
 """A class weighs at most this many times the other one; beyond it, rare labels would be learnt from single images."""
 MAX_HEAD_WEIGHT = 20.0
 """A head whose label is known for less than 1/20 of the labelled images weighs less than the others."""
-
-
-class AnnotatorConfig(OptimisationConfig, AugmentationConfig):
-    """How the annotator is trained. Everything here is part of the run's digest."""
-
-    architecture: str
-    """A name of timm's registry, for example resnet10t."""
-    image_size_px: int = Field(ge=32, le=1024)
-    """Side of the square that the network sees; prepared images are resized to it."""
-    init_from: str | None = None
-    """Weights to start from: a folder with model.safetensors, or a .safetensors or .pth file. A head that does not fit
-    is dropped."""
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Dropout before the head."""
 
 
 def class_weights(counts: LabelCounts) -> tuple[FloatArray, FloatArray]:

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from synfundus.diffusion.schedule import Schedule, ScheduleConfig
+from synfundus.diffusion.generator_config import ScheduleConfig
+from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS
 from synfundus.errors import WrongInputError
 from synfundus.storage import Storage, canonical_json, read_manifest, read_trusted, sha256_hex, write_manifest

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from synfundus.diffusion.generator_config import ScheduleConfig, SolverConfig
 from synfundus.diffusion.noise import normal
-from synfundus.diffusion.schedule import ScheduleConfig
-from synfundus.diffusion.solvers import SolverConfig, SolverTable, solver_table
+from synfundus.diffusion.solvers import SolverTable, solver_table
 from synfundus.errors import SynfundusError, WrongInputError
 from synfundus.labels import CONDITION_DIM, null_condition
 

@@ -6,37 +6,16 @@ with t = 0 .. T-1 (Ho et al. 2020, arXiv 2006.11239, eq. 4). Everything is float
 """
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from synfundus.config import Config
+from synfundus.diffusion.generator_config import ScheduleConfig
 
 _LINEAR_BETA_START, _LINEAR_BETA_END = 1e-4, 0.02
 _COSINE_OFFSET = 0.008
 _MAX_BETA = 0.999
-
-
-class ScheduleConfig(Config):
-    """The forward process and what the network predicts of it."""
-
-    kind: Literal["linear", "cosine", "shifted"] = "cosine"
-    """`linear` in beta (Ho et al. 2020), `cosine` in the signal level (Nichol and Dhariwal 2021), or `shifted`: cosine
-    with `log_snr_shift` added to its log-SNR (Hoogeboom et al. 2023)."""
-    log_snr_shift: float = Field(default=0.0, ge=-10.0, le=10.0)
-    """What `shifted` adds to ln(alpha^2 / sigma^2), in nats; 2 ln(64 / size_px) noises coarse structure as at 64 px."""
-    num_train_timesteps: int = Field(default=1000, ge=2, le=10_000)
-    """Number of noise levels T."""
-    prediction: Literal["epsilon", "v"] = "v"
-    """What the network's output is: the noise, or v = alpha eps - sigma x_0 (Salimans and Ho 2022)."""
-
-    @model_validator(mode="after")
-    def _shift_belongs_to_shifted(self) -> "ScheduleConfig":
-        if self.log_snr_shift != 0.0 and self.kind != "shifted":
-            raise ValueError(f"log_snr_shift has no effect on kind {self.kind!r}; use kind 'shifted' or leave it out")
-        return self
 
 
 def _cosine_alphas_cumprod(num_timesteps: int) -> Tensor:

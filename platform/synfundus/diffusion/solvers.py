@@ -11,42 +11,15 @@ vectorised update. Coefficients are float64 and depend on the step alone; docs/s
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
-from synfundus.config import Config
-from synfundus.diffusion.schedule import Schedule, ScheduleConfig
+from synfundus.diffusion.generator_config import ScheduleConfig, SolverConfig
+from synfundus.diffusion.schedule import Schedule
 from synfundus.errors import WrongInputError
 
 Float64Array = NDArray[np.float64]
-
-
-class SolverConfig(Config):
-    """How a sample is denoised; part of what a sample depends on."""
-
-    name: Literal["ddpm", "ddim", "dpmpp-2m"] = "ddim"
-    """`ddpm` (ancestral; Ho et al. 2020), `ddim` (Song et al. 2021), `dpmpp-2m` (DPM-Solver++(2M); Lu et al. 2022)."""
-    num_steps: int = Field(default=25, ge=1)
-    """Denoising steps, at most the schedule's num_train_timesteps."""
-    eta: float = Field(default=0.0, ge=0.0, le=1.0)
-    """Of `ddim` only: 0 is deterministic, 1 adds as much noise as `ddpm`."""
-    guidance_scale: float = Field(default=2.0, ge=1.0, le=20.0)
-    """Weight w of classifier-free guidance, output = null + w (conditional - null); 1 is no guidance."""
-    guidance_interval: tuple[float, float] | None = None
-    """Guide only where low < sigma_t / alpha_t <= high, images in [-1, 1] (Kynkäänniemi et al. 2024); null: always."""
-    clip: bool = True
-    """Clip the predicted clean image to [-1, 1] in each step."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "SolverConfig":
-        if self.eta != 0.0 and self.name != "ddim":
-            raise ValueError(f"eta has no effect on solver {self.name!r}; use 'ddim' or leave it out")
-        if self.guidance_interval is not None and not 0.0 <= self.guidance_interval[0] < self.guidance_interval[1]:
-            raise ValueError("guidance_interval must be [low, high] with 0 <= low < high, in units of sigma / alpha")
-        return self
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,24 @@ on (seed, global sample position) alone; see synfundus.learning for what that bu
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from synfundus.diffusion.checkpoint import load_weights, read_weights, save_generator
 from synfundus.diffusion.engine import Engine, RowRequest
+from synfundus.diffusion.generator_config import GeneratorConfig
 from synfundus.diffusion.noise import normal, uniform
-from synfundus.diffusion.schedule import Schedule, ScheduleConfig
-from synfundus.diffusion.solvers import SolverConfig
-from synfundus.diffusion.unet import IMAGE_CHANNELS, UNetConfig, build_unet
+from synfundus.diffusion.schedule import Schedule
+from synfundus.diffusion.unet import IMAGE_CHANNELS, build_unet
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import ImageBatch
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, FloatArray, condition_vector, null_condition
-from synfundus.learning import Learner, OptimisationConfig, image_indices
+from synfundus.learning import Learner, image_indices
 from synfundus.seeds import derive_seed
 from synfundus.storage import Storage
 
@@ -34,46 +33,6 @@ MAX_LOSS_RATIO = 10.0
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 _SIDE_HEAD, _SIDE_LABEL = HEADS["eye_side"].start, LABEL_NAMES.index("eye_side")
 _FUNDUS_HEAD, _FUNDUS_LABEL = HEADS["is_fundus"].start, LABEL_NAMES.index("is_fundus")
-
-
-class GeneratorConfig(OptimisationConfig):
-    """How the generator is trained."""
-
-    unet: UNetConfig
-    schedule: ScheduleConfig = ScheduleConfig()
-    null_probability: float = Field(default=0.1, ge=0.0, lt=1.0)
-    """A sample's whole condition is replaced by the null condition of guidance (Ho and Salimans 2022, algorithm 1)."""
-    unknown_probability: float = Field(default=0.1, ge=0.0, lt=1.0)
-    """Each known label is hidden from the network, so that "unknown" means any value; drawn per label and sample."""
-    flip_probability: float = Field(default=0.5, ge=0.0, le=1.0)
-    """An image is mirrored left to right, which swaps the eye's side in its condition."""
-    timestep_sampling: Literal["uniform", "log-normal"] = "uniform"
-    """`log-normal` in the noise level sigma / alpha (Karras et al. 2022, table 1, "Training")."""
-    log_normal_mean: float = -1.2
-    """P_mean: mean of ln(sigma / alpha), images in [-1, 1]."""
-    log_normal_std: float = Field(default=1.2, gt=0.0)
-    """P_std: standard deviation of ln(sigma / alpha)."""
-    min_snr_gamma: float | None = Field(default=None, gt=0.0)
-    """Weight of a sample's clean-image error is min(SNR, gamma) (Hang et al. 2023); null: the target's own error."""
-    ema_decay: float = Field(default=0.999, ge=0.0, lt=1.0)
-    """Decay a step of the averaged weights, which are what is saved; min(ema_decay, (1 + step) / (10 + step))."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third slower."""
-    init_from: str | None = None
-    """Weights to start from: a directory in diffusers' layout or a .safetensors file; null: random."""
-    sheet_num_columns: int = Field(default=8, ge=1)
-    """Samples a row of the training's sample sheet; the rows are the right and the left eye."""
-    sheet_solver: SolverConfig = SolverConfig(name="ddim", num_steps=12, guidance_scale=2.0)
-    """How the sample sheet is denoised."""
-
-    @model_validator(mode="after")
-    def _sheet_fits(self) -> "GeneratorConfig":
-        if self.sheet_solver.num_steps > self.schedule.num_train_timesteps:
-            raise ValueError(
-                f"sheet_solver: num_steps {self.sheet_solver.num_steps} is more than the schedule's"
-                f" num_train_timesteps {self.schedule.num_train_timesteps}; lower it"
-            )
-        return self
 
 
 class TrainingImages(Protocol):

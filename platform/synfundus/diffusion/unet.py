@@ -7,10 +7,9 @@ and use a checkpoint: `unet(x_t_BCHW, t_B, encoder_hidden_states=None, class_lab
 from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from torch import nn
 
-from synfundus.config import Config
+from synfundus.diffusion.generator_config import ATTENTION_HEADS, UNetConfig
 from synfundus.labels import CONDITION_DIM
 
 IMAGE_CHANNELS = 3
@@ -18,44 +17,6 @@ _CONDITION_GAIN = 3.0
 """By how much both layers of the label embedder are larger at the start than torch draws them. Otherwise one label
 moves the features by some per cent, and one that shows by its place alone (the side) is not found in 2,000 steps:
 its gradient, the product of two small numbers, drowns in that of the others."""
-_ATTENTION_HEADS = 8
-"""Heads of the middle. diffusers calls this number `attention_head_dim`; in `AttnDownBlock2D` it is what it says."""
-
-
-class UNetConfig(Config):
-    """Shape of the U-Net; level 0 is the full resolution and each level halves it."""
-
-    size_px: int = Field(ge=8, le=1024)
-    """Height and width of the images."""
-    channels: tuple[int, ...] = Field(min_length=1)
-    """Channels of each level, from the full resolution down."""
-    layers_per_block: int = Field(default=1, ge=1)
-    """Residual layers of each level on the way down; one more on the way up."""
-    attention_levels: tuple[int, ...] = ()
-    """Levels with self-attention; the middle always has it."""
-    norm_num_groups: int = Field(default=8, ge=1)
-    """Groups of each group norm; each channel count is a multiple. Groups of 16 channels or more are faster on CPUs."""
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Dropout probability of the residual layers."""
-
-    @model_validator(mode="after")
-    def _levels_fit(self) -> "UNetConfig":
-        factor = 2 ** (len(self.channels) - 1)
-        if self.size_px % factor:
-            raise ValueError(
-                f"size_px {self.size_px} does not halve {len(self.channels) - 1} times; make it a multiple of {factor}"
-                " or give fewer channels"
-            )
-        for channels in self.channels:
-            if channels < 1 or channels % self.norm_num_groups or channels % _ATTENTION_HEADS:
-                raise ValueError(
-                    f"channels {channels} must be a multiple of norm_num_groups ({self.norm_num_groups})"
-                    f" and of {_ATTENTION_HEADS}"
-                )
-        for level in self.attention_levels:
-            if not 0 <= level < len(self.channels):
-                raise ValueError(f"attention_levels {level} is no level; the levels are 0 to {len(self.channels) - 1}")
-        return self
 
 
 def build_unet(config: UNetConfig, seed: int = 0, *, gradient_checkpointing: bool = False) -> nn.Module:
@@ -79,7 +40,7 @@ def build_unet(config: UNetConfig, seed: int = 0, *, gradient_checkpointing: boo
         "up_block_types": tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attention)),
         "block_out_channels": config.channels,
         "layers_per_block": config.layers_per_block,
-        "attention_head_dim": _ATTENTION_HEADS,
+        "attention_head_dim": ATTENTION_HEADS,
         "norm_num_groups": config.norm_num_groups,
         "dropout": config.dropout,
         "resnet_time_scale_shift": "scale_shift",  # adaptive group norm (Dhariwal and Nichol 2021, section 3.1)

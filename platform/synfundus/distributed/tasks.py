@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 
-from synfundus.diagnosis.training import AnnotatorConfig, AnnotatorLearner
-from synfundus.diffusion.training import GeneratorConfig, GeneratorLearner
+from synfundus.diagnosis.annotator_config import AnnotatorConfig
+from synfundus.diagnosis.training import AnnotatorLearner
+from synfundus.diffusion.generator_config import GeneratorConfig
+from synfundus.diffusion.training import GeneratorLearner
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.learning import Learner
 from synfundus.storage import Storage

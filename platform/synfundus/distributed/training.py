@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save_file
 
 from synfundus.distributed import failures
 from synfundus.errors import FullDiskError, SynfundusError, TrainingDivergedError, WrongInputError
-from synfundus.learning import Learner, OptimisationConfig
+from synfundus.learning import Learner
+from synfundus.optimisation_config import OptimisationConfig
 from synfundus.progress import Progress
 from synfundus.runs import CHECKPOINT_FACTS
 from synfundus.storage import FULL_DISK, Storage, canonical_json

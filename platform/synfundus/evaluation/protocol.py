@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from synfundus.config import Config
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.comparison import MEASURES, Part, compare, distance_from_held_out
 from synfundus.evaluation.consistency import consistency_section
+from synfundus.evaluation.evaluation_config import EvaluationConfig
 from synfundus.evaluation.image_sets import Photographs, Samples
 from synfundus.evaluation.privacy import Nearest, privacy_section
 from synfundus.evaluation.strata import GROUPS, STRATA, Labels
@@ -19,21 +18,6 @@ VERSION = 1
 """Of metrics.json."""
 NUM_CLOSEST = 12
 SPACES: Mapping[str, str] = {"annotator": "Annotator features", "inception": "Inception features"}
-
-
-class EvaluationConfig(Config):
-    """What is measured, and on how many images."""
-
-    max_images: int = Field(default=2000, ge=100)
-    """Images of each set that are looked at in feature spaces; labels are counted on all."""
-    min_images: int = Field(default=50, ge=20)
-    """A comparison of fewer images of each set is not measurable."""
-    num_neighbours: int = Field(default=5, ge=1, lt=10)
-    """Which nearest neighbour bounds a neighbourhood, for precision, recall, density and coverage."""
-    seed: int = Field(default=0, ge=0)
-    """Of which images are drawn, of the jackknife's groups and of the permuted conditions."""
-    inception_weights: str | None = None
-    """File with the Inception weights of 2015-12-05 as torch-fidelity takes them; null: that space is not computed."""
 
 
 def evaluate(

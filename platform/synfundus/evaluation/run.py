@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from synfundus.diagnosis.annotator import Annotator
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.errors import WrongInputError
+from synfundus.evaluation.evaluation_config import EvaluationConfig
 from synfundus.evaluation.image_sets import Extractors, Samples, read_photographs, read_synthetic
 from synfundus.evaluation.inception import load_inception
 from synfundus.evaluation.pictures import Pixels, Sheets
 from synfundus.evaluation.privacy import Nearest
-from synfundus.evaluation.protocol import NUM_CLOSEST, SPACES, EvaluationConfig, evaluate
+from synfundus.evaluation.protocol import NUM_CLOSEST, SPACES, evaluate
 from synfundus.evaluation.report import ReportContent, render_report, report_figures
 from synfundus.fundus.dataset import PreparedImages, decode_pixels
 from synfundus.fundus.phantom import PhantomConfig, phantom_labels, phantom_record

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from synfundus.config import Config
-from synfundus.diffusion.solvers import SolverConfig
+from synfundus.diffusion.generator_config import SolverConfig
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import ImageBatch
 from synfundus.labels import (

@@ -15,7 +15,8 @@ from scipy.special import expit, logit, softmax
 
 from models_of_phantoms import fill_here
 from synfundus.diagnosis.checkpoint import load_annotator
-from synfundus.diagnosis.external import ExternalConfig, adopt_external, load_external_network, read_predictions
+from synfundus.diagnosis.external import adopt_external, load_external_network, read_predictions
+from synfundus.diagnosis.external_config import ExternalConfig
 from synfundus.diagnosis.model import preprocess
 from synfundus.diagnosis.outputs import OutputMap
 from synfundus.errors import WrongInputError

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from synfundus.diagnosis.annotator_config import AnnotatorConfig
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.counts import LabelCounts, count_labels
-from synfundus.diagnosis.training import AnnotatorConfig, AnnotatorLearner, class_weights, masked_loss
+from synfundus.diagnosis.training import AnnotatorLearner, class_weights, masked_loss
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES, expand_known

@@ -17,10 +17,10 @@ from datasets_of_phantoms import phantom_dataset
 from models_of_phantoms import GENERATOR
 from synfundus.diffusion.checkpoint import load_generator, save_generator
 from synfundus.diffusion.engine import Engine, RowRequest, to_uint8
+from synfundus.diffusion.generator_config import GeneratorConfig, ScheduleConfig, SolverConfig
 from synfundus.diffusion.noise import normal
-from synfundus.diffusion.schedule import Schedule, ScheduleConfig
-from synfundus.diffusion.solvers import SolverConfig
-from synfundus.diffusion.training import GeneratorConfig, GeneratorLearner
+from synfundus.diffusion.schedule import Schedule
+from synfundus.diffusion.training import GeneratorLearner
 from synfundus.errors import AlreadyExistsError, StorageError, WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import HEAD_NAMES, LABEL_NAMES, encode_conditions, null_condition

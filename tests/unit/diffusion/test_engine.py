@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synfundus.diffusion.engine import MAX_ACTIVE_ROWS, Engine, NonFiniteSampleError, RowRequest, to_uint8
+from synfundus.diffusion.generator_config import ScheduleConfig, SolverConfig
 from synfundus.diffusion.noise import normal, sample_seed
-from synfundus.diffusion.schedule import Schedule, ScheduleConfig
-from synfundus.diffusion.solvers import SolverConfig, solver_table
+from synfundus.diffusion.schedule import Schedule
+from synfundus.diffusion.solvers import solver_table
 from synfundus.errors import SynfundusError, WrongInputError
 from synfundus.labels import encode_conditions, null_condition
 

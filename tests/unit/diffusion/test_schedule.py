@@ -9,7 +9,8 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from pydantic import ValidationError
 
-from synfundus.diffusion.schedule import Schedule, ScheduleConfig
+from synfundus.diffusion.generator_config import ScheduleConfig
+from synfundus.diffusion.schedule import Schedule
 
 DIFFUSERS_NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 SHIFTED = ScheduleConfig(kind="shifted", log_snr_shift=2.0 * math.log(64 / 128))

@@ -12,8 +12,9 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from synfundus.diffusion.schedule import Schedule, ScheduleConfig
-from synfundus.diffusion.solvers import SolverConfig, solver_table, timesteps
+from synfundus.diffusion.generator_config import ScheduleConfig, SolverConfig
+from synfundus.diffusion.schedule import Schedule
+from synfundus.diffusion.solvers import solver_table, timesteps
 from synfundus.errors import WrongInputError
 
 # diffusers passes tensors to numpy in a way that numpy 2 deprecates.

@@ -16,11 +16,11 @@ from scipy.stats import kstest, norm
 from torch import Tensor
 
 from synfundus.diffusion.engine import Engine, RowRequest
+from synfundus.diffusion.generator_config import GeneratorConfig, ScheduleConfig, UNetConfig
 from synfundus.diffusion.noise import normal
-from synfundus.diffusion.schedule import Schedule, ScheduleConfig
+from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.training import (
     MAX_LOSS_RATIO,
-    GeneratorConfig,
     GeneratorLearner,
     ema_decay_at,
     loss_weight,
@@ -28,7 +28,6 @@ from synfundus.diffusion.training import (
     stratified_uniform,
     timesteps_at,
 )
-from synfundus.diffusion.unet import UNetConfig
 from synfundus.errors import TrainingDivergedError, WrongInputError
 from synfundus.fundus.dataset import ImageBatch
 from synfundus.labels import HEADS, LABEL_NAMES, NULL_INDEX, NUM_LABELS, NUM_VALUES, encode_values, null_condition

@@ -9,7 +9,8 @@ from diffusers.models.resnet import ResnetBlock2D
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from synfundus.diffusion.unet import UNetConfig, build_unet
+from synfundus.diffusion.generator_config import UNetConfig
+from synfundus.diffusion.unet import build_unet
 from synfundus.labels import CONDITION_DIM, null_condition
 
 TINY = UNetConfig(size_px=16, channels=(8, 16), norm_num_groups=4)

@@ -65,3 +65,17 @@ def test_data_that_is_not_complete_needs_its_originals(study: Study, storage: St
     with pytest.raises(WrongInputError, match=ORIGINALS) as caught:
         prepare.run(study, storage)
     assert said.startswith("no longer") or said in str(caught.value)
+
+
+def test_a_patient_key_that_is_too_short_is_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "phantoms.yaml"
+    file.write_text("recipe: phantom-cpu\nname: phantoms\nroot: root\n")
+    monkeypatch.setenv("SYNFUNDUS_PATIENT_KEY", "short")
+    with pytest.raises(WrongInputError, match="5 characters"):
+        prepare.check(load_study(file))
+    monkeypatch.delenv("SYNFUNDUS_PATIENT_KEY")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    prepare.check(load_study(file))
+    assert not (tmp_path / "none").exists(), "none is made by looking"

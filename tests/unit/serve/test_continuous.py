@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synfundus.diffusion.engine import Engine, NonFiniteSampleError, RowRequest
-from synfundus.diffusion.schedule import ScheduleConfig
-from synfundus.diffusion.solvers import SolverConfig
-from synfundus.diffusion.unet import UNetConfig, build_unet
+from synfundus.diffusion.generator_config import ScheduleConfig, SolverConfig, UNetConfig
+from synfundus.diffusion.unet import build_unet
 from synfundus.errors import WrongInputError
 from synfundus.labels import HEADS, encode_conditions
 from synfundus_serve.continuous import ContinuousEngine

@@ -17,6 +17,11 @@ from synfundus.storage import Storage, open_storage
 from tiny_study import PATIENT_KEY, PHANTOMS, FinishedStudy, run_process
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The real photographs first: they need nothing that the other process of `make test` is making meanwhile."""
+    items.sort(key=lambda item: "test_real_run" not in item.nodeid)
+
+
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     """An empty root on this disk."""

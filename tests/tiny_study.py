@@ -42,6 +42,7 @@ samples:
   micro_batch: 4
   shard_rows: 8
   max_attempts: 2
+  pool_size: 1
 """
 PHANTOMS = f"""\
 recipe: phantom-cpu

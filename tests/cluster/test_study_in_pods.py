@@ -163,16 +163,25 @@ def run_here(
             ["nice", "-n", "15", *command], env=ours, stdout=log, stderr=log, start_new_session=True
         )
     yield process, folder
+    _kill(process)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # with its Ray
     process.wait()
 
 
 @pytest.fixture(scope="module")
-def local(job: object, run_here: tuple["subprocess.Popen[bytes]", Path]) -> Path:
-    """Root of the study that was run on this machine."""
+def local(job: object, run_here: tuple["subprocess.Popen[bytes]", Path], study: Study) -> Path:
+    """Root of the study that was run on this machine as far as its samples; what comes then is not compared."""
     process, folder = run_here
-    assert process.wait(900) == 0, (folder / "log").read_text()
+    deadline_s = time.monotonic() + 900
+    while not (folder / "root" / study.samples_folder / "manifest.json").exists():
+        assert process.poll() is None, (folder / "log").read_text()
+        assert time.monotonic() < deadline_s
+        time.sleep(0.5)
+    _kill(process)
     return folder / "root"
 
 

@@ -289,21 +289,6 @@ def test_a_name_reused_with_another_configuration_names_the_key(
     assert "give the study another name" in said
 
 
-@pytest.mark.usefixtures("ray_session")
-def test_what_a_worker_finds_wrong_is_wrong_input_and_the_mended_command_goes_on(
-    capsys: Capture, finished_study: FinishedStudy, tmp_path: Path
-) -> None:
-    root = tmp_path / "copy"
-    copy_before(finished_study, root, "train-annotator")
-    command = ("train-annotator", finished_study.file, "--set", f"root={root}")
-    said = refused(capsys, *command, "--set", "annotator.architecture=resnet11t", root=root)
-    assert "architecture" in said
-    assert "resnet11t" in said
-    assert run_here(capsys, *command).code == 0
-    folder = OUTPUTS["train-annotator"]
-    assert manifests(root, [folder]) == manifests(finished_study.root, [folder])
-
-
 # Full disk
 
 
@@ -311,11 +296,10 @@ def test_what_a_worker_finds_wrong_is_wrong_input_and_the_mended_command_goes_on
 @pytest.mark.parametrize(
     ("verb", "full_at"),
     [
-        ("fill", "images-00001.parquet"),
-        ("sample", "shards/shard-00001.parquet"),
-        ("sample", "verification.json"),
-        ("evaluate", "public.html"),
-        ("publish", "croissant.json"),
+        ("fill", ["images-00001.parquet"]),
+        ("sample", ["shards/shard-00001.parquet", "verification.json"]),
+        ("evaluate", ["public.html"]),
+        ("publish", ["croissant.json"]),
     ],
 )
 def test_a_full_disk_is_one_line_and_the_same_command_completes(
@@ -324,22 +308,23 @@ def test_a_full_disk_is_one_line_and_the_same_command_completes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     verb: str,
-    full_at: str,
+    full_at: list[str],
 ) -> None:
     root = tmp_path / "copy"
     copy_before(finished_study, root, verb)
     command = (verb, finished_study.file, "--set", f"root={root}")
+    for name in full_at:
 
-    def full(root: str, *, create: bool = True) -> Storage:
-        return FullDisk(open_storage(root, create=create).root, full_at)
+        def full(root: str, *, create: bool = True, name: str = name) -> Storage:
+            return FullDisk(open_storage(root, create=create).root, name)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(job, "open_storage", full)
-        outcome = run_here(capsys, *command)
-    assert outcome.code == 1
-    assert outcome.error_line.startswith("error: disk full while writing ")
-    assert outcome.error_line.endswith(full_at)
-    assert not (root / OUTPUTS[verb] / "manifest.json").exists()
+        with monkeypatch.context() as patch:
+            patch.setattr(job, "open_storage", full)
+            outcome = run_here(capsys, *command)
+        assert outcome.code == 1
+        assert outcome.error_line.startswith("error: disk full while writing ")
+        assert outcome.error_line.endswith(name)
+        assert not (root / OUTPUTS[verb] / "manifest.json").exists()
     assert run_here(capsys, *command).code == 0
     folder = OUTPUTS[verb]
     assert manifests(root, [folder]) == manifests(finished_study.root, [folder])
@@ -383,7 +368,7 @@ def test_a_disk_that_is_really_full_stops_prepare_and_it_completes_once_freed(
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_disk_that_is_really_full_stops_a_training_and_it_completes_once_freed(
+def test_a_training_completes_after_what_its_worker_found_wrong_and_a_disk_that_is_really_full(
     capsys: Capture, finished_study: FinishedStudy, tmp_path: Path
 ) -> None:
     """Its checkpoints are written by Ray Train, not by our storage."""
@@ -391,6 +376,9 @@ def test_a_disk_that_is_really_full_stops_a_training_and_it_completes_once_freed
     with small_disk(disk, "20m"):
         shutil.copytree(finished_study.root / OUTPUTS["prepare"], disk / "root" / OUTPUTS["prepare"])
         command = ("train-annotator", finished_study.file, "--set", f"root={disk / 'root'}")
+        wrong = refused(capsys, *command, "--set", "annotator.architecture=resnet11t", root=disk / "root")
+        assert "architecture" in wrong
+        assert "resnet11t" in wrong
         outcome = run_here(capsys, *command)
         assert outcome.code == 1
         assert "disk full while " in outcome.error_line

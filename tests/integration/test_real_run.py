@@ -36,6 +36,7 @@ SHORTER = (
     "samples.num_samples=64",
     "samples.solver.num_steps=4",
     "samples.max_attempts=2",
+    "samples.pool_size=1",
     "evaluation.max_images=100",
     "release.synfundus_export=true",
 )

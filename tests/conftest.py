@@ -11,7 +11,7 @@ from filelock import FileLock
 from s3_proxy import Proxy, proxy_of
 from s3_store import Store, running_store
 from synfundus import s3_client
-from synfundus.distributed.session import start_ray
+from synfundus.distributed.session import start_ray, stop_ray
 from synfundus.settings import Settings, prepare_ray_environment
 from synfundus.storage import Storage, open_storage
 from tiny_study import PATIENT_KEY, PHANTOMS, FinishedStudy, run_process
@@ -43,8 +43,6 @@ def ray_session(_s3_process: Store) -> Iterator[None]:
     # A worker that has imported the library stays for the next test, too.
     os.environ.update({"RAY_AUTH_MODE": "disabled", "RAY_idle_worker_killing_time_threshold_ms": "60000"})
     prepare_ray_environment()
-    import ray  # after the variables that it reads at import
-
     folders = (Path(__file__).parent, Path(__file__).parent / "benchmarks")
     with pytest.MonkeyPatch.context() as workers:  # they have the environment that Ray was started in
         workers.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))  # tests send them things by name
@@ -52,7 +50,7 @@ def ray_session(_s3_process: Store) -> Iterator[None]:
             workers.setenv(name, value)
         start_ray(num_cpus=4, include_dashboard=False, object_store_memory=300 * 2**20)
     yield
-    ray.shutdown()
+    stop_ray()
 
 
 @pytest.fixture(scope="session")

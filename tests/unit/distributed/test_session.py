@@ -1,8 +1,11 @@
 """A Ray session: what it asks for, and what is told when it does not start."""
 
 import os
+import subprocess
+import sys
 from typing import Any
 
+import psutil
 import pytest
 import ray
 
@@ -63,3 +66,37 @@ def test_there_is_a_logical_processor_for_every_worker(monkeypatch: pytest.Monke
         with ray_session(num_workers):
             pass
     assert [options["num_cpus"] for options in fake.asked] == [MIN_LOGICAL_CPUS, 9 + SPARE_CPUS]
+
+
+HANGS_AT_ITS_END = """
+import atexit, os, time
+import psutil
+from synfundus.distributed.session import ray_session
+
+with ray_session():
+    import ray
+
+    @ray.remote
+    class Hanging:
+        def process_id(self):
+            atexit.register(time.sleep, 1000)
+            return os.getpid()
+
+    actor = Hanging.remote()
+    process_id = ray.get(actor.process_id.remote())
+    actor.__ray_terminate__.remote()
+    worker = psutil.Process(process_id)
+    time.sleep(2)
+    print(process_id, worker.is_running())
+"""
+
+
+def test_a_worker_that_hangs_at_its_end_does_not_outlive_the_session() -> None:
+    """Ray's own shutdown leaves it: it is no worker of the raylet any more."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS_AT_ITS_END], env=environment, capture_output=True, text=True, timeout=300
+    )
+    process_id, was_there = done.stdout.split()
+    assert was_there == "True", done.stderr
+    assert not psutil.pid_exists(int(process_id))

@@ -57,9 +57,11 @@ class Generation:
             return Refusal(500, str(error))
 
     async def info(self) -> GeneratorInfo:
+        return self._info
+
+    async def require_working(self) -> None:
         """Raises whatever broke the engine: the gateway is not ready then."""
         self._engine.require_working()
-        return self._info
 
     async def num_forwards(self) -> int:
         """U-Net forwards of this replica so far."""

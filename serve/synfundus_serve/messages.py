@@ -2,14 +2,17 @@
 
 import base64
 import binascii
+import io
 import secrets
 from typing import Annotated, Any, Literal
 
+from PIL import Image
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator
 
 from synfundus.config import Config
 from synfundus.diffusion.generator_config import SolverConfig
 from synfundus.errors import WrongInputError
+from synfundus.fundus.phantom import render
 from synfundus.labels import LABEL_NAMES, require_askable
 
 NOTICE = "Research use only; not a medical device."
@@ -17,7 +20,17 @@ MAX_IMAGES = 64
 """Images a request, of either endpoint."""
 SEED_END = 2**53
 """Seeds lie below, so that JSON keeps them."""
+
+
+def _phantom() -> str:
+    """A small photograph in base64: what is tried from the interface's description gets an answer."""
+    sink = io.BytesIO()
+    Image.fromarray(render({"eye_side": 1}, seed=7, size_px=128)).save(sink, "JPEG", quality=50)
+    return base64.b64encode(sink.getvalue()).decode()
+
+
 GENERATE_EXAMPLE = {"condition": {"dr_grade": 2, "eye_side": 1}, "n": 2, "seed": 7, "steps": 20, "guidance": 2.0}
+DIAGNOSE_EXAMPLE = {"images": [_phantom()]}
 
 
 def _decode_base64(text: Any) -> bytes:

@@ -20,6 +20,7 @@ from synfundus.labels import LABEL_NAMES, LABELS, encode_conditions
 from synfundus.samples.shards import encode_image
 from synfundus_serve.keys import KeyRing
 from synfundus_serve.messages import (
+    DIAGNOSE_EXAMPLE,
     GENERATE_EXAMPLE,
     MAX_IMAGES,
     NOTICE,
@@ -77,7 +78,7 @@ DIAGNOSE_BODY = {
         },
         "application/json": {
             "schema": DiagnoseRequest.model_json_schema(),
-            "example": {"images": ["<base64 of a JPEG or PNG>"]},
+            "example": DIAGNOSE_EXAMPLE,
         },
         "image/jpeg": BINARY,
         "image/png": BINARY,
@@ -119,7 +120,7 @@ def _add_probes(app: FastAPI, generation: DeploymentHandle, diagnosis: Deploymen
     async def readyz() -> Response:
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
-                await asyncio.gather(generation.info.remote(), diagnosis.info.remote())
+                await asyncio.gather(generation.require_working.remote(), diagnosis.info.remote())
         except Exception as error:  # whatever it is, the answer is not yet
             return problem_response(503, f"the models do not answer ({type(error).__name__})")
         return JSONResponse({"status": "ready"})

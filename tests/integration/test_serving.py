@@ -329,10 +329,17 @@ def test_every_route_of_the_interface_needs_a_key(endpoints: Endpoints) -> None:
     assert httpx.get(endpoints.url + "/docs").status_code == 200
 
 
-def test_the_example_of_the_interface_works(endpoints: Endpoints) -> None:
-    interface = httpx.get(endpoints.url + "/openapi.json").json()
-    example = interface["paths"]["/v1/generate"]["post"]["requestBody"]["content"]["application/json"]["example"]
+def test_the_examples_of_the_interface_work(endpoints: Endpoints) -> None:
+    paths = httpx.get(endpoints.url + "/openapi.json").json()["paths"]
+    example, photographs = (
+        paths[path]["post"]["requestBody"]["content"]["application/json"]["example"]
+        for path in ("/v1/generate", "/v1/diagnose")
+    )
     assert len(endpoints.generate(**example)["images"]) == example["n"]
+    with endpoints.client() as client:
+        answer = client.post("/v1/diagnose", json=photographs)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["images"]) == 1
 
 
 def test_everything_of_a_generation_may_be_left_out(endpoints: Endpoints) -> None:

@@ -94,7 +94,7 @@ def start_ray(**options: Any) -> None:
 def stop_ray() -> None:
     """`ray.shutdown`, and an end to workers that outlive their raylet.
 
-    About one session in ten leaves one: on its way out it waits for a lock of Ray's own that is gone, for ever, with all
+    About one session in ten leaves one: on its way out it waits for ever for a lock of Ray's own that is gone, with all
     its memory (ray 2.60, `~CoreWorkerProcessImpl`, where a publisher posts to an event loop that is being destroyed).
     """
     import ray

@@ -154,10 +154,12 @@ def _watch(namespace: Namespace, store: Storage, study: Study, watch: Watch, is_
 def run_here(
     store: Storage, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
-    """The same study on this machine, with the same key of patient ids, beside the pods: they come first."""
+    """The same study on this machine, with the same key of patient ids, by a pool of one, beside the pods: they come
+    first."""
     folder = tmp_path_factory.mktemp("local")
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AWS_"))}
-    command = [sys.executable, "-m", "synfundus_jobs.study", "run", str(STUDY_FILE), "--set", f"root={folder}/root"]
+    settings = ("--set", f"root={folder}/root", "--set", "samples.pool_size=1")
+    command = [sys.executable, "-m", "synfundus_jobs.study", "run", str(STUDY_FILE), *settings]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             ["nice", "-n", "15", *command], env=ours, stdout=log, stderr=log, start_new_session=True

@@ -32,9 +32,9 @@ check: $(STAMP)  ## guard, format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Two processes; a thread that waits leaves its core to the other one's.
+# Two processes of one thread each, and a thread of theirs that waits leaves its core to the others.
 test: check  ## check, and all tests of one machine
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --ignore=tests/cluster -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --ignore=tests/cluster -n 2 --dist loadfile --no-loadscope-reorder
 
 test-cluster: $(STAMP)  ## a study in real pods: on the cluster of KUBECONFIG, with the image SYNFUNDUS_TEST_IMAGE
 	$(BIN)/python -m pytest -x tests/cluster

@@ -99,10 +99,13 @@ def stop_ray() -> None:
     """
     import ray
 
-    raylets = [child for child in psutil.Process().children(recursive=True) if child.name() == "raylet"]
-    workers = {raylet: raylet.children(recursive=True) for raylet in raylets}
+    workers: dict[psutil.Process, list[psutil.Process]] = {}
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # others come and go
+            if child.name() == "raylet":
+                workers[child] = child.children(recursive=True)
     ray.shutdown()
-    orphans = [worker for raylet in raylets if not raylet.is_running() for worker in workers[raylet]]
+    orphans = [worker for raylet, its in workers.items() if not raylet.is_running() for worker in its]
     _, left = psutil.wait_procs(orphans, timeout=EXIT_S)
     for worker in left:
         with suppress(psutil.NoSuchProcess):

@@ -145,7 +145,7 @@ def test_too_near_samples_are_replaced_by_the_next_attempt(
         return replace(reference, threshold=median), num_held_out
 
     monkeypatch.setattr(sampling, "copy_reference", strict)
-    task = _task(models, "samples/strict", pool_size=1, max_attempts=2)
+    task = _task(models, "samples/strict", pool_size=1)
     summary = sample(task, Watched())
     assert _first_shards(task) == _first_shards(undisturbed)
     verification = json.loads(models.read("samples/strict/verification.json"))

@@ -1,4 +1,4 @@
-"""What both trainings share: optimisation settings, the learning-rate curve, the order of samples, exact resume.
+"""What both trainings share: the learning-rate curve, the order of samples, exact resume.
 
 Everything random in a training is a pure function of (seed, step, global sample position), and the global batch is
 fixed whatever the world size; so resuming needs a step number and the tensors of `Learner.state`, and no random state.

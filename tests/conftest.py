@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from s3_proxy import Proxy, proxy_of
-from s3_store import Store, running_store
-from synfundus import s3_client
-from synfundus.distributed.session import start_ray, stop_ray
-from synfundus.settings import Settings, prepare_ray_environment
+from support.s3_proxy import Proxy, proxy_of
+from support.s3_store import Store, running_store
+from support.tiny_study import PATIENT_KEY, PHANTOMS, FinishedStudy, run_process
+from synfundus.distributed.session import prepare_ray_environment, start_ray, stop_ray
+from synfundus.environment import Environment
 from synfundus.storage import Storage, open_storage
-from tiny_study import PATIENT_KEY, PHANTOMS, FinishedStudy, run_process
+from synfundus.storage import client as s3_client
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,7 +31,7 @@ def storage(tmp_path: Path) -> Storage:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of the real photographs; skips where there is none."""
-    folder = Settings().real_data
+    folder = Environment().real_data
     if folder is None:
         pytest.skip("SYNFUNDUS_REAL_DATA is not set: no real photographs here")
     return Path(folder)

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from synfundus.environment import Environment
 from synfundus.errors import AlreadyExistsError, StorageError, WrongInputError
-from synfundus.runs import hardware, versions
-from synfundus.settings import Settings
+from synfundus.stages.record import hardware, versions
 from synfundus.storage import LocalStorage, Storage, open_storage
 from synfundus.study import Study, load_study
 from synfundus_jobs.job import DONE, OneLineParser, Rows, guarded, show_rows
@@ -29,12 +29,12 @@ def study_rows(study: Study) -> Rows:
     on_s3 = study.root.startswith("s3://")
     storage = open_storage(study.root, create=not on_s3)  # a store is probed below, which tells its clock too
     said = _probe_folder(storage) if isinstance(storage, LocalStorage) else _probe_store(storage)
-    key = "from SYNFUNDUS_PATIENT_KEY" if Settings().patient_key else f"in {Settings().config_folder}"
+    key = "from SYNFUNDUS_PATIENT_KEY" if Environment().patient_key else f"in {Environment().config_folder}"
     return [("root", f"{storage.root}: {said}"), ("patient key", key)]
 
 
 def _probe_store(storage: Storage) -> str:
-    from synfundus.s3 import MAX_CLOCK_SKEW_S, S3Storage, probe
+    from synfundus.storage.s3 import MAX_CLOCK_SKEW_S, S3Storage, probe
 
     assert isinstance(storage, S3Storage)
     skew_s = probe(storage)

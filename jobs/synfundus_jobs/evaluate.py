@@ -5,13 +5,14 @@ import sys
 from typing import Any
 
 from synfundus.diagnosis.checkpoint import load_annotator
+from synfundus.digests import canonical_json, digest_of, sha256_hex
 from synfundus.evaluation.inception import load_inception
 from synfundus.evaluation.run import METRICS, PRIVATE, EvaluationTask, feature_spaces, run_evaluation
-from synfundus.evaluation.wording import format_measure
 from synfundus.labels import LABELS
-from synfundus.runs import git_revision, start_run, versions
-from synfundus.storage import Storage, canonical_json, read_manifest, read_trusted, sha256_hex
-from synfundus.study import Study, digest_of
+from synfundus.measures.wording import format_measure
+from synfundus.stages.record import git_revision, start_run, versions
+from synfundus.storage import Storage, read_manifest, read_trusted
+from synfundus.study import Study
 from synfundus_jobs.job import Job, Rows
 
 

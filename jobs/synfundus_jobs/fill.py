@@ -2,12 +2,13 @@
 
 import sys
 
-from synfundus.distributed.fill import fill
+from synfundus.digests import digest_of
 from synfundus.labels import LABEL_NAMES
 from synfundus.progress import show_progress
-from synfundus.runs import start_run
+from synfundus.stages.fill import fill
+from synfundus.stages.record import start_run
 from synfundus.storage import Storage, read_manifest
-from synfundus.study import Study, digest_of
+from synfundus.study import Study
 from synfundus_jobs.job import Job, Rows, require_gpu
 
 

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from synfundus.distributed.session import ray_session
+from synfundus.environment import Environment
 from synfundus.errors import SynfundusError, WrongInputError
-from synfundus.optimisation_config import OptimisationConfig
-from synfundus.settings import Settings
 from synfundus.storage import FULL_DISK, Storage, is_complete, open_storage
 from synfundus.study import Study, load_study
+from synfundus.training.config import OptimisationConfig
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 PLAIN_WIDTH = 100_000
@@ -86,7 +86,7 @@ def most_workers(study: Study) -> int:
 
 def require_gpu(key: str, *, use_gpu: bool) -> None:
     """Raises WrongInputError where a GPU is asked for that Ray would wait for forever. A cluster may yet grow one."""
-    if not use_gpu or Settings().ray_address is not None:
+    if not use_gpu or Environment().ray_address is not None:
         return
     import torch  # takes seconds to import, and most commands need none of it
 

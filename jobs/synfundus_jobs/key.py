@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from synfundus.api_keys import new_key
 from synfundus_jobs.job import DONE, OneLineParser, guarded
+from synfundus_serve.api_keys import new_key
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,7 +3,8 @@
 import sys
 from typing import Any
 
-from synfundus.distributed.prepare import prepare
+from synfundus.digests import digest_of
+from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import SPLITS
 from synfundus.fundus.patients import patient_key
@@ -11,10 +12,10 @@ from synfundus.fundus.preparation import merge_listings
 from synfundus.fundus.sources import list_source
 from synfundus.fundus.sources.place import is_there
 from synfundus.progress import show_progress
-from synfundus.runs import start_run
-from synfundus.settings import Settings
+from synfundus.stages.prepare import prepare
+from synfundus.stages.record import start_run
 from synfundus.storage import Storage, read_manifest
-from synfundus.study import Study, digest_of
+from synfundus.study import Study
 from synfundus_jobs.job import Job, Rows
 
 PNG_BYTES_PER_PIXEL = 1.5
@@ -26,7 +27,7 @@ def check(study: Study) -> None:
         raise WrongInputError(
             f"data.prepared: {study.data_folder} is not complete below {study.root}; copy it there, manifest.json last"
         )
-    settings = Settings()
+    settings = Environment()
     if settings.patient_key is not None:  # else one is made where the work is done; a check writes nothing
         patient_key(settings, study.root)
     merge_listings([list_source(source) for source in study.data.sources])
@@ -60,7 +61,7 @@ def run(study: Study, storage: Storage) -> Rows:
     listings = [list_source(source) for source in study.data.sources]
     total = sum(len(listing.records) for listing in listings)
     with show_progress("prepare", total, "images") as progress:
-        manifest = prepare(storage, study.data_folder, listings, study.data.prepare, Settings(), digest, progress)
+        manifest = prepare(storage, study.data_folder, listings, study.data.prepare, Environment(), digest, progress)
     return summary(manifest, study, storage)
 
 

@@ -3,12 +3,13 @@
 import json
 import sys
 
+from synfundus.digests import digest_of
 from synfundus.evaluation.run import METRICS, PUBLIC
-from synfundus.runs import start_run
 from synfundus.samples.publish import Evidence, publish
 from synfundus.samples.shards import count_accepted
+from synfundus.stages.record import start_run
 from synfundus.storage import Storage, read_manifest, read_trusted
-from synfundus.study import Study, digest_of
+from synfundus.study import Study
 from synfundus_jobs.job import Job, Rows
 
 

@@ -4,15 +4,16 @@ import sys
 
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diffusion.checkpoint import load_generator
-from synfundus.distributed.sampling import SamplingTask, sample
+from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import LABEL_BY_NAME, LABEL_NAMES
 from synfundus.progress import show_progress
-from synfundus.runs import start_run
 from synfundus.samples.plan import Plan, label_counts, make_plan
+from synfundus.samples.sampler import SamplingTask, sample
+from synfundus.stages.record import start_run
 from synfundus.storage import Storage, read_manifest
-from synfundus.study import Study, digest_of
+from synfundus.study import Study
 from synfundus_jobs.job import Job, Rows, require_gpu
 
 BATCH = 256

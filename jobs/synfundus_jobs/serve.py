@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from synfundus.api_keys import new_key, read_keys
 from synfundus.distributed.session import ray_session
 from synfundus.errors import SynfundusError, WrongInputError
 from synfundus.storage import is_complete, open_storage
 from synfundus.study import load_study
 from synfundus_jobs.job import DONE, OneLineParser, guarded, require_gpu
 from synfundus_jobs.sample import require_new_images
+from synfundus_serve.api_keys import new_key, read_keys
 
 GATEWAY = "synfundus_serve.gateway"
 """Started by name: jobs and endpoints do not know each other."""

@@ -2,7 +2,7 @@
 
 import json
 
-from synfundus.evaluation.wording import format_measure
+from synfundus.measures.wording import format_measure
 from synfundus.storage import Storage, read_manifest, read_trusted
 from synfundus.study import Study
 from synfundus_jobs.job import Rows

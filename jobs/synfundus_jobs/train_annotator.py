@@ -3,13 +3,14 @@
 import sys
 
 from synfundus.diagnosis.external import adopt_external
+from synfundus.digests import digest_of
 from synfundus.distributed.tasks import AnnotatorTask
-from synfundus.distributed.training import train
+from synfundus.distributed.train import train
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.progress import show_progress
-from synfundus.runs import start_run
+from synfundus.stages.record import start_run
 from synfundus.storage import Storage, read_manifest
-from synfundus.study import Study, digest_of
+from synfundus.study import Study
 from synfundus_jobs.job import Job, Rows, require_even_batch, require_gpu
 from synfundus_jobs.summaries import annotator_rows
 

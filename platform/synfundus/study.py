@@ -5,7 +5,6 @@ command line (`--set generator.num_steps=500`) come last.
 """
 
 import difflib
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import resources
@@ -16,17 +15,17 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from synfundus.config import Config
-from synfundus.diagnosis.annotator_config import AnnotatorConfig
+from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.external_config import ExternalConfig
-from synfundus.diffusion.generator_config import GeneratorConfig
+from synfundus.diffusion.config import GeneratorConfig
+from synfundus.digests import content_digest
+from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
-from synfundus.evaluation.evaluation_config import EvaluationConfig
-from synfundus.fundus.prepare_config import PrepareConfig
+from synfundus.evaluation.config import EvaluationConfig
+from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.sources import SourceConfig
+from synfundus.samples.config import ReleaseConfig
 from synfundus.samples.plan import SamplesConfig
-from synfundus.samples.release_config import ReleaseConfig
-from synfundus.settings import Settings
-from synfundus.storage import canonical_json, sha256_hex
 
 SCHEMA_VERSION: Final = 1
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -39,7 +38,7 @@ FILE_KEYS: Final = (
     ("generator", "init_from"),
     ("evaluation", "inception_weights"),
 )
-"""Settings that name a file or folder of this machine, beside the paths of the sources."""
+"""Environment that name a file or folder of this machine, beside the paths of the sources."""
 
 
 class DataConfig(Config):
@@ -151,30 +150,6 @@ class Study(Config):
             for key, path in named.items()
             if path is not None and key != "images_folder"
         }
-
-
-def digest_of(value: Any) -> str:
-    """SHA-256 of a JSON-able value."""
-    return sha256_hex(canonical_json(value))
-
-
-def content_digest(path: Path, key: str) -> str:
-    """SHA-256 of a file, or of all files of a folder with their names below it.
-
-    Args:
-        key: the setting that names it, for messages.
-
-    Raises:
-        WrongInputError: it is not there or cannot be read.
-    """
-    try:
-        if not path.is_dir():
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        names = sorted(item.relative_to(path).as_posix() for item in path.rglob("*") if item.is_file())
-        return digest_of([[name, content_digest(path / name, key)] for name in names])
-    except OSError as error:
-        raise WrongInputError(f"{key}: cannot read {path} ({error.strerror}); correct the path") from error
 
 
 def recipe_names() -> list[str]:
@@ -291,7 +266,7 @@ def _expand_paths(values: dict[str, Any], folder: Path, where: str) -> dict[str,
 
 def _absolute(path: str, folder: Path, where: str, key: str) -> str:
     if REAL_DATA_VARIABLE in path:
-        real = Settings().real_data
+        real = Environment().real_data
         if real is None:
             raise WrongInputError(
                 f"{where}: {key} uses {REAL_DATA_VARIABLE}, which is not set;"

@@ -13,9 +13,9 @@ from ray import serve
 from ray.serve import Application, Deployment
 from ray.serve.handle import DeploymentHandle
 
-from synfundus.api_keys import read_keys
 from synfundus.config import Config
 from synfundus.study import Study, load_study
+from synfundus_serve.api_keys import read_keys
 from synfundus_serve.diagnosis import DiagnosisReplica
 from synfundus_serve.generation import MANY_REQUESTS, Generation
 from synfundus_serve.routes import make_app

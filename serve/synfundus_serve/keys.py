@@ -6,8 +6,8 @@ from pathlib import Path
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from synfundus.api_keys import owner_of, read_keys
 from synfundus.errors import WrongInputError
+from synfundus_serve.api_keys import owner_of, read_keys
 from synfundus_serve.problems import problem_response
 
 OPEN = {"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}

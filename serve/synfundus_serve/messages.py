@@ -10,10 +10,10 @@ from PIL import Image
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator
 
 from synfundus.config import Config
-from synfundus.diffusion.generator_config import SolverConfig
+from synfundus.diffusion.config import SolverConfig
 from synfundus.errors import WrongInputError
-from synfundus.fundus.phantom import render
 from synfundus.labels import LABEL_NAMES, require_askable
+from synfundus.phantom.render import render
 
 NOTICE = "Research use only; not a medical device."
 MAX_IMAGES = 64

@@ -29,22 +29,22 @@ from report_table import SETTINGS, Silent, keep, machine, own_ray_session, table
 from tiny_images import tiny_listing
 from wrapped_task import SmallCache
 
-from synfundus.diagnosis.annotator_config import AnnotatorConfig
-from synfundus.diffusion.generator_config import GeneratorConfig
-from synfundus.distributed.fill import fill
-from synfundus.distributed.prepare import prepare
-from synfundus.distributed.sampling import SamplingTask, sample
+from synfundus.diagnosis.config import AnnotatorConfig
+from synfundus.diffusion.config import GeneratorConfig
 from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
-from synfundus.distributed.training import train
-from synfundus.evaluation.evaluation_config import EvaluationConfig
+from synfundus.distributed.train import train
+from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.run import METRICS, PUBLIC, EvaluationTask, run_evaluation
 from synfundus.fundus import dataset
+from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.dataset import SPLITS, PreparedImages
-from synfundus.fundus.prepare_config import PrepareConfig
+from synfundus.samples.config import ReleaseConfig
 from synfundus.samples.plan import SamplesConfig, make_plan
 from synfundus.samples.publish import Evidence, publish
-from synfundus.samples.release_config import ReleaseConfig
+from synfundus.samples.sampler import SamplingTask, sample
 from synfundus.samples.shards import read_samples
+from synfundus.stages.fill import fill
+from synfundus.stages.prepare import prepare
 from synfundus.storage import Storage, open_storage
 
 COMMAND = "python tests/benchmarks/memory_growth.py"

@@ -21,7 +21,6 @@ from report_table import machine, table
 from sklearn.metrics import cohen_kappa_score
 from torch import Tensor, nn
 
-from synfundus.fundus.phantom import JUDGED_IN, draw_labels, render
 from synfundus.labels import (
     DISEASES,
     HEAD_NAMES,
@@ -33,6 +32,7 @@ from synfundus.labels import (
     encode_values,
     expand_known,
 )
+from synfundus.phantom.render import JUDGED_IN, draw_labels, render
 
 RESULT = Path(__file__).parent / "results" / "phantom_cpu2_202611.md"
 COMMAND = "OMP_NUM_THREADS=1 python tests/benchmarks/phantom_findings.py"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from synfundus.fundus.phantom import render
 from synfundus.labels import DISEASES, LabelRow
+from synfundus.phantom.render import render
 
 SHEET = Path(__file__).parents[2] / "docs" / "images" / "phantom_sheet.png"
 TILE_PX = 176

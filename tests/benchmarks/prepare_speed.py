@@ -28,16 +28,16 @@ import ray
 import scipy
 from PIL import Image, features
 
-from synfundus.distributed.prepare import prepare
 from synfundus.distributed.session import quiet_ray_data
-from synfundus.fundus.prepare_config import PrepareConfig
+from synfundus.environment import Environment
+from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.preprocess import Prepared, prepare_image
 from synfundus.fundus.sources import SourceListing, SourceRecord
 from synfundus.fundus.sources.base import ImageFile
 from synfundus.fundus.staging import stage_records
 from synfundus.labels import LABEL_NAMES
-from synfundus.runs import hardware
-from synfundus.settings import Settings
+from synfundus.stages.prepare import prepare
+from synfundus.stages.record import hardware
 from synfundus.storage import open_storage
 
 RESULT = Path(__file__).parent / "results" / "prepare_cpu2_202611.md"
@@ -94,7 +94,7 @@ def field_of(record: SourceRecord) -> int:
 
 def run_prepare(listed: list[SourceRecord], config: PrepareConfig) -> None:
     listing = SourceListing(list(listed), [], [], has_patients=False)
-    settings = Settings(patient_key="the key of a benchmark", real_data=None)
+    settings = Environment(patient_key="the key of a benchmark", real_data=None)
     with tempfile.TemporaryDirectory() as root:
         prepare(open_storage(root), "data/benchmark", [listing], config, settings, "", Silent())
 

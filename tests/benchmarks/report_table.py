@@ -14,16 +14,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from synfundus.distributed.prepare import prepare
 from synfundus.distributed.session import ray_session
+from synfundus.environment import Environment
 from synfundus.fundus.sources import list_source
-from synfundus.runs import hardware
-from synfundus.settings import Settings
+from synfundus.stages.prepare import prepare
+from synfundus.stages.record import hardware
 from synfundus.storage import Storage
 from synfundus.study import Study, resolve
 
 RESULTS = Path(__file__).parent / "results"
-SETTINGS = Settings(patient_key="the key of a benchmark", real_data=None)
+SETTINGS = Environment(patient_key="the key of a benchmark", real_data=None)
 
 
 class Silent:

@@ -5,7 +5,7 @@
 Recipe phantom-cpu: its models (trained for a few steps here, for speed does not depend on how good they are), its
 solver, micro-batch, shard and threads. In each round, one after the other, the order changing from round to round:
 engine   new processes, one or two: `Engine.run` over the requests; nothing but denoising
-job      `sample` of synfundus.distributed.sampling on a new Ray session with one or two actors: denoising, annotation,
+job      `sample` of synfundus.samples.sampler on a new Ray session with one or two actors: denoising, annotation,
          encoding, checks, Parquet, records, manifest
 A side's speed is the sum over its processes, each from the end of its first shard (engine: of its first micro-batch)
 to the end of its last one; start-up is told apart.
@@ -42,11 +42,11 @@ from synfundus.diffusion.checkpoint import load_generator
 from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.noise import sample_seed
 from synfundus.diffusion.training import GeneratorLearner
-from synfundus.distributed import sampling
-from synfundus.distributed.sampling import SamplingTask, ShardSampler, sample
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import encode_conditions
+from synfundus.samples import sampler as sampling
 from synfundus.samples.plan import Plan, make_plan
+from synfundus.samples.sampler import SamplingTask, ShardSampler, sample
 from synfundus.storage import Storage, open_storage
 from synfundus.study import Study
 

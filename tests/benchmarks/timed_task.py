@@ -8,8 +8,8 @@ import torch
 from turns import POLL_S
 from wrapped_task import WrappedTask
 
-from synfundus.learning import Learner
-from synfundus.storage import canonical_json
+from synfundus.digests import canonical_json
+from synfundus.training.learner import Learner
 
 WARM_UP = 20
 """Steps before the clock starts: caches fill, memory is claimed, the processor's clock settles."""

@@ -6,7 +6,7 @@ Both models with the settings and the data of the recipe phantom-cpu. Both sides
 cores (turns.py), so that a drift of the machine's speed meets both:
 bare   a new process: `for step in range(num_steps): learner.train_step(step)`, and at the same steps as on Ray the
        state to a file and the sample sheet, as a script of one's own would; no losses, progress or TensorBoard
-Ray    `train` of synfundus.distributed.training on a new Ray session with one worker: losses, progress and TensorBoard
+Ray    `train` of synfundus.distributed.train on a new Ray session with one worker: losses, progress and TensorBoard
        written, checkpoints and sample sheets as often a step as in the recipe
 A side's speed is that of its steady state: from the start of step `WARM_UP` to the end of the last checkpoint.
 Start-up and the writing of the model are told apart.
@@ -29,7 +29,7 @@ from timed_task import CLOCK, READY, WARM_UP, Timed
 from turns import TURN_S, Side, take_turns
 
 from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
-from synfundus.distributed.training import TrainingTask, train
+from synfundus.distributed.train import TrainingTask, train
 from synfundus.storage import Storage, open_storage
 from synfundus.study import Study
 

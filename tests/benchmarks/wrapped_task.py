@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from synfundus.fundus import dataset
-from synfundus.learning import Learner
-from synfundus.optimisation_config import OptimisationConfig
 from synfundus.storage import Storage
+from synfundus.training.config import OptimisationConfig
+from synfundus.training.learner import Learner
 
 
 @dataclass(frozen=True)

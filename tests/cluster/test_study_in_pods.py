@@ -27,10 +27,10 @@ from cluster.shell import Shell
 from synfundus.cluster import jobs
 from synfundus.cluster.kube import Namespace, connect
 from synfundus.cluster.template import settings_of
+from synfundus.environment import S3Environment
 from synfundus.labels import LABEL_NAMES
-from synfundus.s3 import open_s3
-from synfundus.settings import S3Settings
 from synfundus.storage import Storage, is_complete
+from synfundus.storage.s3 import open_s3
 from synfundus.study import Study, load_study
 
 NAMESPACE, RELEASE = "fundus", "synfundus"
@@ -96,7 +96,7 @@ def store(namespace: Namespace) -> Storage:
     secret = namespace.core.read_namespaced_secret("synfundus", NAMESPACE).data
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "SYNFUNDUS_PATIENT_KEY"):
         os.environ[name] = base64.b64decode(secret[name]).decode()
-    return open_s3(ROOT, S3Settings(endpoint=STORE, addressing="path"), create=False)
+    return open_s3(ROOT, S3Environment(endpoint=STORE, addressing="path"), create=False)
 
 
 @pytest.fixture(scope="module")

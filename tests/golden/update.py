@@ -16,14 +16,15 @@ from typing import Any
 
 import torch
 
-from datasets_of_phantoms import phantom_dataset
-from synfundus.diagnosis.annotator_config import AnnotatorConfig
+from support.datasets_of_phantoms import phantom_dataset
+from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.training import AnnotatorLearner
-from synfundus.diffusion.generator_config import GeneratorConfig
+from synfundus.diffusion.config import GeneratorConfig
 from synfundus.diffusion.training import GeneratorLearner
+from synfundus.digests import canonical_json
 from synfundus.fundus.dataset import PreparedImages
-from synfundus.learning import Learner
-from synfundus.storage import canonical_json, open_storage
+from synfundus.storage import open_storage
+from synfundus.training.learner import Learner
 
 MODELS = ("generator", "annotator")
 NUM_STEPS, NUM_IMAGES, SIZE_PX = 20, 64, 32

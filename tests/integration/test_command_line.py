@@ -11,12 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from failing_storage import FullDisk
-from fundus_photographs import encoded, photograph
-from synfundus.storage import Storage, open_storage
-from synfundus_jobs import job
-from synfundus_jobs.cli import VERBS
-from tiny_study import (
+from support.failing_storage import FullDisk
+from support.fundus_photographs import encoded, photograph
+from support.tiny_study import (
     MODELS,
     NAME,
     OUTPUTS,
@@ -28,6 +25,9 @@ from tiny_study import (
     run_here,
     run_process,
 )
+from synfundus.storage import Storage, open_storage
+from synfundus_jobs import job
+from synfundus_jobs.cli import VERBS
 
 pytestmark = pytest.mark.usefixtures("patient_key")
 

@@ -13,12 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from metrics_example import example_metrics
-from synfundus.evaluation.evaluation_config import EvaluationConfig
-from synfundus.fundus.dataset import PreparedImages
-from synfundus.samples.shards import read_samples
-from synfundus.storage import open_storage, sha256_hex
-from tiny_study import (
+from support.metrics_example import example_metrics
+from support.tiny_study import (
     NAME,
     OUTPUTS,
     PHANTOMS,
@@ -31,6 +27,11 @@ from tiny_study import (
     run_here,
     start_process,
 )
+from synfundus.digests import sha256_hex
+from synfundus.evaluation.config import EvaluationConfig
+from synfundus.fundus.dataset import PreparedImages
+from synfundus.samples.shards import read_samples
+from synfundus.storage import open_storage
 
 PATIENCE_S = 1800.0
 """Nothing is judged by it; it ends a test that waits for what will never come."""

@@ -6,9 +6,9 @@ tests/benchmarks/memory_growth.py.
 
 import pytest
 
-from memory_of_stages import STAGES, peak_mib, write_noise_images
-from models_of_phantoms import train_tiny_models
-from new_process import new_processes
+from support.memory_of_stages import STAGES, peak_mib, write_noise_images
+from support.models_of_phantoms import train_tiny_models
+from support.new_process import new_processes
 from synfundus.storage import open_storage
 
 FEW = 512

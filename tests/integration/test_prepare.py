@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from failing_storage import FullDisk
-from fundus_photographs import cropped, encoded, photograph
-from synfundus.distributed.prepare import prepare
+from support.failing_storage import FullDisk
+from support.fundus_photographs import cropped, encoded, photograph
+from synfundus.environment import Environment
 from synfundus.errors import StorageError, WrongInputError
+from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.dataset import SPLITS, PreparedImages
-from synfundus.fundus.prepare_config import PrepareConfig
 from synfundus.fundus.sources import SourceListing
 from synfundus.fundus.sources.folder import FolderSource
-from synfundus.settings import Settings
+from synfundus.stages.prepare import prepare
 from synfundus.storage import Storage, is_complete, open_storage, read_manifest
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -38,8 +38,8 @@ class Heard:
         self.done.append(done)
 
 
-def settings(key: str | None = KEY) -> Settings:
-    return Settings(patient_key=key, real_data=None, config_folder=Path("/nonexistent"))
+def settings(key: str | None = KEY) -> Environment:
+    return Environment(patient_key=key, real_data=None, config_folder=Path("/nonexistent"))
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from support.tiny_study import PATIENT_KEY
+from synfundus.digests import sha256_hex
 from synfundus.fundus.dataset import SPLITS, PreparedImages, decode_pixels
 from synfundus.samples.shards import read_samples
-from synfundus.storage import Storage, open_storage, read_manifest, sha256_hex
+from synfundus.storage import Storage, open_storage, read_manifest
 from synfundus_jobs import cli
-from tiny_study import PATIENT_KEY
 
 pytestmark = pytest.mark.real_data
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tiny_study import NAME, OUTPUTS, FinishedStudy, run_here
+from support.tiny_study import NAME, OUTPUTS, FinishedStudy, run_here
 
 Capture = pytest.CaptureFixture[str]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from fundus_photographs import encoded, photograph
-from s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client
+from support.fundus_photographs import encoded, photograph
+from support.s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client
+from support.tiny_study import NAME, OUTPUTS, PHANTOMS, FinishedStudy, run_here
 from synfundus.storage import open_storage
 from synfundus.study import load_study
 from synfundus_jobs import prepare
-from tiny_study import NAME, OUTPUTS, PHANTOMS, FinishedStudy, run_here
 
 pytestmark = pytest.mark.usefixtures("ray_session", "patient_key")
 Capture = pytest.CaptureFixture[str]

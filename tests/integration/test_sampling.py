@@ -18,13 +18,13 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from datasets_of_phantoms import phantom_dataset
-from models_of_phantoms import train_tiny_models
-from synfundus.distributed import sampling
-from synfundus.distributed.sampling import SamplingTask, sample
-from synfundus.evaluation.privacy import copy_descriptor, nearest
+from support.datasets_of_phantoms import phantom_dataset
+from support.models_of_phantoms import train_tiny_models
 from synfundus.fundus.dataset import PreparedImages, decode_pixels
+from synfundus.measures.copies import copy_descriptor, nearest
+from synfundus.samples import sampler as sampling
 from synfundus.samples.plan import SamplesConfig, make_plan
+from synfundus.samples.sampler import SamplingTask, sample
 from synfundus.samples.shards import read_samples
 from synfundus.samples.verify import CopyReference
 from synfundus.storage import Storage, open_storage, read_manifest

@@ -23,15 +23,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from s3_store import free_port
-from synfundus.api_keys import new_key
+from support.s3_store import free_port
+from support.tiny_study import FinishedStudy, finish, run_here, start_process
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.fundus.preprocess import image_id
 from synfundus.fundus.sources import list_source
 from synfundus.labels import LABEL_NAMES
 from synfundus.storage import open_storage
 from synfundus.study import Study, load_study
-from tiny_study import FinishedStudy, finish, run_here, start_process
+from synfundus_serve.api_keys import new_key
 
 pytestmark = [
     pytest.mark.usefixtures("ray_session"),

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-import models_of_phantoms
-from datasets_of_phantoms import phantom_dataset
-from killed_once import KilledOnce
-from plain_training import train_plainly
-from synfundus.diagnosis.annotator_config import AnnotatorConfig
+from support import models_of_phantoms
+from support.datasets_of_phantoms import phantom_dataset
+from support.killed_once import KilledOnce
+from support.plain_training import train_plainly
+from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
-from synfundus.distributed.training import train
+from synfundus.distributed.train import train
 from synfundus.storage import Storage, read_manifest
 
 ANNOTATOR = AnnotatorConfig(

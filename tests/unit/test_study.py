@@ -7,18 +7,9 @@ import pytest
 import yaml
 
 from synfundus.config import Config
+from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
-from synfundus.study import (
-    FILE_KEYS,
-    Study,
-    digest_of,
-    load_study,
-    parse_override,
-    read_recipe,
-    recipe_names,
-    resolve,
-    show,
-)
+from synfundus.study import FILE_KEYS, Study, load_study, parse_override, read_recipe, recipe_names, resolve, show
 
 MINIMAL = """\
 name: clinic

@@ -16,8 +16,8 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
+from synfundus.environment import Environment
 from synfundus.errors import SynfundusError, WrongInputError
-from synfundus.settings import Settings
 
 GROUP, VERSION, PLURAL = "ray.io", "v1", "rayjobs"
 STUDY_LABEL, SETTINGS_LABEL, ROOT_ANNOTATION = "synfundus.io/study", "synfundus.io/settings", "synfundus.io/root"
@@ -171,7 +171,7 @@ def connect(context: str | None = None, namespace: str | None = None) -> Namespa
         WrongInputError: no kubeconfig, or no such context in it.
     """
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    settings, file = client.Configuration(), Settings().kubeconfig
+    settings, file = client.Configuration(), Environment().kubeconfig
     try:
         files = KubeConfigMerger(file)
         if files.config is None:

@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from synfundus.cluster.kube import GROUP, VERSION, Namespace
+from synfundus.digests import canonical_json, sha256_hex
+from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
-from synfundus.settings import Settings
-from synfundus.storage import canonical_json, sha256_hex
 from synfundus.study import FILE_KEYS, REAL_DATA_VARIABLE, Study
 
 SELECTOR = "synfundus.io/role=job-template"
@@ -74,7 +74,7 @@ def require_reachable(study: Study, text: str) -> None:
     """
     if not study.root.startswith("s3://"):
         raise WrongInputError(f"root: {study.root} is on this machine; pods need --set root=s3://BUCKET/PREFIX")
-    real = Settings().real_data if REAL_DATA_VARIABLE in text else None
+    real = Environment().real_data if REAL_DATA_VARIABLE in text else None
     for number, source in enumerate(study.data.sources):
         path, key = getattr(source, "path", None), f"data.sources.{number}.path"
         if path is not None and "://" not in str(path):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synfundus.diagnosis.annotator_config import AugmentationConfig
+from synfundus.diagnosis.config import AugmentationConfig
 from synfundus.labels import HEADS
 from synfundus.seeds import random_numbers
 

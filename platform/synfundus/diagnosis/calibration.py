@@ -19,7 +19,6 @@ from scipy.special import expit
 
 from synfundus.config import Config
 from synfundus.diagnosis.counts import LabelCounts
-from synfundus.evaluation.statistics import auc
 from synfundus.labels import (
     HEAD_NAMES,
     HEADS,
@@ -29,6 +28,7 @@ from synfundus.labels import (
     apply_rules,
     expand_known,
 )
+from synfundus.measures.statistics import auc
 
 MIN_FOR_SCALE = 10
 """Images of each class from which on the scale is fitted too."""

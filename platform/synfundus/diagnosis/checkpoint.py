@@ -22,10 +22,11 @@ from synfundus.diagnosis.annotator import Annotator, NetworkScorer, Scorer, Tabl
 from synfundus.diagnosis.calibration import Calibration
 from synfundus.diagnosis.model import WEIGHTS, ModelSpec, build_annotator
 from synfundus.diagnosis.outputs import OutputMap
+from synfundus.digests import canonical_json, sha256_hex
 from synfundus.errors import WrongInputError
 from synfundus.labels import HEAD_NAMES, FloatArray
-from synfundus.parquet import open_parquet
-from synfundus.storage import Storage, canonical_json, read_manifest, read_trusted, sha256_hex, write_manifest
+from synfundus.storage import Storage, read_manifest, read_trusted, write_manifest
+from synfundus.storage.parquet import open_parquet
 
 CONFIG, CALIBRATION, METRICS = "config.json", "calibration.json", "metrics.json"
 OUTPUTS, PREDICTIONS = "outputs.json", "predictions.parquet"

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import LABEL_NAMES, NUM_LABELS, NUM_VALUES, encode_values, expand_known
-from synfundus.parquet import open_parquet
+from synfundus.storage.parquet import open_parquet
 
 
 @dataclass(frozen=True)

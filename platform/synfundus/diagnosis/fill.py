@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from synfundus.diagnosis.annotator import Annotator, AnnotatorOutput
+from synfundus.digests import sha256_hex
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import decode_pixels, encode_table
 from synfundus.labels import DISEASES, LABEL_NAMES, SOURCES
-from synfundus.parquet import open_parquet
-from synfundus.storage import MANIFEST, Storage, Written, read_manifest, read_trusted, sha256_hex, write_manifest
+from synfundus.storage import MANIFEST, Storage, Written, read_manifest, read_trusted, write_manifest
+from synfundus.storage.parquet import open_parquet
 
 NOT_ARISING = (*DISEASES, "eye_side")
 """Labels of which nothing can be said when the picture is not a fundus."""

@@ -8,7 +8,9 @@ from scipy.special import expit
 
 from synfundus.diagnosis.annotator import Scorer
 from synfundus.diagnosis.calibration import Calibration, Predictions
-from synfundus.evaluation.statistics import (
+from synfundus.fundus.dataset import PreparedImages
+from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES
+from synfundus.measures.statistics import (
     Measure,
     auc,
     average_precision,
@@ -18,8 +20,6 @@ from synfundus.evaluation.statistics import (
     sensitivity,
     specificity,
 )
-from synfundus.fundus.dataset import PreparedImages
-from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES
 
 READ_BATCH = 256
 

@@ -14,19 +14,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from synfundus.diagnosis.annotator import NetworkScorer
-from synfundus.diagnosis.annotator_config import AnnotatorConfig
 from synfundus.diagnosis.augmentation import augment
 from synfundus.diagnosis.calibration import fit_calibration
 from synfundus.diagnosis.checkpoint import save_annotator
+from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.counts import LabelCounts, count_labels
 from synfundus.diagnosis.metrics import measure_parts, predict_split
 from synfundus.diagnosis.model import ModelSpec, build_annotator, initialise, preprocess
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import NUM_VALUES, FloatArray, expand_known
-from synfundus.learning import Learner, image_indices
 from synfundus.seeds import derive_seed
 from synfundus.storage import Storage
+from synfundus.training.learner import Learner, image_indices
 
 MAX_IMBALANCE = 10.0
 """A class weighs at most this many times the other one; beyond it, rare labels would be learnt from single images."""

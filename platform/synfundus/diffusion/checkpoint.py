@@ -20,11 +20,12 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from synfundus.diffusion.generator_config import ScheduleConfig
+from synfundus.diffusion.config import ScheduleConfig
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS
+from synfundus.digests import canonical_json, sha256_hex
 from synfundus.errors import WrongInputError
-from synfundus.storage import Storage, canonical_json, read_manifest, read_trusted, sha256_hex, write_manifest
+from synfundus.storage import Storage, read_manifest, read_trusted, write_manifest
 
 UNET_CONFIG = "unet/config.json"
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synfundus.diffusion.generator_config import ScheduleConfig, SolverConfig
+from synfundus.diffusion.config import ScheduleConfig, SolverConfig
 from synfundus.diffusion.noise import normal
 from synfundus.diffusion.solvers import SolverTable, solver_table
 from synfundus.errors import SynfundusError, WrongInputError

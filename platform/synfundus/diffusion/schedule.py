@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synfundus.diffusion.generator_config import ScheduleConfig
+from synfundus.diffusion.config import ScheduleConfig
 
 _LINEAR_BETA_START, _LINEAR_BETA_END = 1e-4, 0.02
 _COSINE_OFFSET = 0.008

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from synfundus.diffusion.generator_config import ScheduleConfig, SolverConfig
+from synfundus.diffusion.config import ScheduleConfig, SolverConfig
 from synfundus.diffusion.schedule import Schedule
 from synfundus.errors import WrongInputError
 

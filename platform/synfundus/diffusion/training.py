@@ -1,7 +1,7 @@
 """Training of the generator: a conditional denoising diffusion model (Ho et al. 2020, arXiv 2006.11239).
 
 Symbols and equation numbers are in docs/generator.md. A sample's image, timestep, noise, flip and hidden labels depend
-on (seed, global sample position) alone; see synfundus.learning for what that buys.
+on (seed, global sample position) alone; see synfundus.training.learner for what that buys.
 """
 
 import copy
@@ -16,17 +16,17 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from synfundus.diffusion.checkpoint import load_weights, read_weights, save_generator
+from synfundus.diffusion.config import GeneratorConfig
 from synfundus.diffusion.engine import Engine, RowRequest
-from synfundus.diffusion.generator_config import GeneratorConfig
 from synfundus.diffusion.noise import normal, uniform
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS, build_unet
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import ImageBatch
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, FloatArray, condition_vector, null_condition
-from synfundus.learning import Learner, image_indices
 from synfundus.seeds import derive_seed
 from synfundus.storage import Storage
+from synfundus.training.learner import Learner, image_indices
 
 MAX_LOSS_RATIO = 10.0
 """A loss over this many times that of a network that answers 0 has left its range: the training diverged."""

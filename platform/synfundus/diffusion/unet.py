@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from synfundus.diffusion.generator_config import ATTENTION_HEADS, UNetConfig
+from synfundus.diffusion.config import ATTENTION_HEADS, UNetConfig
 from synfundus.labels import CONDITION_DIM
 
 IMAGE_CHANNELS = 3

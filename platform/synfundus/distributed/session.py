@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import signal
 import threading
 import warnings
@@ -12,7 +13,6 @@ from typing import Any
 import psutil
 
 from synfundus.errors import SynfundusError
-from synfundus.settings import prepare_ray_environment
 
 MIN_LOGICAL_CPUS = 4
 """Ray's CPU count is bookkeeping; fewer than four starve its own tasks beside a pool of actors."""
@@ -22,6 +22,45 @@ OBJECT_STORE_BYTES = 300 * 2**20
 START_ATTEMPTS = 3
 EXIT_S = 3.0
 """Workers end with their raylet, within a second."""
+
+WORKERS_MALLOC = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+}
+"""glibc's malloc in Ray's workers. They train in a thread that is not the first, whose arena gives every large tensor
+back to the system and faults its pages in again: some 10,000 faults a step of the demo's generator, none with these."""
+
+FEWER_HELPERS = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # no other machine is there to be taken away
+    "RAY_num_workers_soft_limit": "0",
+    "RAY_idle_worker_killing_time_threshold_ms": "10000",  # idle workers go, but not between two passes of a stage
+}
+"""Ray's processes wake up a hundred times a second each, idle or not, and each time stop a thread that trains."""
+
+
+def prepare_ray_environment() -> str | None:
+    """Set what Ray reads at import, where the user has not.
+
+    A local cluster listens on an address of the machine, where others may reach it: it gets a token of its own.
+
+    Returns:
+        Address of the cluster that this process belongs to; None: start one.
+    """
+    environment = os.environ  # noqa: TID251  Ray is set up through it
+    address = environment.get("RAY_ADDRESS")
+    if not address:
+        environment.setdefault("RAY_AUTH_MODE", "token")
+        if environment["RAY_AUTH_MODE"] == "token":
+            environment.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        for name, value in (WORKERS_MALLOC | FEWER_HELPERS).items():
+            environment.setdefault(name, value)
+    environment.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    # Ray's C++ core writes errors of its own bookkeeping to the terminal (ray#53727, for every actor pool of Ray Data).
+    environment.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    environment.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
+    environment.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    return address
 
 
 @contextmanager

@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 
-from synfundus.diagnosis.annotator_config import AnnotatorConfig
+from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.training import AnnotatorLearner
-from synfundus.diffusion.generator_config import GeneratorConfig
+from synfundus.diffusion.config import GeneratorConfig
 from synfundus.diffusion.training import GeneratorLearner
 from synfundus.fundus.dataset import PreparedImages
-from synfundus.learning import Learner
 from synfundus.storage import Storage
+from synfundus.training.learner import Learner
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from scipy.special import stdtrit
 
 from synfundus.evaluation.diversity import overlap
 from synfundus.evaluation.fidelity import fit_gaussian, frechet_distance, kernel_distance
-from synfundus.evaluation.statistics import Measure
 from synfundus.labels import FloatArray
+from synfundus.measures.statistics import Measure
 
 NUM_GROUPS = 10
 """Of the jackknife, each of at least one patient; a set of fewer patients has no interval and is not measurable."""

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synfundus.evaluation.statistics import Measure, auc, proportion, quadratic_kappa, roc_band
 from synfundus.evaluation.strata import Labels
 from synfundus.labels import LABEL_NAMES, LABELS, FloatArray, Label
+from synfundus.measures.statistics import Measure, auc, proportion, quadratic_kappa, roc_band
 
 CANNOT_TELL = "the annotator cannot tell this label"
 

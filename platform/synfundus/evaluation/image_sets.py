@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from synfundus.evaluation.comparison import Part
 from synfundus.evaluation.pictures import Sheets
-from synfundus.evaluation.privacy import Drawn, copy_descriptor
 from synfundus.evaluation.strata import Labels
 from synfundus.fundus.dataset import PreparedImages, decode_pixels
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, FloatArray, grade_distribution
+from synfundus.measures.copies import Drawn, copy_descriptor
 from synfundus.samples.shards import count_accepted, count_drawn, read_samples
 from synfundus.storage import Storage
 

@@ -1,118 +1,15 @@
-"""How near an image lies to a training photograph: finds copies, also mirrored, brightened or re-encoded ones.
+"""Section `privacy` of metrics.json: how near the samples lie to training photographs."""
 
-The space is that of small grey pictures whose light has been evened out, so that vessels, disc and lesions count and
-exposure does not. The distance of two unit vectors is sqrt(2 - 2 correlation): 0 for a copy, 1.41 for pictures that
-have nothing in common. Pixel distance as a test for memorised training images: Carlini et al. 2023, arXiv 2301.13188,
-section 4.1. It finds copies of pictures; it is no proof that nobody can be recognised.
-"""
-
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from scipy.ndimage import gaussian_filter, minimum_filter
 from scipy.special import betaincinv
 
-from synfundus.evaluation.statistics import proportion
 from synfundus.labels import FloatArray
+from synfundus.measures.copies import COPY_SPACE, Drawn, Nearest, held_out_threshold, nearest
+from synfundus.measures.statistics import proportion
 
-GRID_PX = 16
-"""Side of the small picture. Finer ones tell distinct photographs further apart, but lose copies moved by a pixel."""
-FIELD_RADIUS = 0.46
-"""Of the circle that counts, as a share of the side: the rim of the field of view is the same in all photographs."""
-DARK = 10.0
-"""Grey levels of 255 below which a pixel lies outside the field of view (cameras cut it at top and bottom)."""
-LIGHT_SIGMA_PX = 3.0
-"""Width of the blur, in pixels of the small picture, that is taken for the light."""
-COPY_SPACE = f"grey pictures of {GRID_PX} px within the field of view, light evened out, mirrored ones too"
-BLOCK_NUMBERS = 2**20
-"""Distances that are in memory at once, some four times over."""
 NUM_BINS = 40
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """The nearest reference of each of N images."""
-
-    distance: NDArray[np.float64]
-    """(N,) in [0, 2], to six decimals, so that no last bit of a processor decides."""
-    index: NDArray[np.int64]
-    """(N,) row of the reference."""
-    mirrored: NDArray[np.bool_]
-    """(N,): the reference is nearest when mirrored."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What the job `sample` found when it drew: it compares every picture, and keeps none that lies too near."""
-
-    num: int
-    """Pictures drawn, over all attempts."""
-    num_near: int
-    """Of these, nearer to a training image than the threshold; left out and drawn anew."""
-
-
-@lru_cache(maxsize=1)
-def _circle() -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """The circle (H, W), and where each of its pixels goes when the picture is mirrored."""
-    place = (np.arange(GRID_PX) - (GRID_PX - 1) / 2) / GRID_PX
-    inside_HW = place[:, None] ** 2 + place[None, :] ** 2 <= FIELD_RADIUS**2
-    number_HW = np.cumsum(inside_HW).reshape(inside_HW.shape) - 1
-    return inside_HW, number_HW[:, ::-1][inside_HW]
-
-
-def _blur(pictures_BHW: FloatArray) -> FloatArray:
-    return np.asarray(gaussian_filter(pictures_BHW, (0, LIGHT_SIGMA_PX, LIGHT_SIGMA_PX), mode="constant"), np.float32)
-
-
-def copy_descriptor(images_BHWC: NDArray[np.uint8]) -> FloatArray:
-    """Unit vectors, float32 (B, D), of uint8 images of any size; zero for a picture without contrast."""
-    inside_HW, _ = _circle()
-    grey_BHW = np.zeros((len(images_BHWC), GRID_PX, GRID_PX), np.float32)
-    for b, image_HWC in enumerate(images_BHWC):
-        small = Image.fromarray(image_HWC).convert("L").resize((GRID_PX, GRID_PX), Image.Resampling.BOX)
-        grey_BHW[b] = np.asarray(small, np.float32)
-    # Without the rim of what is lit: it would outweigh everything that tells two photographs apart.
-    lit_BHW = minimum_filter((grey_BHW > DARK) & inside_HW, (1, 3, 3)).astype(np.float32)
-    light_BHW = _blur(grey_BHW * lit_BHW) / np.maximum(_blur(lit_BHW), 1e-3)
-    detail_BD = ((grey_BHW - light_BHW) * lit_BHW)[:, inside_HW]
-    norm_B1 = np.linalg.norm(detail_BD, axis=1, keepdims=True)
-    return np.where(norm_B1 > 1.0, detail_BD / np.maximum(norm_B1, 1e-6), 0.0).astype(np.float32)
-
-
-def nearest(queries_MD: FloatArray, reference_ND: FloatArray) -> Nearest:
-    """Nearest reference of each query among the references as they are and mirrored; the reference is not empty."""
-    _, mirror_D = _circle()
-    found = Nearest(np.empty(len(queries_MD)), np.empty(len(queries_MD), np.int64), np.empty(len(queries_MD), np.bool_))
-    reference = np.asarray(reference_ND, np.float32)
-    norm_N = np.einsum("nd,nd->n", reference, reference)
-    block = max(1, BLOCK_NUMBERS // len(reference))
-    for start in range(0, len(queries_MD), block):
-        part = np.asarray(queries_MD[start : start + block], np.float32)
-        rows = slice(start, start + len(part))
-        # Mirroring the query is the same as mirroring the reference, and needs no second copy of that.
-        squared_2PN = np.stack([norm_N - 2.0 * (query @ reference.T) for query in (part, part[:, mirror_D])])
-        either_PN = squared_2PN.min(axis=0)
-        found.index[rows] = either_PN.argmin(axis=1)
-        picked_2P = squared_2PN[:, np.arange(len(part)), found.index[rows]]
-        found.mirrored[rows] = picked_2P[1] < picked_2P[0]
-        found.distance[rows] = _distance(part, reference[found.index[rows]], found.mirrored[rows])
-    return found
-
-
-def _distance(query_PD: FloatArray, reference_PD: FloatArray, mirrored_P: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Of pairs, without the cancellation that near pairs suffer from in the sum over squares."""
-    _, mirror_D = _circle()
-    turned_PD = np.where(mirrored_P[:, None], query_PD[:, mirror_D], query_PD).astype(np.float64)
-    return np.asarray(np.round(np.linalg.norm(turned_PD - reference_PD, axis=1), 6))
-
-
-def held_out_threshold(distances: NDArray[np.float64], quantile: float) -> float:
-    """Nearer than this is too near: the `quantile` of held-out photographs' distances to the training images."""
-    return round(float(np.quantile(distances, quantile)), 6)
 
 
 def privacy_section(

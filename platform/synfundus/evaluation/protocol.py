@@ -7,12 +7,13 @@ import numpy as np
 
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.comparison import MEASURES, Part, compare, distance_from_held_out
+from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.consistency import consistency_section
-from synfundus.evaluation.evaluation_config import EvaluationConfig
 from synfundus.evaluation.image_sets import Photographs, Samples
-from synfundus.evaluation.privacy import Nearest, privacy_section
+from synfundus.evaluation.privacy import privacy_section
 from synfundus.evaluation.strata import GROUPS, STRATA, Labels
 from synfundus.labels import LABEL_BY_NAME, LABELS, FloatArray
+from synfundus.measures.copies import Nearest
 
 VERSION = 1
 """Of metrics.json."""

@@ -13,9 +13,9 @@ import jinja2
 
 from synfundus.evaluation import report_figures as figures
 from synfundus.evaluation import report_tables as tables
-from synfundus.evaluation.editions import Edition, edition_mark, withhold
 from synfundus.evaluation.pictures import Pixels
-from synfundus.evaluation.wording import RESEARCH_ONLY, format_number
+from synfundus.measures.editions import Edition, edition_mark, withhold
+from synfundus.measures.wording import RESEARCH_ONLY, format_number
 
 HERO_PICTURES = 8
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from synfundus.evaluation.wording import is_measured
 from synfundus.labels import LABELS
+from synfundus.measures.wording import is_measured
 
 # Okabe and Ito's colours, told apart by people who are colour-blind.
 REAL, ASKED, SEEN, CHANCE = "#5b6770", "#0072b2", "#d55e00", "#9aa5ad"

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synfundus.evaluation.wording import NOT_MEASURABLE, format_measure, format_number, is_measured
 from synfundus.labels import LABEL_BY_NAME, LABELS, NUM_LABELS
+from synfundus.measures.wording import NOT_MEASURABLE, format_measure, format_number, is_measured
 
 MEANINGS = {
     "AUC": "The chance that the annotator scores a picture with the finding higher than one without. 0.5 is chance,"

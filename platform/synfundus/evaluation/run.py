@@ -17,19 +17,20 @@ from numpy.typing import NDArray
 
 from synfundus.diagnosis.annotator import Annotator
 from synfundus.diagnosis.checkpoint import load_annotator
+from synfundus.digests import canonical_json
 from synfundus.errors import WrongInputError
-from synfundus.evaluation.evaluation_config import EvaluationConfig
+from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.image_sets import Extractors, Samples, read_photographs, read_synthetic
 from synfundus.evaluation.inception import load_inception
 from synfundus.evaluation.pictures import Pixels, Sheets
-from synfundus.evaluation.privacy import Nearest
 from synfundus.evaluation.protocol import NUM_CLOSEST, SPACES, evaluate
 from synfundus.evaluation.report import ReportContent, render_report, report_figures
 from synfundus.fundus.dataset import PreparedImages, decode_pixels
-from synfundus.fundus.phantom import PhantomConfig, phantom_labels, phantom_record
 from synfundus.labels import FloatArray
+from synfundus.measures.copies import Nearest
+from synfundus.phantom.render import PhantomConfig, phantom_labels, phantom_record
 from synfundus.samples.shards import read_shard
-from synfundus.storage import Storage, canonical_json, read_manifest, read_trusted, write_manifest
+from synfundus.storage import Storage, read_manifest, read_trusted, write_manifest
 
 METRICS, PRIVATE, PUBLIC = "metrics.json", "index.html", "public.html"
 HELD_OUT = ("validation", "test")

@@ -14,8 +14,8 @@ from PIL import Image
 
 from synfundus.errors import WrongInputError
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES, FloatArray, encode_values
-from synfundus.parquet import open_parquet
 from synfundus.storage import Storage, read_manifest
+from synfundus.storage.parquet import open_parquet
 
 SPLITS = ("train", "validation", "test")
 """`test` is the held-out part: no model, calibration or plan ever sees it.

@@ -11,14 +11,14 @@ import stat
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
-from synfundus.settings import Settings
 
 KEY_FILE = "patient.key"
 MIN_KEY_CHARACTERS = 16
 
 
-def patient_key(settings: Settings, root: str) -> bytes:
+def patient_key(settings: Environment, root: str) -> bytes:
     """The 32-byte key of this person or institution; made on first use.
 
     Args:

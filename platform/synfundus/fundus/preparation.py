@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from synfundus.digests import canonical_json
 from synfundus.errors import WrongInputError
+from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.dataset import SPLITS
 from synfundus.fundus.duplicates import Entry, choose
 from synfundus.fundus.patients import hash_patient
-from synfundus.fundus.prepare_config import PrepareConfig
 from synfundus.fundus.preprocess import Reason
 from synfundus.fundus.sources import SourceListing, SourceRecord
 from synfundus.fundus.splits import assign_splits
 from synfundus.fundus.staging import FinalRow, Staged
 from synfundus.labels import LABEL_NAMES, LabelRow
-from synfundus.storage import canonical_json
 
 
 def merge_listings(listings: Sequence[SourceListing]) -> SourceListing:

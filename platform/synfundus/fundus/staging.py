@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.dataset import encode_table
 from synfundus.fundus.duplicates import CODE_BITS, VIEWS, Codes, Likeness, Pattern, codes, compare, pattern
-from synfundus.fundus.prepare_config import PrepareConfig
 from synfundus.fundus.preprocess import Prepared, Reason, Rejected, encode_png, image_id
 from synfundus.fundus.sources import SourceRecord
 from synfundus.labels import LABEL_NAMES, LabelRow
-from synfundus.parquet import open_parquet
+from synfundus.storage.parquet import open_parquet
 
 STAGED_SCHEMA = pa.schema(
     [

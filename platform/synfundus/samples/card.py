@@ -6,11 +6,11 @@ from typing import Any
 import jinja2
 import yaml
 
-from synfundus.evaluation.editions import withhold
-from synfundus.evaluation.wording import RESEARCH_ONLY, format_measure, is_measured
 from synfundus.labels import LABELS
+from synfundus.measures.editions import withhold
+from synfundus.measures.wording import RESEARCH_ONLY, format_measure, is_measured
+from synfundus.samples.config import PrivacyStatement, ReleaseConfig
 from synfundus.samples.croissant import citation, licence_address
-from synfundus.samples.release_config import PrivacyStatement, ReleaseConfig
 from synfundus.samples.release_facts import REASONS, ReleaseFacts
 
 NOT_STATED = "Not stated by the makers of this release."

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-from synfundus.evaluation.wording import RESEARCH_ONLY
+from synfundus.digests import canonical_json
 from synfundus.labels import LABEL_NAMES, LABELS
-from synfundus.samples.release_config import ReleaseConfig
+from synfundus.measures.wording import RESEARCH_ONLY
+from synfundus.samples.config import ReleaseConfig
 from synfundus.samples.release_facts import ReleaseFacts
-from synfundus.storage import Written, canonical_json
+from synfundus.storage import Written
 
 RECORD_SET, FILE_SET = "samples", "parquet-files"
 PARQUET = "application/x-parquet"

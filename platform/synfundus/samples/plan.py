@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from synfundus.config import Config
-from synfundus.diffusion.generator_config import SolverConfig
+from synfundus.diffusion.config import SolverConfig
+from synfundus.digests import canonical_json, sha256_hex
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import ImageBatch
 from synfundus.labels import (
@@ -31,7 +32,6 @@ from synfundus.labels import (
     require_askable,
 )
 from synfundus.seeds import random_numbers
-from synfundus.storage import canonical_json, sha256_hex
 
 Values = tuple[int | None, ...]
 """One value per label, in the order of `LABEL_NAMES`; None is unknown."""

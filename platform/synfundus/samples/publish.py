@@ -14,23 +14,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synfundus.digests import canonical_json, sha256_hex
 from synfundus.errors import AlreadyExistsError, WrongInputError
-from synfundus.evaluation.editions import is_public
+from synfundus.measures.editions import is_public
 from synfundus.samples.card import dataset_card
+from synfundus.samples.config import ReleaseConfig
 from synfundus.samples.croissant import croissant
 from synfundus.samples.export import SynFundusExport
-from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.release_facts import ReleaseFacts, read_facts
 from synfundus.samples.shards import ROW_GROUP_ROWS, read_samples
-from synfundus.storage import (
-    Storage,
-    Written,
-    canonical_json,
-    is_complete,
-    read_manifest,
-    sha256_hex,
-    write_manifest,
-)
+from synfundus.storage import Storage, Written, is_complete, read_manifest, write_manifest
 
 ACCEPTED, CARD, CROISSANT, REPORT = "accepted.parquet", "README.md", "croissant.json", "report.html"
 ACCEPTED_SCHEMA = pa.schema(

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from synfundus.digests import sha256_hex
 from synfundus.errors import WrongInputError
 from synfundus.samples.shards import VERIFICATION
-from synfundus.storage import MANIFEST, Storage, read_manifest, read_trusted, sha256_hex
+from synfundus.storage import MANIFEST, Storage, read_manifest, read_trusted
 
 REASONS = {
     "undecodable": "did not decode",

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from synfundus.evaluation.privacy import Drawn
 from synfundus.fundus.dataset import IMAGE_TYPE, probability_type
 from synfundus.labels import HEADS, LABEL_NAMES, FloatArray, LabelRow, grade_distribution
-from synfundus.parquet import open_parquet
+from synfundus.measures.copies import Drawn
 from synfundus.samples.verify import Reason
 from synfundus.storage import Storage, read_manifest, read_trusted
+from synfundus.storage.parquet import open_parquet
 
 ImageFormat = Literal["png", "webp", "jpeg"]
 ROW_GROUP_ROWS = 256

@@ -9,9 +9,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from synfundus.evaluation.privacy import copy_descriptor, nearest
 from synfundus.fundus.dataset import decode_pixels
 from synfundus.labels import FloatArray
+from synfundus.measures.copies import copy_descriptor, nearest
 
 BLANK_STANDARD_DEVIATION = 2.0
 """Grey levels of 255; a picture none of whose colours varies more shows nothing."""

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from kubernetes_api import JOBS, kubernetes_api
+from support.kubernetes_api import JOBS, kubernetes_api
 from synfundus.cluster.template import Template, job_of
-from synfundus.settings import WORKERS_MALLOC
+from synfundus.distributed.session import WORKERS_MALLOC
 from synfundus.study import load_study
 
 REPOSITORY = Path(__file__).parents[3]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kubernetes_api import CONFIG_MAPS, EVENTS, JOBS, PODS, KubernetesApi, kubernetes_api
+from support.kubernetes_api import CONFIG_MAPS, EVENTS, JOBS, PODS, KubernetesApi, kubernetes_api
 from synfundus.cluster import jobs
 from synfundus.cluster.kube import Namespace
 from synfundus.errors import SynfundusError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synfundus.diagnosis.annotator_config import AnnotatorConfig
+from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.fundus.dataset import PreparedImages, encode_table
 from synfundus.fundus.preprocess import encode_png
 from synfundus.labels import LABEL_NAMES

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from synfundus.diagnosis.annotator_config import AugmentationConfig
 from synfundus.diagnosis.augmentation import Draw, _warp, augment, draw
+from synfundus.diagnosis.config import AugmentationConfig
 from synfundus.labels import HEADS, NUM_VALUES
 
 OFF = {"rotation_deg": 0.0, "scale": 0.0, "brightness": 0.0, "contrast": 0.0}

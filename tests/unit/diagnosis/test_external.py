@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from scipy.special import expit, logit, softmax
 
-from models_of_phantoms import fill_here
+from support.models_of_phantoms import fill_here
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.external import adopt_external, load_external_network, read_predictions
 from synfundus.diagnosis.external_config import ExternalConfig

@@ -9,14 +9,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from models_of_phantoms import fill_here
+from support.models_of_phantoms import fill_here
 from synfundus.diagnosis.annotator import Annotator, TableScorer
 from synfundus.diagnosis.calibration import Calibration, HeadCalibration
 from synfundus.diagnosis.fill import fill_shard
+from synfundus.digests import sha256_hex
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import SCHEMA, PreparedImages
 from synfundus.labels import DISEASES, HEAD_NAMES, HEADS, LABEL_NAMES, NUM_VALUES
-from synfundus.storage import LocalStorage, Storage, is_complete, sha256_hex
+from synfundus.storage import LocalStorage, Storage, is_complete
 
 MakeImages = Callable[..., PreparedImages]
 MakeRow = Callable[..., dict[str, Any]]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from synfundus.diagnosis.annotator_config import AnnotatorConfig
 from synfundus.diagnosis.checkpoint import load_annotator
+from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.counts import LabelCounts, count_labels
 from synfundus.diagnosis.training import AnnotatorLearner, class_weights, masked_loss
 from synfundus.errors import WrongInputError

@@ -13,18 +13,19 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 
-from datasets_of_phantoms import phantom_dataset
-from models_of_phantoms import GENERATOR
+from support.datasets_of_phantoms import phantom_dataset
+from support.models_of_phantoms import GENERATOR
 from synfundus.diffusion.checkpoint import load_generator, save_generator
+from synfundus.diffusion.config import GeneratorConfig, ScheduleConfig, SolverConfig
 from synfundus.diffusion.engine import Engine, RowRequest, to_uint8
-from synfundus.diffusion.generator_config import GeneratorConfig, ScheduleConfig, SolverConfig
 from synfundus.diffusion.noise import normal
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.training import GeneratorLearner
+from synfundus.digests import canonical_json
 from synfundus.errors import AlreadyExistsError, StorageError, WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import HEAD_NAMES, LABEL_NAMES, encode_conditions, null_condition
-from synfundus.storage import Storage, canonical_json, open_storage, write_manifest
+from synfundus.storage import Storage, open_storage, write_manifest
 
 # diffusers passes tensors to numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

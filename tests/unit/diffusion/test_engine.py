@@ -14,8 +14,8 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UNet2DConditio
 from numpy.typing import NDArray
 from torch import Tensor
 
+from synfundus.diffusion.config import ScheduleConfig, SolverConfig
 from synfundus.diffusion.engine import MAX_ACTIVE_ROWS, Engine, NonFiniteSampleError, RowRequest, to_uint8
-from synfundus.diffusion.generator_config import ScheduleConfig, SolverConfig
 from synfundus.diffusion.noise import normal, sample_seed
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.solvers import solver_table

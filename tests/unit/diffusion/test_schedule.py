@@ -9,7 +9,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from pydantic import ValidationError
 
-from synfundus.diffusion.generator_config import ScheduleConfig
+from synfundus.diffusion.config import ScheduleConfig
 from synfundus.diffusion.schedule import Schedule
 
 DIFFUSERS_NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}

@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from synfundus.diffusion.generator_config import ScheduleConfig, SolverConfig
+from synfundus.diffusion.config import ScheduleConfig, SolverConfig
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.solvers import solver_table, timesteps
 from synfundus.errors import WrongInputError

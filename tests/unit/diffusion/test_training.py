@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from scipy.stats import kstest, norm
 from torch import Tensor
 
+from synfundus.diffusion.config import GeneratorConfig, ScheduleConfig, UNetConfig
 from synfundus.diffusion.engine import Engine, RowRequest
-from synfundus.diffusion.generator_config import GeneratorConfig, ScheduleConfig, UNetConfig
 from synfundus.diffusion.noise import normal
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.training import (
@@ -31,8 +31,8 @@ from synfundus.diffusion.training import (
 from synfundus.errors import TrainingDivergedError, WrongInputError
 from synfundus.fundus.dataset import ImageBatch
 from synfundus.labels import HEADS, LABEL_NAMES, NULL_INDEX, NUM_LABELS, NUM_VALUES, encode_values, null_condition
-from synfundus.learning import image_indices
 from synfundus.seeds import derive_seed
+from synfundus.training.learner import image_indices
 
 # diffusers passes tensors to numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -9,7 +9,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from synfundus.diffusion.generator_config import UNetConfig
+from synfundus.diffusion.config import UNetConfig
 from synfundus.diffusion.unet import build_unet
 from synfundus.labels import CONDITION_DIM, null_condition
 

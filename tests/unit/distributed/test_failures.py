@@ -9,7 +9,7 @@ import pytest
 from ray.train import TrainingFailedError, WorkerGroupError
 
 from synfundus.distributed import failures
-from synfundus.distributed.training import TrainingTask, _first_cause, _in_thread
+from synfundus.distributed.train import TrainingTask, _first_cause, _in_thread
 from synfundus.errors import AlreadyExistsError, FullDiskError, StorageError, SynfundusError, WrongInputError
 
 
@@ -73,7 +73,7 @@ def test_what_a_thread_returns_or_raises_comes_back() -> None:
 
 def test_nothing_of_a_temporary_folder_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorBoard's files of a training lie below `runs/`; where they are written first is cleared."""
-    from synfundus.distributed import training
+    from synfundus.distributed import train as training
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with training._records(cast(TrainingTask, Task()), 0, [], rank=0) as records:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synfundus.distributed.pool import _Actor, run_on_pool
+from synfundus.distributed.map import _Actor, run_on_pool
 from synfundus.errors import SynfundusError, WrongInputError
 
 

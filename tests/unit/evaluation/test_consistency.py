@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from synfundus.evaluation.consistency import CANNOT_TELL, consistency_section
-from synfundus.evaluation.statistics import roc_band, roc_curve
 from synfundus.labels import LABEL_NAMES
+from synfundus.measures.statistics import roc_band, roc_curve
 
 N = 400
 SIDE, DR, EM, GC = (LABEL_NAMES.index(name) for name in ("eye_side", "dr_grade", "is_em", "is_gc"))

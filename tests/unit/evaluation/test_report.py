@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from metrics_example import UNMEASURABLE, example_annotator_metrics, example_metrics
+from support.metrics_example import UNMEASURABLE, example_annotator_metrics, example_metrics
 from synfundus.evaluation import report_figures, report_tables
-from synfundus.evaluation.editions import WITHHELD, is_public, withhold
 from synfundus.evaluation.report import ReportContent, render_report
-from synfundus.fundus.phantom import PhantomConfig, phantom_record
 from synfundus.labels import LABELS
+from synfundus.measures.editions import WITHHELD, is_public, withhold
+from synfundus.phantom.render import PhantomConfig, phantom_record
 
 IMAGE_ID, PATIENT = "0123456789abcdef", "fedcba98765432100123456789abcdef"
 PLACE = "/home/doctor/photographs"

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from datasets_of_phantoms import phantom_dataset
+from support.datasets_of_phantoms import phantom_dataset
 from synfundus.fundus import dataset
 from synfundus.fundus.dataset import MAX_OPEN_FILES, PreparedImages
 from synfundus.samples import shards

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from fundus_photographs import cropped, encoded, photograph
+from support.fundus_photographs import cropped, encoded, photograph
 from synfundus.fundus.duplicates import (
     CODE_BITS,
     CODE_RADIUS,

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
 from synfundus.fundus.patients import hash_patient, key_fingerprint, patient_key
-from synfundus.settings import Settings
 
 
-def settings(folder: Path, key: str | None = None, ray_address: str | None = None) -> Settings:
-    return Settings(patient_key=key, real_data=None, config_folder=folder, ray_address=ray_address)
+def settings(folder: Path, key: str | None = None, ray_address: str | None = None) -> Environment:
+    return Environment(patient_key=key, real_data=None, config_folder=folder, ray_address=ray_address)
 
 
 def root(folder: Path) -> str:

@@ -3,8 +3,8 @@
 import pytest
 
 from synfundus.errors import WrongInputError
+from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.preparation import Verdicts, facts, final_rows, label_conflicts, listing_digest, merge_listings
-from synfundus.fundus.prepare_config import PrepareConfig
 from synfundus.fundus.preprocess import Reason
 from synfundus.fundus.sources import SourceListing, SourceRecord
 from synfundus.fundus.sources.base import ImageFile

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from fundus_photographs import DISC_PX, FRAME, LEFT, TOP, disc, encoded, max_difference, photograph
+from support.fundus_photographs import DISC_PX, FRAME, LEFT, TOP, disc, encoded, max_difference, photograph
 from synfundus.fundus.preprocess import Prepared, Reason, Rejected, encode_png, image_id, prepare_image
 
 

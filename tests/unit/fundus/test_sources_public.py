@@ -11,9 +11,9 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from synfundus.errors import WrongInputError
-from synfundus.fundus.phantom import PhantomConfig, phantom_record
 from synfundus.fundus.sources import SourceConfig, SourceListing, list_source
 from synfundus.labels import LABEL_NAMES
+from synfundus.phantom.render import PhantomConfig, phantom_record
 
 ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
 
@@ -300,7 +300,7 @@ def test_airogs(tmp_path: Path) -> None:
 def test_phantom_lists_without_drawing_and_draws_on_load(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"num_images": 6, "size_px": 32, "seed": 3, "null_fraction": 0.3}
     with monkeypatch.context() as patch:
-        patch.setattr("synfundus.fundus.phantom.render", lambda *a, **k: pytest.fail("a phantom was drawn"))
+        patch.setattr("synfundus.phantom.render.render", lambda *a, **k: pytest.fail("a phantom was drawn"))
         result = list_source(ADAPTER.validate_python({"layout": "phantom", **settings}))
     assert len(result.records) == 6
     assert result.has_patients

@@ -15,15 +15,15 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from s3_proxy import Answer, Proxy, refuse
-from s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port
+from support.s3_proxy import Answer, Proxy, refuse
+from support.s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port
 from synfundus.errors import StorageError, WrongInputError
-from synfundus.fundus.prepare_config import PrepareConfig
+from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.preprocess import Reason, Rejected
 from synfundus.fundus.sources import SourceConfig, SourceListing, list_source
 from synfundus.fundus.sources.place import is_there
 from synfundus.fundus.staging import load_and_prepare
-from synfundus.s3_client import BODY_ATTEMPTS, PROBE_ATTEMPTS, s3_client
+from synfundus.storage.client import BODY_ATTEMPTS, PROBE_ATTEMPTS, s3_client
 
 ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
 LIMIT_S = 30
@@ -337,7 +337,7 @@ def test_whether_originals_are_there_is_told_within_half_a_minute(
     """By a store that falls silent after its first answer, too."""
     put(tmp_path / "clinic", "images/a.png")
     address = upload(tmp_path / "clinic")
-    monkeypatch.setattr("synfundus.s3_client.PROBE_READ_TIMEOUT_S", 2)
+    monkeypatch.setattr("synfundus.storage.client.PROBE_READ_TIMEOUT_S", 2)
 
     def keep_back(request: str, answer: Answer) -> None:
         answer.kept_back = len(proxy.seen) > 1

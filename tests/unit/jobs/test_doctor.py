@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from s3_proxy import Answer, Proxy, refuse
-from s3_store import BUCKET
-from tiny_study import PHANTOMS, Outcome, run_here
+from support.s3_proxy import Answer, Proxy, refuse
+from support.s3_store import BUCKET
+from support.tiny_study import PHANTOMS, Outcome, run_here
 
 Capture = pytest.CaptureFixture[str]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from synfundus.storage import canonical_json, sha256_hex
-from tiny_study import NAME, PHANTOMS, Outcome, run_here
+from support.tiny_study import NAME, PHANTOMS, Outcome, run_here
+from synfundus.digests import canonical_json, sha256_hex
 
 Capture = pytest.CaptureFixture[str]
 REPORT = f"reports/{NAME}"

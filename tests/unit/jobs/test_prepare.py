@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from s3_proxy import Proxy, refuse
-from s3_store import BUCKET, free_port
+from support.s3_proxy import Proxy, refuse
+from support.s3_store import BUCKET, free_port
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import SPLITS
 from synfundus.storage import Storage, write_manifest

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import yaml
 
-from metrics_example import UNMEASURABLE, example_annotator_metrics, example_metrics
-from samples_example import FOLDER, phantom_samples
+from support.metrics_example import UNMEASURABLE, example_annotator_metrics, example_metrics
+from support.samples_example import FOLDER, phantom_samples
 from synfundus.labels import LABELS
 from synfundus.samples.card import NOT_STATED, QUESTIONS, dataset_card, header
-from synfundus.samples.release_config import ReleaseConfig
+from synfundus.samples.config import ReleaseConfig
 from synfundus.samples.release_facts import ReleaseFacts, read_facts
 from synfundus.storage import Storage
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import mlcroissant as mlc
 import pytest
 
-from metrics_example import example_annotator_metrics, example_metrics
-from samples_example import FOLDER, NUM_SAMPLES, SIZE_PX, phantom_samples
-from synfundus.evaluation.editions import edition_mark
+from support.metrics_example import example_annotator_metrics, example_metrics
+from support.samples_example import FOLDER, NUM_SAMPLES, SIZE_PX, phantom_samples
+from synfundus.digests import sha256_hex
+from synfundus.measures.editions import edition_mark
+from synfundus.samples.config import ReleaseConfig
 from synfundus.samples.publish import Evidence, publish
-from synfundus.samples.release_config import ReleaseConfig
-from synfundus.storage import LocalStorage, Storage, sha256_hex
+from synfundus.storage import LocalStorage, Storage
 
 # mlcroissant calls what rdflib and pandas are about to drop.
 pytestmark = [

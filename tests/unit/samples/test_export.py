@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from metrics_example import example_annotator_metrics, example_metrics
-from samples_example import FOLDER, NUM_SAMPLES, UNRESOLVED, phantom_samples
-from synfundus.evaluation.editions import edition_mark
+from support.metrics_example import example_annotator_metrics, example_metrics
+from support.samples_example import FOLDER, NUM_SAMPLES, UNRESOLVED, phantom_samples
 from synfundus.labels import LABEL_NAMES
+from synfundus.measures.editions import edition_mark
+from synfundus.samples.config import ReleaseConfig
 from synfundus.samples.export import SynFundusExport
 from synfundus.samples.publish import Evidence, publish
-from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.shards import Sample, decode_shard, encode_image, encode_shard
 from synfundus.storage import LocalStorage, Storage
 

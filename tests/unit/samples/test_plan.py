@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from synfundus.diffusion.generator_config import SolverConfig
+from synfundus.diffusion.config import SolverConfig
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import ImageBatch
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES

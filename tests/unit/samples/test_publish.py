@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from metrics_example import example_annotator_metrics, example_metrics
-from samples_example import FOLDER, NUM_SAMPLES, REPLACED, SIZE_PX, UNRESOLVED, phantom_samples
+from support.metrics_example import example_annotator_metrics, example_metrics
+from support.samples_example import FOLDER, NUM_SAMPLES, REPLACED, SIZE_PX, UNRESOLVED, phantom_samples
+from synfundus.digests import sha256_hex
 from synfundus.errors import WrongInputError
-from synfundus.evaluation.editions import edition_mark
+from synfundus.measures.editions import edition_mark
+from synfundus.samples.config import ReleaseConfig
 from synfundus.samples.publish import Evidence, publish
-from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.shards import SCHEMA
-from synfundus.storage import LocalStorage, Storage, open_storage, sha256_hex
+from synfundus.storage import LocalStorage, Storage, open_storage
 
 RELEASE = "releases/demo"
 CONFIG = ReleaseConfig(data_statement="Phantoms; no person stands behind any image.")

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from synfundus.evaluation.privacy import copy_descriptor
-from synfundus.fundus.phantom import PhantomConfig, phantom_record
+from synfundus.measures.copies import copy_descriptor
+from synfundus.phantom.render import PhantomConfig, phantom_record
 from synfundus.samples.verify import CopyReference, Reason, check_samples
 
 SIZE_PX = 32

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from synfundus.diffusion.config import ScheduleConfig, SolverConfig, UNetConfig
 from synfundus.diffusion.engine import Engine, NonFiniteSampleError, RowRequest
-from synfundus.diffusion.generator_config import ScheduleConfig, SolverConfig, UNetConfig
 from synfundus.diffusion.unet import build_unet
 from synfundus.errors import WrongInputError
 from synfundus.labels import HEADS, encode_conditions

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from synfundus.environment import S3Environment
 from synfundus.labels import DISEASES, LABEL_NAMES, LabelRow
-from synfundus.settings import S3Settings
 
 
 class ImageReference(Protocol):
@@ -41,7 +41,7 @@ class S3File:
 
     uri: str
     """`s3://bucket/key`."""
-    settings: S3Settings
+    settings: S3Environment
 
     def load(self) -> bytes:
         from synfundus.fundus.sources.s3_objects import read_original  # boto3 takes half a second to import

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from synfundus.fundus.phantom import PhantomConfig, phantom_labels, phantom_record
 from synfundus.fundus.preprocess import encode_png
 from synfundus.fundus.sources.base import SourceListing, SourceRecord
+from synfundus.phantom.render import PhantomConfig, phantom_labels, phantom_record
 
 
 @dataclass(frozen=True, slots=True)

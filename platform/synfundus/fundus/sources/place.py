@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
+from synfundus.environment import Environment, S3Environment
 from synfundus.errors import WrongInputError
 from synfundus.fundus.sources.base import S3File
-from synfundus.settings import S3Settings, Settings
 
 S3_SCHEME = "s3://"
 
@@ -25,7 +25,7 @@ class S3Place:
     """`bucket/key`."""
     keys: Sequence[str] = field(compare=False, repr=False)
     """All objects of the source as `bucket/key`, sorted."""
-    settings: S3Settings = field(compare=False, repr=False)
+    settings: S3Environment = field(compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{S3_SCHEME}{self.path}"
@@ -103,9 +103,9 @@ def place_of(path: str) -> Place:
     """
     if "://" not in path:
         return Path(path)
-    uri, settings = _s3_uri(path), Settings().s3
+    uri, settings = _s3_uri(path), Environment().s3
     from synfundus.fundus.sources.s3_objects import list_keys  # boto3 takes half a second to import
-    from synfundus.s3_client import split_uri
+    from synfundus.storage.client import split_uri
 
     bucket, _ = split_uri(uri)
     keys = sorted(f"{bucket}/{key}" for key in list_keys(uri, settings))
@@ -122,7 +122,7 @@ def is_there(path: str) -> bool:
         return Path(path).exists()
     from synfundus.fundus.sources.s3_objects import list_keys
 
-    return bool(list_keys(_s3_uri(path), Settings().s3, limit=1))
+    return bool(list_keys(_s3_uri(path), Environment().s3, limit=1))
 
 
 def _s3_uri(path: str) -> str:

@@ -6,14 +6,23 @@ from itertools import islice
 
 from botocore.exceptions import ClientError
 
+from synfundus.environment import S3Environment
 from synfundus.errors import WrongInputError
-from synfundus.s3_client import NOT_ALLOWED, NOT_THERE, error_code, one_line, read_object, remedy, s3_client, split_uri
-from synfundus.settings import S3Settings
+from synfundus.storage.client import (
+    NOT_ALLOWED,
+    NOT_THERE,
+    error_code,
+    one_line,
+    read_object,
+    remedy,
+    s3_client,
+    split_uri,
+)
 
 RIGHTS = "list and read"
 
 
-def list_keys(uri: str, settings: S3Settings, limit: int | None = None) -> list[str]:
+def list_keys(uri: str, settings: S3Environment, limit: int | None = None) -> list[str]:
     """Keys of the object `uri`, if there is one, and of all objects below it as a folder.
 
     Args:
@@ -36,7 +45,7 @@ def list_keys(uri: str, settings: S3Settings, limit: int | None = None) -> list[
         return itself + list(islice((item["Key"] for page in pages for item in page.get("Contents", ())), limit))
 
 
-def read_original(uri: str, settings: S3Settings) -> bytes:
+def read_original(uri: str, settings: S3Environment) -> bytes:
     """Bytes of an object.
 
     Raises:

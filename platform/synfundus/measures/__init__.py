@@ -1,0 +1,1 @@
+"""What diagnosis, samples and evaluation share: statistics, copies, wording, editions."""

@@ -1,0 +1,1 @@
+"""The stages of a study, one a file, and their one runner."""

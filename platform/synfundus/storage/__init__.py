@@ -1,0 +1,21 @@
+"""Write-once objects below one root URI, on disk or on S3."""
+
+from synfundus.storage.base import FULL_DISK, MUTABLE, Storage, Written, below_root
+from synfundus.storage.local import LocalStorage
+from synfundus.storage.manifest import MANIFEST, is_complete, read_manifest, read_trusted, write_manifest
+from synfundus.storage.open import open_storage
+
+__all__ = [
+    "FULL_DISK",
+    "MANIFEST",
+    "MUTABLE",
+    "LocalStorage",
+    "Storage",
+    "Written",
+    "below_root",
+    "is_complete",
+    "open_storage",
+    "read_manifest",
+    "read_trusted",
+    "write_manifest",
+]

@@ -1,0 +1,164 @@
+"""What both trainings share: the learning-rate curve, the order of samples, exact resume.
+
+Everything random in a training is a pure function of (seed, step, global sample position), and the global batch is
+fixed whatever the world size; so resuming needs a step number and the tensors of `Learner.state`, and no random state.
+A learner knows torch and torch.distributed only; `distributed/training.py` drives it on Ray Train, a plain loop can.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from synfundus.errors import TrainingDivergedError, WrongInputError
+from synfundus.seeds import random_numbers
+from synfundus.training.config import OptimisationConfig
+
+
+def learning_rate_at(step: int, config: OptimisationConfig) -> float:
+    """Linear warm-up to the peak, then half a cosine down to the final fraction at `num_steps`."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, config.num_steps - config.warmup_steps)
+    floor = config.final_learning_rate_fraction
+    return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+SHUFFLE_BLOCK = 256
+"""Images that stay together in the shuffle of an epoch: about a row group."""
+MAX_WINDOW_BLOCKS = 16
+
+
+@lru_cache(maxsize=4)
+def _epoch_order(seed: int, epoch: int, num_images: int, window_blocks: int, block_size: int) -> NDArray[np.int64]:
+    """A block shuffle: blocks in random order, then images within windows of `window_blocks` blocks."""
+    rng = random_numbers("order", seed, epoch)
+    blocks = rng.permutation(math.ceil(num_images / block_size))
+    order = np.concatenate([np.arange(b * block_size, min((b + 1) * block_size, num_images)) for b in blocks])
+    window = block_size * window_blocks
+    for start in range(0, num_images, window):
+        rng.shuffle(order[start : start + window])
+    return order
+
+
+def image_indices(
+    seed: int, positions: range, num_images: int, num_cached: int, *, block_size: int = SHUFFLE_BLOCK
+) -> NDArray[np.int64]:
+    """Which image each global sample position trains on: epoch after epoch, each a seeded block shuffle.
+
+    Blocks of images come in random order, and images are drawn from a window of them, so that a reader which holds
+    `num_cached` images need not decode a row group again for every batch. A window is a third of that, for a row group
+    holds images of the other parts and without labels, too; it is one block at least and `MAX_WINDOW_BLOCKS` at most.
+    """
+    window_blocks = max(1, min(MAX_WINDOW_BLOCKS, num_cached // (3 * block_size)))
+    out = np.empty(len(positions), np.int64)
+    for row, position in enumerate(positions):
+        epoch, place = divmod(position, num_images)
+        out[row] = _epoch_order(seed, epoch, num_images, window_blocks, block_size)[place]
+    return out
+
+
+class Learner(ABC):
+    """A model in training. A subclass says what its loss is; optimiser, precision, workers and state are here."""
+
+    def __init__(
+        self, network: nn.Module, config: OptimisationConfig, device: torch.device, rank: int = 0, world_size: int = 1
+    ) -> None:
+        """Raises WrongInputError when the batch does not divide evenly among workers and accumulation steps."""
+        if config.batch_size % (world_size * config.accumulation_steps):
+            raise WrongInputError(
+                f"batch_size {config.batch_size} does not divide into {world_size} workers"
+                f" x {config.accumulation_steps} accumulation steps; change one of them"
+            )
+        self.config, self.device, self.rank, self.world_size = config, device, rank, world_size
+        self.network = network.to(device).to(memory_format=torch.channels_last)
+        self.forward_network: nn.Module = DistributedDataParallel(self.network) if world_size > 1 else self.network
+        decayed = [p for p in self.network.parameters() if p.requires_grad and p.ndim > 1]
+        plain = [p for p in self.network.parameters() if p.requires_grad and p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=config.learning_rate,
+            betas=(0.9, config.beta_2),
+        )
+
+    @abstractmethod
+    def loss(self, positions: range) -> Tensor:
+        """Mean loss over the images at these global sample positions, through `self.forward_network`."""
+
+    def after_step(self, step: int) -> None:  # noqa: B027  most learners have nothing to do here
+        """Called after each optimiser step (moving averages)."""
+
+    def sheet(self) -> NDArray[np.uint8] | None:
+        """A picture (H, W, 3) of where the training stands, drawn at each checkpoint by rank 0; None: none."""
+        return None
+
+    def _positions(self, step: int) -> Iterator[range]:
+        """The micro-batches of this worker at a step, as global sample positions."""
+        size = self.config.batch_size // (self.world_size * self.config.accumulation_steps)
+        first = step * self.config.batch_size + self.rank * size * self.config.accumulation_steps
+        for micro in range(self.config.accumulation_steps):
+            yield range(first + micro * size, first + (micro + 1) * size)
+
+    def train_step(self, step: int) -> dict[str, float]:
+        """One optimiser step on global batch `step`.
+
+        Returns:
+            `loss` (of this worker), `gradient_norm`, `learning_rate`.
+
+        Raises:
+            TrainingDivergedError: loss or gradient is not finite.
+        """
+        self.network.train()
+        rate = learning_rate_at(step, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for micro, positions in enumerate(self._positions(step)):
+            last = micro == self.config.accumulation_steps - 1
+            if isinstance(self.forward_network, DistributedDataParallel):
+                self.forward_network.require_backward_grad_sync = last
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+                loss = self.loss(positions) / self.config.accumulation_steps
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.max_gradient_norm))
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            raise TrainingDivergedError(
+                f"training diverged at step {step}: loss {total}, gradient norm {norm}; lower learning_rate"
+                f" (now {self.config.learning_rate:g}) or lengthen warmup_steps (now {self.config.warmup_steps})"
+            )
+        self.optimizer.step()
+        self.after_step(step)
+        return {"loss": total, "gradient_norm": norm, "learning_rate": rate}
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that the next step depends on, by name. A subclass adds its own."""
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        for name, parameter in self.network.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{key}.{name}"] = value
+        return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Take up the state that `state` returned; the next step is then bit for bit that of an unbroken run."""
+        prefix = "network."
+        self.network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+        for name, parameter in self.network.named_parameters():
+            kept: dict[str, Tensor] = {}
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                value = tensors.get(f"optimizer.{key}.{name}")
+                if value is not None:
+                    kept[key] = (
+                        value.clone()
+                        if key == "step"
+                        else value.to(self.device).clone(memory_format=torch.preserve_format)
+                    )
+            if kept:
+                self.optimizer.state[parameter] = kept

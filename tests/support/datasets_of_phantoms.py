@@ -1,0 +1,49 @@
+"""Small prepared datasets of phantoms, for tests that need one."""
+
+import io
+from collections.abc import Mapping
+
+from PIL import Image
+
+from synfundus.digests import sha256_hex
+from synfundus.fundus.dataset import encode_table
+from synfundus.labels import LABEL_NAMES
+from synfundus.phantom.render import PhantomConfig, phantom_record
+from synfundus.storage import Storage, write_manifest
+
+SPLIT_OF_PATIENT = ("train", "train", "train", "validation", "test")
+
+
+def png(pixels_HWC: object) -> bytes:
+    sink = io.BytesIO()
+    Image.fromarray(pixels_HWC).save(sink, "PNG")  # type: ignore[arg-type]
+    return sink.getvalue()
+
+
+def phantom_dataset(
+    storage: Storage,
+    folder: str,
+    num_images: int,
+    size_px: int,
+    *,
+    null_fraction: float = 0.2,
+    rows_per_shard: int = 64,
+) -> Mapping[str, object]:
+    """A complete `data/<name>/` of phantoms: three of five patients train, one validates, one is held out."""
+    config = PhantomConfig(num_images=num_images, size_px=size_px, seed=7, null_fraction=null_fraction)
+    rows = []
+    for index in range(num_images):
+        record = phantom_record(config, index)
+        data = png(record.image_HWC)
+        row: dict[str, object] = {"image_id": sha256_hex(data)[:16], "image": {"bytes": data, "path": None}}
+        row["patient"] = record.patient_id
+        row["split"] = SPLIT_OF_PATIENT[index // config.images_per_patient % len(SPLIT_OF_PATIENT)]
+        for name in LABEL_NAMES:
+            value = record.labels[name]
+            row |= {name: value, f"source_{name}": "unknown" if value is None else "expert", f"filled_{name}": None}
+        rows.append(row)
+    written = [
+        storage.write_once(f"{folder}/images-{number:05d}.parquet", encode_table(rows[start : start + rows_per_shard]))
+        for number, start in enumerate(range(0, num_images, rows_per_shard))
+    ]
+    return write_manifest(storage, folder, written, {"kind": "data", "size_px": size_px})

@@ -1,0 +1,32 @@
+"""A training whose worker dies once; in a module of its own, because Ray's workers import it by name."""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from wrapped_task import WrappedTask
+
+from synfundus.training.learner import Learner
+
+
+@dataclass(frozen=True)
+class KilledOnce(WrappedTask):
+    """A task whose worker of rank 1 kills itself hard once, at a step between two checkpoints."""
+
+    marker: Path
+    at_step: int
+
+    def build(self, device: torch.device, rank: int, world_size: int) -> Learner:
+        learner = super().build(device, rank, world_size)
+        step = learner.train_step
+
+        def train_step(number: int) -> dict[str, float]:
+            if rank == 1 and number == self.at_step and not self.marker.exists():
+                self.marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return step(number)
+
+        learner.train_step = train_step  # type: ignore[assignment,method-assign]
+        return learner

@@ -1,0 +1,116 @@
+"""Order, learning rate and exact resume of a training."""
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from synfundus.errors import TrainingDivergedError, WrongInputError
+from synfundus.training.config import OptimisationConfig
+from synfundus.training.learner import Learner, image_indices, learning_rate_at
+
+CONFIG = OptimisationConfig(num_steps=20, batch_size=8, learning_rate=1e-2, warmup_steps=4, precision="fp32")
+
+
+class _Line(Learner):
+    """Fits y = 3 x; its data are a pure function of the position."""
+
+    def loss(self, positions: range) -> Tensor:
+        x = torch.tensor([math.sin(p) for p in positions])[:, None]
+        loss: Tensor = (self.forward_network(x) - 3 * x).square().mean()
+        return loss
+
+
+def _line(config: OptimisationConfig = CONFIG) -> _Line:
+    torch.manual_seed(0)
+    return _Line(nn.Sequential(nn.Linear(1, 8), nn.GELU(), nn.Linear(8, 1)), config, torch.device("cpu"))
+
+
+def test_learning_rate_warms_up_and_decays_as_half_a_cosine() -> None:
+    config = OptimisationConfig(
+        num_steps=110, batch_size=1, learning_rate=1.0, warmup_steps=10, final_learning_rate_fraction=0.1
+    )
+    assert learning_rate_at(0, config) == pytest.approx(0.1)
+    assert learning_rate_at(9, config) == pytest.approx(1.0)
+    assert learning_rate_at(60, config) == pytest.approx(0.1 + 0.9 * 0.5)
+    assert learning_rate_at(110, config) == pytest.approx(0.1)
+
+
+def test_each_epoch_visits_every_image_once() -> None:
+    indices = image_indices(1, range(300), 100, 63, block_size=7)
+    for epoch in range(3):
+        assert Counter(indices[epoch * 100 : epoch * 100 + 100].tolist()) == Counter(range(100))
+    assert indices[:100].tolist() != indices[100:200].tolist()
+
+
+def test_order_is_a_pure_function_of_seed_and_position() -> None:
+    whole = image_indices(1, range(50), 23, 1000)
+    assert image_indices(1, range(30, 40), 23, 1000).tolist() == whole[30:40].tolist()
+    assert image_indices(2, range(50), 23, 1000).tolist() != whole.tolist()
+
+
+@pytest.mark.parametrize(("num_cached", "blocks"), [(120, 4), (5, 1), (10**6, 16)])
+def test_a_window_holds_as_many_blocks_as_the_cache_three_times_over(num_cached: int, blocks: int) -> None:
+    """So a reader decodes each block once an epoch. Of large images few are drawn from at a time."""
+    indices = image_indices(1, range(1000), 1000, num_cached, block_size=10)
+    counts = [len({i // 10 for i in indices[s : s + 10 * blocks].tolist()}) for s in range(0, 1000, 10 * blocks)]
+    assert max(counts) == blocks
+
+
+def test_resume_is_bit_for_bit() -> None:
+    straight = _line()
+    losses = [straight.train_step(step)["loss"] for step in range(20)]
+    first = _line()
+    for step in range(11):
+        first.train_step(step)
+    second = _line()
+    second.load_state(first.state())
+    assert [second.train_step(step)["loss"] for step in range(11, 20)] == losses[11:]
+    for name, tensor in straight.state().items():
+        assert torch.equal(tensor, second.state()[name]), name
+
+
+def test_accumulation_is_the_big_batch() -> None:
+    big, small = _line(), _line(CONFIG.model_copy(update={"accumulation_steps": 4}))
+    for step in range(5):
+        assert small.train_step(step)["loss"] == pytest.approx(big.train_step(step)["loss"], rel=1e-4)
+
+
+def test_divergence_says_where_and_what_to_do() -> None:
+    class Broken(_Line):
+        def loss(self, positions: range) -> Tensor:
+            return super().loss(positions) * (math.nan if positions.start == 3 * CONFIG.batch_size else 1.0)
+
+    torch.manual_seed(0)
+    learner = Broken(nn.Linear(1, 1), CONFIG, torch.device("cpu"))
+    with pytest.raises(TrainingDivergedError, match=r"diverged at step 3: .* lower learning_rate"):
+        for step in range(5):
+            learner.train_step(step)
+
+
+def test_a_batch_that_does_not_divide_is_refused() -> None:
+    with pytest.raises(WrongInputError, match="batch_size 8 does not divide into 3 workers"):
+        _Line(nn.Linear(1, 1), CONFIG, torch.device("cpu"), 0, 3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_size": 0},
+        {"accumulation_steps": 0},
+        {"num_steps": 0},
+        {"learning_rate": -1.0},
+        {"warmup_steps": -3},
+        {"beta_2": 1.5},
+        {"weight_decay": -1.0},
+        {"max_gradient_norm": 0.0},
+        {"num_workers": 0},
+        {"checkpoint_every_steps": 0},
+    ],
+)
+def test_settings_out_of_range_are_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        OptimisationConfig.model_validate({**CONFIG.model_dump(), **changes})

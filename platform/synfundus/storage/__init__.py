@@ -2,18 +2,30 @@
 
 from synfundus.storage.base import FULL_DISK, MUTABLE, Storage, Written, below_root
 from synfundus.storage.local import LocalStorage
-from synfundus.storage.manifest import MANIFEST, is_complete, read_manifest, read_trusted, write_manifest
+from synfundus.storage.manifest import (
+    MANIFEST,
+    FileEntry,
+    Manifest,
+    is_complete,
+    manifest_digest,
+    read_manifest,
+    read_trusted,
+    write_manifest,
+)
 from synfundus.storage.open import open_storage
 
 __all__ = [
     "FULL_DISK",
     "MANIFEST",
     "MUTABLE",
+    "FileEntry",
     "LocalStorage",
+    "Manifest",
     "Storage",
     "Written",
     "below_root",
     "is_complete",
+    "manifest_digest",
     "open_storage",
     "read_manifest",
     "read_trusted",

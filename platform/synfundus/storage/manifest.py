@@ -1,63 +1,114 @@
-"""Manifests: what a reader may trust in a complete folder. A manifest is written last and names each object."""
+"""Manifests: the last object written to a folder names each other object with size and SHA-256.
+
+A folder is complete when its `manifest.json` exists; readers trust only what it names.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Final, Literal, TypeVar
 
-from synfundus.digests import canonical_json, sha256_hex
+from synfundus.digests import sha256_hex
 from synfundus.errors import StorageError, WrongInputError
+from synfundus.metadata import Metadata
 from synfundus.storage.base import Storage, Written, below_root
 
-MANIFEST = "manifest.json"
+MANIFEST: Final = "manifest.json"
+
+
+class FileEntry(Metadata):
+    """What a manifest says of one object."""
+
+    size_bytes: int
+    sha256: str
+
+
+class Manifest(Metadata):
+    """What every manifest holds. Each kind of folder has a subclass with its own metadata."""
+
+    version: Literal[1] = 1
+    """Schema of this record."""
+    kind: str
+    """What the folder holds: `data`, `annotator`, `generator`, `samples`, `report` or `release`."""
+    digest: str
+    """Digest of everything that the folder's content depends on; a stage compares it before it takes up a folder."""
+    files: dict[str, FileEntry] = {}
+    """Each object by its name below the folder."""
+
+    @property
+    def shards(self) -> list[str]:
+        """Names of the Parquet files, sorted."""
+        return sorted(name for name in self.files if name.endswith(".parquet"))
+
+
+ManifestT = TypeVar("ManifestT", bound=Manifest)
 
 
 def is_complete(storage: Storage, folder: str) -> bool:
-    """Whether the stage that writes `folder` has finished."""
+    """Return whether the stage that writes `folder` has finished."""
     return storage.exists(f"{folder}/{MANIFEST}")
 
 
-def write_manifest(storage: Storage, folder: str, objects: list[Written], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Close `folder`: write its manifest last. `facts` are further keys, equal for equal input."""
+def write_manifest(storage: Storage, folder: str, objects: Iterable[Written], manifest: ManifestT) -> ManifestT:
+    """Close `folder`: write `manifest`, completed with the entries of `objects`, and return it."""
     files = {
-        str(PurePosixPath(item.name).relative_to(folder)): {"size_bytes": item.size_bytes, "sha256": item.sha256}
+        str(PurePosixPath(item.name).relative_to(folder)): FileEntry(size_bytes=item.size_bytes, sha256=item.sha256)
         for item in sorted(objects, key=lambda item: item.name)
     }
-    manifest = {**facts, "files": files}
-    storage.write_once(f"{folder}/{MANIFEST}", canonical_json(manifest))
-    return manifest
+    closed = manifest.model_copy(update={"files": files})
+    storage.write_once(f"{folder}/{MANIFEST}", closed.to_json())
+    return closed
 
 
-def read_manifest(storage: Storage, folder: str) -> dict[str, Any]:
-    """The manifest of a complete folder.
+def read_manifest(storage: Storage, folder: str, model: type[ManifestT]) -> ManifestT:
+    """Return the manifest of a complete folder.
 
     Raises:
-        WrongInputError: the stage that writes it has not finished.
-        StorageError: it names a file that is not in `folder`; who copies by its names would write anywhere.
+        WrongInputError: the stage that writes the folder has not finished, or the folder holds another kind.
+        StorageError: the manifest is not readable, or names a file outside the folder.
     """
+    name = f"{folder}/{MANIFEST}"
     if not is_complete(storage, folder):
         raise WrongInputError(f"{folder} is not complete below {storage.root}; run the stage that makes it first")
-    manifest: dict[str, Any] = json.loads(storage.read(f"{folder}/{MANIFEST}"))
-    for file in manifest["files"]:
+    data = storage.read(name)
+    _require_kind(data, name, model)
+    manifest = model.from_json(data, name)
+    for file in manifest.files:
         try:
             below_root(file)
         except ValueError:
             raise StorageError(
-                f"{folder}/{MANIFEST} names {file!r}, which is not in its folder; restore it or remake the stage"
+                f"{name} names {file!r}, which is not in its folder; restore it or make the folder again"
             ) from None
     return manifest
 
 
-def read_trusted(storage: Storage, folder: str, file: str, manifest: Mapping[str, Any]) -> bytes:
-    """An object that the manifest names, its hash verified.
+def _require_kind(data: bytes, name: str, model: type[Manifest]) -> None:
+    """Raise WrongInputError if the manifest is of another kind than `model`."""
+    expected = model.model_fields["kind"].default
+    try:
+        kind = json.loads(data)["kind"]
+    except (ValueError, KeyError, TypeError):
+        return  # parsing gives the reason
+    if kind != expected:
+        raise WrongInputError(f"{name}: the folder holds {kind!r}, expected {expected!r}; name another folder")
+
+
+def manifest_digest(manifest: Manifest) -> str:
+    """Return the SHA-256 of a manifest, which stands for all content that it names."""
+    return sha256_hex(manifest.to_json())
+
+
+def read_trusted(storage: Storage, folder: str, file: str, manifest: Manifest) -> bytes:
+    """Return the bytes of an object that the manifest names, after verifying their SHA-256.
 
     Raises:
-        StorageError: the manifest does not name it, or the bytes differ from what it says.
+        StorageError: the manifest does not name the object, or its bytes differ.
     """
-    entry = manifest["files"].get(file)
+    entry = manifest.files.get(file)
     if entry is None:
         raise StorageError(f"{folder}/{MANIFEST} does not name {file}")
     data = storage.read(f"{folder}/{file}")
-    if sha256_hex(data) != entry["sha256"]:
-        raise StorageError(f"{folder}/{file} differs from its manifest (SHA-256); restore it or remake the stage")
+    if sha256_hex(data) != entry.sha256:
+        raise StorageError(f"{folder}/{file} differs from its manifest (SHA-256); restore it or make the folder again")
     return data

@@ -1,0 +1,35 @@
+"""The base of every record that is stored as JSON: manifests, calibration, verification, metrics. Typed and versioned."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from synfundus.digests import canonical_json
+from synfundus.errors import StorageError
+
+
+class Metadata(BaseModel):
+    """A stored record. Frozen; unknown keys are refused; written and read through this class only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    def to_json(self) -> bytes:
+        """Return the canonical JSON of this record: equal records give equal bytes."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @classmethod
+    def from_json(cls, data: bytes, name: str) -> Self:
+        """Parse the record stored as object `name`.
+
+        Raises:
+            StorageError: the object is no such record, or one of another version of this program.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise StorageError(
+                f"{name}: not a {cls.__name__} of this version ({where}: {first['msg']});"
+                " use the version of synfundus that wrote it, or make it again"
+            ) from error

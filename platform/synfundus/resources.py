@@ -1,0 +1,43 @@
+"""Resources of a stage: workers, threads, GPUs, precision. Each stage has its own in the study."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from synfundus.config import Config
+
+Precision = Literal["fp32", "bf16"]
+
+
+class Resources(Config):
+    """Resources of one worker."""
+
+    num_threads: int = Field(default=1, ge=1)
+    """Threads of a worker. Stated, never read off the machine, because the number of threads changes rounding."""
+    num_gpus: float = Field(default=0.0, ge=0.0, le=1.0)
+    """GPUs of a worker: 0 for the CPU, 1 for a GPU of its own, a fraction to share one."""
+
+
+class PoolResources(Resources):
+    """Resources of a stage that maps independent items of work over a pool of workers."""
+
+    pool_size: int = Field(default=2, ge=1)
+    """Workers. No result depends on their number."""
+
+
+class SamplingResources(PoolResources):
+    """Resources of sampling; threads and precision are part of what a sample is."""
+
+    precision: Precision = "bf16"
+    """Arithmetic of the U-Net: `bf16` is autocast."""
+
+
+class TrainingResources(Resources):
+    """Resources of a training. All of them are part of the run's digest."""
+
+    num_threads: int = Field(default=2, ge=1)
+    """Threads of a worker. Stated, never read off the machine, because the number of threads changes rounding."""
+    num_workers: int = Field(default=1, ge=1)
+    """World size. Stated, never read off the machine, because it changes rounding."""
+    precision: Precision = "bf16"
+    """Arithmetic of forward and backward pass: `bf16` is autocast; weights and optimiser state stay fp32."""

@@ -1,35 +1,135 @@
-"""Settings of `train-annotator`."""
+"""Settings of the annotator: its training, an external one in its place, and the filling of unknown labels."""
 
-from pydantic import Field
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
 
 from synfundus.config import Config
-from synfundus.training.config import OptimisationConfig
+from synfundus.errors import WrongInputError
+from synfundus.labels import LABEL_BY_NAME, LABEL_NAMES, NUM_DR_GRADES, NUM_DR_HEADS
+from synfundus.resources import PoolResources
+from synfundus.training.config import OptimisationConfig, moved_to_resources
+
+NO_NEW_IMAGES = (
+    "this annotator is a table of predictions: it fills labels of the images that it lists, but can neither annotate"
+    " new images nor give features; to sample, evaluate or serve, train an annotator or name an external model"
+)
+
+Column = int | str
+"""Output of an external annotator: a number for a model, a column name for a table."""
 
 
 class AugmentationConfig(Config):
-    """Strengths of the augmentation; 0 switches a kind off."""
+    """Strengths of the augmentation; 0 switches a transformation off."""
 
     flip_probability: float = Field(default=0.5, ge=0.0, le=1.0)
-    """Chance of a horizontal flip, which swaps `eye_side`."""
+    """Probability of a horizontal flip, which swaps `eye_side`."""
     rotation_deg: float = Field(default=10.0, ge=0.0, le=180.0)
-    """Rotation is uniform within +- this."""
+    """Largest rotation in degrees; uniform in both directions."""
     scale: float = Field(default=0.1, ge=0.0, lt=1.0)
-    """Magnification is log-uniform within 1 +- this."""
+    """Largest magnification is 1 + `scale`, the smallest its inverse; log-uniform."""
     brightness: float = Field(default=0.2, ge=0.0)
-    """Added to the normalised pixels, uniform within +- this."""
+    """Largest shift of the normalised pixels; uniform in both directions."""
     contrast: float = Field(default=0.2, ge=0.0, le=1.0)
-    """The distance from an image's own mean is multiplied by 1 +- this, uniform."""
+    """Largest relative change of a pixel's distance from the image's mean; uniform in both directions."""
 
 
 class AnnotatorConfig(OptimisationConfig, AugmentationConfig):
-    """How the annotator is trained. Everything here is part of the run's digest."""
+    """Training of the annotator. All of these settings are part of the run's digest."""
+
+    moved: ClassVar[dict[str, str]] = moved_to_resources("annotator")
 
     architecture: str
-    """A name of timm's registry, for example resnet10t."""
+    """Model name in timm's registry, for example resnet10t."""
     image_size_px: int = Field(ge=32, le=1024)
-    """Side of the square that the network sees; prepared images are resized to it."""
+    """Height and width of the network's input; prepared images are resized to it."""
     init_from: str | None = None
-    """Weights to start from: a folder with model.safetensors, or a .safetensors or .pth file. A head that does not fit
-    is dropped."""
+    """Initial weights: a folder with model.safetensors, or a .safetensors or .pth file. Tensors that do not fit (mostly
+    the head) are not used."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Dropout before the head."""
+    """Dropout probability before the head."""
+
+
+class OutputMapConfig(Config):
+    """Map from the outputs of an external annotator to labels. Stored as `outputs.json` beside an external network."""
+
+    columns: dict[str, Column | list[Column]]
+    """Output column of each label (a number of a model's output, a column name of a table). A binary label has one
+    column, for the value 1. `dr_grade` has a list of five columns (the grades 0 to 4, which exclude each other) or of
+    four (grade >= 1 to 4)."""
+    scores: Literal["probability", "sigmoid", "softmax"] = "probability"
+    """Scale of the outputs. `probability`: probabilities. `sigmoid`: independent logits (five grades: one softmax among
+    them). `softmax`: logits of classes that exclude each other, over all outputs of the model."""
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> "OutputMapConfig":
+        if not self.columns:
+            raise ValueError("columns: names no label; map at least one, for example {is_gc: 1}")
+        for name, columns in self.columns.items():
+            if name not in LABEL_BY_NAME:
+                raise ValueError(f"columns: {name!r} is not a label; the labels are {', '.join(LABEL_NAMES)}")
+            allowed = (NUM_DR_GRADES, NUM_DR_HEADS) if name == "dr_grade" else (1,)
+            if len(self.columns_of(name)) not in allowed:
+                numbers = " or ".join(map(str, allowed))
+                raise ValueError(f"columns: {name} takes {numbers} columns, has {columns!r}")
+        return self
+
+    def columns_of(self, name: str) -> list[Column]:
+        """Return the columns of a label, empty when it has none."""
+        columns = self.columns.get(name, [])
+        return columns if isinstance(columns, list) else [columns]
+
+    def used_columns(self) -> list[Column]:
+        """Return every column that is read, each once."""
+        return list(dict.fromkeys(column for name in self.columns for column in self.columns_of(name)))
+
+
+class ExternalConfig(OutputMapConfig):
+    """An annotator made elsewhere: either `predictions` or `weights`."""
+
+    predictions: str | None = None
+    """CSV file with one row per image: `image_id` or `file_name`, and the columns of the map."""
+    images_folder: str | None = None
+    """Folder below which the `file_name`s of the CSV lie; images are identified by their content."""
+    weights: str | None = None
+    """Folder in timm's layout (config.json, model.safetensors), or a .safetensors or .pth file."""
+    architecture: str | None = None
+    """Model name in timm's registry; not needed when the folder has a config.json."""
+    image_size_px: int | None = Field(default=None, ge=32, le=1024)
+    """Height and width of the model's input; not needed when the folder has a config.json."""
+
+    @model_validator(mode="after")
+    def _check_source(self) -> "ExternalConfig":
+        if (self.predictions is None) == (self.weights is None):
+            raise ValueError("name either predictions (a CSV) or weights (a timm model)")
+        if self.weights is not None and self.scores == "probability":
+            raise ValueError("scores: the outputs of a model are logits; choose sigmoid or softmax")
+        is_model = self.weights is not None
+        for column in self.used_columns():
+            if isinstance(column, int) != is_model:
+                kind = "numbers of a model's outputs" if is_model else "names of the CSV's columns"
+                raise ValueError(f"columns: {column!r}; expected {kind}")
+        if self.scores == "softmax" and self.predictions is not None:
+            raise ValueError("scores: softmax needs a model; a table holds probabilities or sigmoid logits")
+        return self
+
+    @property
+    def output_map(self) -> OutputMapConfig:
+        """The map alone, as stored in `outputs.json`."""
+        return OutputMapConfig(columns=self.columns, scores=self.scores)
+
+    def require_new_images(self) -> None:
+        """Refuse a table of predictions, which cannot annotate new images.
+
+        Raises:
+            WrongInputError: the annotator is a table.
+        """
+        if self.predictions is not None:
+            raise WrongInputError(f"predictions: {NO_NEW_IMAGES}")
+
+
+class FillConfig(Config):
+    """Filling of unknown labels."""
+
+    resources: PoolResources = PoolResources()
+    """Workers, threads and GPUs. No filled value depends on the number of workers."""

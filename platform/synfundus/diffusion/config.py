@@ -1,11 +1,11 @@
 """Settings of `train-generator`, and of how samples are denoised."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from synfundus.config import Config
-from synfundus.training.config import OptimisationConfig
+from synfundus.training.config import OptimisationConfig, moved_to_resources
 
 ATTENTION_HEADS = 8
 """Heads of the middle. diffusers calls this number `attention_head_dim`; in `AttnDownBlock2D` it is what it says."""
@@ -93,7 +93,9 @@ class SolverConfig(Config):
 
 
 class GeneratorConfig(OptimisationConfig):
-    """How the generator is trained."""
+    """Training of the generator. All of these settings are part of the run's digest."""
+
+    moved: ClassVar[dict[str, str]] = moved_to_resources("generator")
 
     unet: UNetConfig
     schedule: ScheduleConfig = ScheduleConfig()

@@ -1,1 +1,1 @@
-"""What both trainings share."""
+"""Code that the annotator's and the generator's training share."""

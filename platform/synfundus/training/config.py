@@ -1,41 +1,43 @@
 """Settings that both trainings share."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from synfundus.config import Config
+from synfundus.resources import TrainingResources
+
+
+def moved_to_resources(section: str) -> dict[str, str]:
+    """Return where the resources of the study's `section` moved to, by their old key."""
+    keys = {key: key for key in ("num_workers", "num_threads", "precision")} | {"use_gpu": "num_gpus"}
+    return {old: f"{section}.resources.{new}" for old, new in keys.items()}
 
 
 class OptimisationConfig(Config):
-    """How a model is trained. Everything here is part of the run's digest."""
+    """Optimiser, learning-rate curve and batches of a training. All of them are part of the run's digest."""
 
     num_steps: int = Field(ge=1)
     """Optimiser steps."""
     batch_size: int = Field(ge=1)
-    """Images a step, over all workers and accumulation steps."""
+    """Images per step, over all workers and accumulation steps."""
     learning_rate: float = Field(gt=0.0)
-    """Peak of the curve, after warm-up."""
+    """Peak of the learning-rate curve, reached after warm-up."""
     warmup_steps: int = Field(default=0, ge=0)
     """Steps of linear warm-up from 0."""
     final_learning_rate_fraction: float = Field(default=0.0, ge=0.0, le=1.0)
-    """Where the cosine decay ends, as a fraction of the peak; 1 is no decay."""
+    """Learning rate at the end of the cosine decay, as a fraction of the peak; 1 means no decay."""
     weight_decay: float = Field(default=0.01, ge=0.0)
-    """AdamW's decoupled weight decay; norms and biases have none."""
+    """AdamW's decoupled weight decay; not applied to norms and biases."""
     beta_2: float = Field(default=0.99, ge=0.0, lt=1.0)
     """AdamW's second-moment decay."""
     max_gradient_norm: float = Field(default=1.0, gt=0.0)
-    """The gradient is scaled down to this norm."""
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """bf16 is autocast; weights and optimiser state stay fp32."""
+    """Largest norm of the gradient; a larger gradient is scaled down to it."""
     accumulation_steps: int = Field(default=1, ge=1)
-    """A worker's share of the batch is cut into this many micro-batches."""
+    """Micro-batches into which each worker cuts its share of a batch."""
     seed: int = 0
-    num_workers: int = Field(default=1, ge=1)
-    """World size. A recipe value, never read off the machine: it changes rounding."""
-    num_threads: int = Field(default=2, ge=1)
-    """Threads a worker. A recipe value for the same reason."""
-    use_gpu: bool = False
-    """One GPU a worker and nccl; otherwise CPU and gloo."""
+    """Seed of the initial weights, the order of images and every random number of the training."""
     checkpoint_every_steps: int = Field(default=500, ge=1)
+    """Steps between two checkpoints."""
     log_every_steps: int = Field(default=25, ge=1)
+    """Steps between two entries of the loss curve."""
+    resources: TrainingResources = TrainingResources()
+    """Workers, threads, GPUs and precision."""

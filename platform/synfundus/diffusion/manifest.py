@@ -1,0 +1,31 @@
+"""The manifest of a generator below `generators/<name>/`, and the names of its files."""
+
+from typing import Literal
+
+from synfundus.diffusion.config import ScheduleConfig
+from synfundus.digests import digest_of
+from synfundus.storage import Manifest
+
+UNET_CONFIG = "unet/config.json"
+UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+SCHEDULER_CONFIG = "scheduler/scheduler_config.json"
+METRICS = "metrics.json"
+
+
+class GeneratorManifest(Manifest):
+    """Manifest of a generator."""
+
+    kind: Literal["generator"] = "generator"
+    size_px: int
+    """Height and width of the images."""
+    schedule: ScheduleConfig
+    """Noise schedule on which the U-Net was trained."""
+
+    @property
+    def generator_digest(self) -> str:
+        """SHA-256 over weights, U-Net settings and schedule: two generators with one digest make the same samples.
+
+        Neither metrics nor the settings of the training enter it.
+        """
+        hashes = {name: self.files[name].sha256 for name in (UNET_CONFIG, UNET_WEIGHTS, SCHEDULER_CONFIG)}
+        return digest_of({"files": hashes, "schedule": self.schedule.model_dump(mode="json")})

@@ -1,0 +1,36 @@
+"""Records of a training in progress: the loss curve and what a checkpoint knows besides tensors."""
+
+from typing import Literal
+
+from synfundus.metadata import Metadata
+
+
+class StepMetrics(Metadata):
+    """Metrics of one optimiser step."""
+
+    step: int
+    """Optimiser steps done, counted from 1."""
+    loss: float
+    """Mean loss of the batch on rank 0."""
+    gradient_norm: float
+    """Norm of the gradient over all workers, before it is clipped."""
+    learning_rate: float
+
+
+class LossCurve(Metadata):
+    """`losses.json` of a run: an entry every `log_every_steps` steps."""
+
+    version: Literal[1] = 1
+    """Schema of this record."""
+    steps: tuple[StepMetrics, ...] = ()
+
+
+class CheckpointMetadata(Metadata):
+    """Metadata stored beside the tensors of a checkpoint; enough to resume the training."""
+
+    version: Literal[1] = 1
+    """Schema of this record."""
+    step: int
+    """Optimiser steps done."""
+    losses: tuple[StepMetrics, ...]
+    """Loss curve up to this step."""

@@ -1,83 +1,108 @@
-"""Work on a pool of Ray Data actors: one row of Ray Data is one item of work, what comes back is our own object.
+"""Map items of work over a pool of Ray Data workers.
 
-Ray Data sees positions only (`range`: no list of work to hold or to send), and results and errors of ours as pickled
-bytes: Ray would hand on an error as a long text, without its kind.
+Items, results and our own errors travel through Ray as pickled bytes, because Ray turns an error into a long text and
+loses its type.
 """
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from synfundus.errors import SynfundusError
+from synfundus.resources import PoolResources
 
 POOL_LABEL = "synfundus.io/pool"
-_IN_FLIGHT = 2
-"""Items an actor holds: one at work, and the next, so that it never waits for the driver."""
+"""Label of a Ray node that names the node's pool."""
+MAX_BLOCKS = 1000
+"""Ray Data blocks, which each cost the driver time and memory; more items than this share them."""
+ITEMS_IN_FLIGHT = 2
+"""Items that an actor holds: the current one and the next, so that it never waits for the driver."""
+
+Row = dict[str, bytes]
+"""One row of Ray Data: `data` holds a pickled item, or what `carry` returns."""
 
 
 def run_on_pool(
-    worker: type[Any],
+    work: Callable[..., Any],
     arguments: tuple[Any, ...],
-    num_items: int,
-    pool_size: int,
+    items: Sequence[Any],
+    resources: PoolResources,
     *,
-    gpu: bool = False,
     nodes: str | None = None,
 ) -> Iterator[Any]:
-    """`worker(*arguments)(position)` of every position below `num_items`, in the order they finish.
+    """Yield the result of every item, in the order in which they finish.
 
     Args:
-        worker: a class, built once an actor. An object reference among `arguments` reaches it as its object, which
-            the actors of a node share.
-        pool_size: actors; not more than there are items.
-        gpu: each actor takes one GPU besides its CPU.
-        nodes: run only on nodes whose label `synfundus.io/pool` has this value.
+        work: a class, built once per worker as `work(*arguments)` and called with one item at a time; or a function,
+            called as `work(item, *arguments)`.
+        arguments: values that all items share. An object reference is replaced by its object, which the workers of a
+            node share.
+        resources: size of the pool (at most one worker per item) and GPUs of a worker.
+        nodes: value of the label `synfundus.io/pool` of the nodes to run on; None runs on any node.
 
     Raises:
-        SynfundusError: the first that a worker raised, as it was.
+        SynfundusError: the first one that a worker raised, unchanged.
     """
     import ray
-    from ray.data import ActorPoolStrategy
+    from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
-    if not num_items:
+    if not items:
         return
-    # Ray shows an actor by the name of its class: in the dashboard and in the list of processes.
-    named = type(worker.__name__, (_Actor,), {})
-    results = ray.data.range(num_items, override_num_blocks=num_items).map_batches(
-        named,
-        batch_size=1,
-        fn_constructor_args=(worker, arguments),
-        compute=ActorPoolStrategy(size=min(pool_size, num_items), max_tasks_in_flight_per_actor=_IN_FLIGHT),
-        num_cpus=1,
-        num_gpus=1 if gpu else 0,
-        label_selector=None if nodes is None else {POOL_LABEL: nodes},
-    )
-    for row in results.iter_rows():
-        result = pickle.loads(row["result"])  # noqa: S301  made by this program, in memory
-        if isinstance(result, SynfundusError):
-            raise result
-        yield result
+    rows = [{"data": pickle.dumps(item)} for item in items]
+    source = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS))
+    size = min(resources.pool_size, len(items))
+    if isinstance(work, type):
+        # Ray shows an actor by the name of its class, in the dashboard and in the list of processes.
+        named = type(work.__name__, (_Actor,), {})
+        pool = ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=ITEMS_IN_FLIGHT)
+        how = {"fn": named, "fn_constructor_args": (work, arguments), "compute": pool}
+    else:
+        how = {"fn": _call, "fn_args": (work, arguments), "compute": TaskPoolStrategy(size)}
+    labels = None if nodes is None else {POOL_LABEL: nodes}
+    for row in source.map(**how, num_cpus=1, num_gpus=resources.num_gpus, label_selector=labels).iter_rows():
+        yield uncarry(row["data"])
 
 
 class _Actor:
-    """One actor: a worker, or the error that kept it from being built."""
+    """One actor of a pool. It builds its worker at the first item, so that `carry` sees an error of building, too."""
 
-    def __init__(self, worker: type[Any], arguments: tuple[Any, ...]) -> None:
-        import ray
+    def __init__(self, work: type[Any], arguments: tuple[Any, ...]) -> None:
+        self._work, self._arguments = work, arguments
 
-        self.worker: Callable[[int], Any] | SynfundusError
-        try:
-            self.worker = worker(*(ray.get(a) if isinstance(a, ray.ObjectRef) else a for a in arguments))
-        except SynfundusError as error:
-            self.worker = error
+    @cached_property
+    def _worker(self) -> Callable[[Any], Any]:
+        worker: Callable[[Any], Any] = self._work(*_resolved(self._arguments))
+        return worker
 
-    def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, list[bytes]]:
-        (position,) = batch["id"]
-        try:
-            result = self.worker if isinstance(self.worker, SynfundusError) else self.worker(int(position))
-        except SynfundusError as error:
-            result = error
-        return {"result": [pickle.dumps(result)]}
+    def __call__(self, row: Row) -> Row:
+        return {"data": carry(lambda: self._worker(pickle.loads(row["data"])))}  # noqa: S301  made by `run_on_pool`
+
+
+def _call(row: Row, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Row:
+    """Run one task of a pool."""
+    return {"data": carry(lambda: work(pickle.loads(row["data"]), *_resolved(arguments)))}  # noqa: S301  made by `run_on_pool`
+
+
+def _resolved(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Replace each object reference by its object."""
+    import ray
+
+    return tuple(ray.get(value) if isinstance(value, ray.ObjectRef) else value for value in arguments)
+
+
+def carry(call: Callable[[], Any]) -> bytes:
+    """Return the pickled result of `call`, or the pickled error of ours that it raises."""
+    try:
+        outcome = call()
+    except SynfundusError as error:
+        outcome = error
+    return pickle.dumps(outcome)
+
+
+def uncarry(data: bytes) -> Any:
+    """Return the result that `carry` pickled, or raise the error."""
+    outcome = pickle.loads(data)  # noqa: S301  made by this program, in memory
+    if isinstance(outcome, SynfundusError):
+        raise outcome
+    return outcome

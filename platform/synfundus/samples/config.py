@@ -1,51 +1,83 @@
-"""What the makers of a release say about it; everything else on its card is measured or read from the samples."""
+"""Settings of sampling: how many samples, which conditions, which solver, and when a sample is rejected."""
 
-from datetime import date
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from synfundus.config import Config
+from synfundus.diffusion.config import SolverConfig
+from synfundus.errors import WrongInputError
+from synfundus.labels import require_askable
+from synfundus.resources import SamplingResources
+
+ImageFormat = Literal["png", "webp", "jpeg"]
 
 
-class PrivacyStatement(Config):
-    """What a hospital's privacy officer asks and no measurement answers. An unset field is "not stated" on the card."""
+class Quota(Config):
+    """A number of samples of one combination of labels."""
 
-    legal_basis: str | None = None
-    """On what legal basis the photographs were used for training."""
-    consent: str | None = None
-    """Consent of the patients, or the waiver of it."""
-    personal_data_assessment: str | None = None
-    """Are the synthetic images personal data here (GDPR recital 26: singling out, linkability, inference), and why."""
-    audit: str | None = None
-    """Who audited the release, against which attacks, with what worst case."""
-    weights: str | None = None
-    """Are the model's weights released too; they leak more than images."""
-    removal: str | None = None
-    """Can one patient be removed later, how, and how it is logged."""
-    differential_privacy: str = "none; there is no formal guarantee"
-    """Differential privacy in training, with its epsilon."""
-    incident_contact: str | None = None
-    """Whom to tell when an image seems to show a real person's eye."""
+    labels: dict[str, int]
+    """Requested label values; labels that are not listed are left unknown."""
+    count: int = Field(gt=0)
+    """Number of samples."""
+
+    @field_validator("labels")
+    @classmethod
+    def _in_range(cls, labels: dict[str, int]) -> dict[str, int]:
+        try:
+            require_askable(labels, "quota")
+        except WrongInputError as error:
+            raise ValueError(str(error)) from None
+        return labels
 
 
-class ReleaseConfig(Config):
-    """What is published, and what its makers say about it."""
+class SamplesConfig(Config):
+    """Settings of the plan. All but `resources.pool_size` and `resources.num_gpus` are part of the plan's digest."""
 
-    title: str = Field(default="Synthetic fundus photographs", min_length=1)
-    version: str = Field(default="1.0.0", pattern=r"^\d+\.\d+\.\d+$")
-    """Semantic version of the release: major.minor.patch."""
-    licence: str = Field(default="CC-BY-NC-4.0", min_length=1)
-    """SPDX identifier, or the name of another licence. The default keeps the images to research."""
-    authors: tuple[str, ...] = ()
-    contact: str | None = None
-    """Where to write to."""
-    homepage: str | None = None
-    """Address of the release's own page."""
-    date_published: date | None = None
-    """A setting, so that the same input gives the same bytes."""
-    data_statement: str = Field(min_length=1)
-    """On whose photographs the generator was trained: institution, country, cameras, years. Required."""
-    privacy: PrivacyStatement = PrivacyStatement()
-    """What a privacy officer asks."""
-    synfundus_export: bool = False
-    """Also write the layout of SynFundus-1M: image files, annotation CSV, generation-condition CSV."""
+    moved: ClassVar[dict[str, str]] = {
+        "pool_size": "samples.resources.pool_size",
+        "use_gpu": "samples.resources.num_gpus",
+        "num_threads": "samples.resources.num_threads",
+        "precision": "samples.resources.precision",
+    }
+
+    num_samples: int = Field(gt=0)
+    """Number of samples in the plan."""
+    seed: int = Field(default=0, ge=0, lt=2**53)
+    """Seed of the plan: it decides the noise of each sample and the order of the conditions."""
+    conditions: Literal["real", "balanced", "quotas"] = "real"
+    """`real`: the joint distribution of labels in the training split; `balanced`: the same combinations, with rare
+    values made more frequent; `quotas`: the combinations that `quotas` lists, and no others."""
+    quotas: tuple[Quota, ...] = ()
+    """Combinations and their numbers of samples; for `conditions: quotas`."""
+    min_patients: int = Field(default=10, ge=2)
+    """Least number of patients who share a combination; a rarer one is merged into a less specific one."""
+    solver: SolverConfig
+    """Solver of the denoising."""
+    micro_batch: int = Field(default=16, gt=0)
+    """Samples denoised in lock step. Fixed by the plan, because the shape of a batch changes rounding."""
+    shard_rows: int = Field(default=256, gt=0)
+    """Samples per shard; a multiple of `micro_batch`."""
+    image_format: ImageFormat = "png"
+    """Format of the image files; `png` and `webp` are lossless, `jpeg` has quality 95."""
+    max_attempts: int = Field(default=4, gt=0)
+    """Attempts at each sample. A rejected sample is sampled again with another seed."""
+    held_out_quantile: float = Field(default=0.01, gt=0, lt=0.5)
+    """Share of held-out photographs that lie nearer to a training image than a sample may."""
+    resources: SamplingResources = SamplingResources()
+    """Workers, threads, GPUs and precision of sampling."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SamplesConfig":
+        if self.shard_rows % self.micro_batch:
+            raise ValueError(
+                f"shard_rows {self.shard_rows} is not a multiple of micro_batch {self.micro_batch}; change one of them"
+            )
+        requested = sum(quota.count for quota in self.quotas)
+        if self.conditions == "quotas" and requested != self.num_samples:
+            raise ValueError(
+                f"the quotas request {requested} samples, but num_samples is {self.num_samples}; make them equal"
+            )
+        if self.conditions != "quotas" and self.quotas:
+            raise ValueError("quotas are given, but conditions is not 'quotas'; set it, or remove the quotas")
+        return self

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from synfundus.fundus.dataset import IMAGE_TYPE, probability_type
+from synfundus.fundus.shard import IMAGE_TYPE, probability_type
 from synfundus.labels import HEADS, LABEL_NAMES, FloatArray, LabelRow, grade_distribution
 from synfundus.measures.copies import Drawn
 from synfundus.samples.verify import Reason

@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from synfundus.fundus.dataset import decode_pixels
+from synfundus.fundus.shard import decode_pixels
 from synfundus.labels import FloatArray
 from synfundus.measures.copies import copy_descriptor, nearest
 

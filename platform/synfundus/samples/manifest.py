@@ -1,0 +1,75 @@
+"""Manifests of `samples/<name>/` and `releases/<name>/`."""
+
+from typing import Literal
+
+from synfundus.metadata import Metadata
+from synfundus.samples.rejection import SampleRejectionReason
+from synfundus.samples.release_config import ReleaseConfig
+from synfundus.storage import Manifest
+
+
+class SamplesSummary(Metadata):
+    """Counts of a finished sampling."""
+
+    num_samples: int
+    """Samples of the plan."""
+    num_combinations: int
+    """Combinations of labels in the plan."""
+    rejected: dict[SampleRejectionReason, int]
+    """Rejected attempts by reason."""
+    num_unresolved: int
+    """Samples without an accepted attempt."""
+    notes: tuple[str, ...]
+    """Notes of the plan: what was merged or left out."""
+
+
+class SamplesManifest(Manifest):
+    """Manifest of `samples/<name>/`."""
+
+    kind: Literal["samples"] = "samples"
+    plan_digest: str
+    """SHA-256 of `plan.json`."""
+    generator: str
+    """Digest of the generator."""
+    annotator: str
+    """Digest of the annotator."""
+    summary: SamplesSummary
+
+
+class ReleaseInputs(Metadata):
+    """Everything that a release's bytes depend on."""
+
+    config: ReleaseConfig
+    samples_manifest_sha256: str
+    """SHA-256 of the samples' manifest."""
+    generator: str
+    """Digest of the generator that made the samples."""
+    annotator: str
+    """Digest of the annotator that annotated them."""
+    metrics_sha256: str
+    """SHA-256 of the evaluation's `metrics.json`."""
+    annotator_metrics_sha256: str
+    """SHA-256 of the annotator's `metrics.json`."""
+    report_sha256: str
+    """SHA-256 of the report's public edition."""
+
+
+class ReleaseSummary(Metadata):
+    """Counts of a finished release."""
+
+    num_accepted: int
+    """Released samples."""
+    num_unresolved: int
+    """Samples of the plan that are not released, because no attempt was accepted."""
+    num_files: int
+    """Files that the manifest names."""
+    size_bytes: int
+    """Size of these files together."""
+
+
+class ReleaseManifest(Manifest):
+    """Manifest of `releases/<name>/`."""
+
+    kind: Literal["release"] = "release"
+    inputs: ReleaseInputs
+    summary: ReleaseSummary

@@ -1,20 +1,23 @@
-"""Settings of `evaluate`."""
+"""Settings of the evaluation."""
 
 from pydantic import Field
 
 from synfundus.config import Config
+from synfundus.resources import Resources
 
 
 class EvaluationConfig(Config):
     """What is measured, and on how many images."""
 
     max_images: int = Field(default=2000, ge=100)
-    """Images of each set that are looked at in feature spaces; labels are counted on all."""
+    """Most images of each set whose features are compared; labels are counted on all images."""
     min_images: int = Field(default=50, ge=20)
-    """A comparison of fewer images of each set is not measurable."""
+    """Fewest images of each set that make a comparison measurable."""
     num_neighbours: int = Field(default=5, ge=1, lt=10)
-    """Which nearest neighbour bounds a neighbourhood, for precision, recall, density and coverage."""
+    """Number of the nearest neighbour that bounds a neighbourhood, for precision, recall, density and coverage."""
     seed: int = Field(default=0, ge=0)
-    """Of which images are drawn, of the jackknife's groups and of the permuted conditions."""
+    """Seed of the choice of images, the jackknife's groups and the permuted requests."""
     inception_weights: str | None = None
-    """File with the Inception weights of 2015-12-05 as torch-fidelity takes them; null: that space is not computed."""
+    """File of the Inception weights of 2015-12-05 that torch-fidelity reads; null: that space is not computed."""
+    resources: Resources = Resources()
+    """Resources of the one worker that evaluates. No digest depends on them."""

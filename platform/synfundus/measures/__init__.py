@@ -1,1 +1,1 @@
-"""What diagnosis, samples and evaluation share: statistics, copies, wording, editions."""
+"""The measures that diagnosis, samples and evaluation share: statistics, copies, wording, editions."""

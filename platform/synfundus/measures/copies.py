@@ -1,9 +1,10 @@
-"""How near an image lies to a training photograph: finds copies, also mirrored, brightened or re-encoded ones.
+"""The descriptor that finds copies of training photographs, and the search for the nearest one.
 
-The space is that of small grey pictures whose light has been evened out, so that vessels, disc and lesions count and
-exposure does not. The distance of two unit vectors is sqrt(2 - 2 correlation): 0 for a copy, 1.41 for pictures that
-have nothing in common. Pixel distance as a test for memorised training images: Carlini et al. 2023, arXiv 2301.13188,
-section 4.1. It finds copies of pictures; it is no proof that nobody can be recognised.
+It finds copies that were mirrored, brightened or encoded again, too. The descriptor is a small grey image whose
+illumination is evened out, so that vessels, disc and lesions count and exposure does not. The distance of two unit
+vectors is sqrt(2 - 2 correlation): 0 for a copy, 1.41 for images that have nothing in common. Carlini et al. 2023
+(arXiv 2301.13188, section 4.1) use pixel distance to find memorised training images. The descriptor finds copies; it
+does not prove that nobody can be recognised.
 """
 
 from dataclasses import dataclass
@@ -17,16 +18,16 @@ from scipy.ndimage import gaussian_filter, minimum_filter
 from synfundus.labels import FloatArray
 
 GRID_PX = 16
-"""Side of the small picture. Finer ones tell distinct photographs further apart, but lose copies moved by a pixel."""
+"""Side of the small image. A larger one separates distinct photographs better, but misses copies moved by a pixel."""
 FIELD_RADIUS = 0.46
-"""Of the circle that counts, as a share of the side: the rim of the field of view is the same in all photographs."""
+"""Radius of the circle that counts, as a share of the side; the rim outside it is alike in all photographs."""
 DARK = 10.0
-"""Grey levels of 255 below which a pixel lies outside the field of view (cameras cut it at top and bottom)."""
+"""Grey level (0 to 255) up to which a pixel lies outside the field of view, which cameras cut at top and bottom."""
 LIGHT_SIGMA_PX = 3.0
-"""Width of the blur, in pixels of the small picture, that is taken for the light."""
-COPY_SPACE = f"grey pictures of {GRID_PX} px within the field of view, light evened out, mirrored ones too"
+"""Sigma, in pixels of the small image, of the blur that estimates the illumination."""
+COPY_SPACE = f"grey images of {GRID_PX} px within the field of view, illumination evened out, also mirrored"
 BLOCK_NUMBERS = 2**20
-"""Distances that are in memory at once, some four times over."""
+"""Most distances that are in memory at once, in about four copies."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Nearest:
     """The nearest reference of each of N images."""
 
     distance: NDArray[np.float64]
-    """(N,) in [0, 2], to six decimals, so that no last bit of a processor decides."""
+    """(N,) in [0, 2], rounded to six decimals, so that the CPU's last bit decides nothing."""
     index: NDArray[np.int64]
     """(N,) row of the reference."""
     mirrored: NDArray[np.bool_]
@@ -42,36 +43,36 @@ class Nearest:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What the job `sample` found when it drew: it compares every picture, and keeps none that lies too near."""
+class SampledCounts:
+    """Samples that the stage `sample` made and compared with every training image."""
 
-    num: int
-    """Pictures drawn, over all attempts."""
+    num_sampled: int
+    """Samples over all attempts, accepted or not."""
     num_near: int
-    """Of these, nearer to a training image than the threshold; left out and drawn anew."""
+    """Samples among them that were rejected because they lie nearer to a training image than the threshold."""
 
 
 @lru_cache(maxsize=1)
 def _circle() -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """The circle (H, W), and where each of its pixels goes when the picture is mirrored."""
+    """Return the circle (H, W), and the position of each of its pixels in the mirrored image."""
     place = (np.arange(GRID_PX) - (GRID_PX - 1) / 2) / GRID_PX
     inside_HW = place[:, None] ** 2 + place[None, :] ** 2 <= FIELD_RADIUS**2
     number_HW = np.cumsum(inside_HW).reshape(inside_HW.shape) - 1
     return inside_HW, number_HW[:, ::-1][inside_HW]
 
 
-def _blur(pictures_BHW: FloatArray) -> FloatArray:
-    return np.asarray(gaussian_filter(pictures_BHW, (0, LIGHT_SIGMA_PX, LIGHT_SIGMA_PX), mode="constant"), np.float32)
+def _blur(images_BHW: FloatArray) -> FloatArray:
+    return np.asarray(gaussian_filter(images_BHW, (0, LIGHT_SIGMA_PX, LIGHT_SIGMA_PX), mode="constant"), np.float32)
 
 
 def copy_descriptor(images_BHWC: NDArray[np.uint8]) -> FloatArray:
-    """Unit vectors, float32 (B, D), of uint8 images of any size; zero for a picture without contrast."""
+    """Return unit vectors, float32 (B, D), of uint8 images of any size; a zero vector for an image without contrast."""
     inside_HW, _ = _circle()
     grey_BHW = np.zeros((len(images_BHWC), GRID_PX, GRID_PX), np.float32)
     for b, image_HWC in enumerate(images_BHWC):
         small = Image.fromarray(image_HWC).convert("L").resize((GRID_PX, GRID_PX), Image.Resampling.BOX)
         grey_BHW[b] = np.asarray(small, np.float32)
-    # Without the rim of what is lit: it would outweigh everything that tells two photographs apart.
+    # Leave the rim of the lit area out: it would outweigh everything that distinguishes two photographs.
     lit_BHW = minimum_filter((grey_BHW > DARK) & inside_HW, (1, 3, 3)).astype(np.float32)
     light_BHW = _blur(grey_BHW * lit_BHW) / np.maximum(_blur(lit_BHW), 1e-3)
     detail_BD = ((grey_BHW - light_BHW) * lit_BHW)[:, inside_HW]
@@ -80,7 +81,7 @@ def copy_descriptor(images_BHWC: NDArray[np.uint8]) -> FloatArray:
 
 
 def nearest(queries_MD: FloatArray, reference_ND: FloatArray) -> Nearest:
-    """Nearest reference of each query among the references as they are and mirrored; the reference is not empty."""
+    """Return the nearest reference of each query, among at least one reference as it is and mirrored."""
     _, mirror_D = _circle()
     found = Nearest(np.empty(len(queries_MD)), np.empty(len(queries_MD), np.int64), np.empty(len(queries_MD), np.bool_))
     reference = np.asarray(reference_ND, np.float32)
@@ -89,7 +90,7 @@ def nearest(queries_MD: FloatArray, reference_ND: FloatArray) -> Nearest:
     for start in range(0, len(queries_MD), block):
         part = np.asarray(queries_MD[start : start + block], np.float32)
         rows = slice(start, start + len(part))
-        # Mirroring the query is the same as mirroring the reference, and needs no second copy of that.
+        # Mirroring the query equals mirroring the reference, and saves a second copy of the references.
         squared_2PN = np.stack([norm_N - 2.0 * (query @ reference.T) for query in (part, part[:, mirror_D])])
         either_PN = squared_2PN.min(axis=0)
         found.index[rows] = either_PN.argmin(axis=1)
@@ -100,12 +101,12 @@ def nearest(queries_MD: FloatArray, reference_ND: FloatArray) -> Nearest:
 
 
 def _distance(query_PD: FloatArray, reference_PD: FloatArray, mirrored_P: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Of pairs, without the cancellation that near pairs suffer from in the sum over squares."""
+    """Return the distance of each pair, without the cancellation that the sum of squares has for near pairs."""
     _, mirror_D = _circle()
     turned_PD = np.where(mirrored_P[:, None], query_PD[:, mirror_D], query_PD).astype(np.float64)
     return np.asarray(np.round(np.linalg.norm(turned_PD - reference_PD, axis=1), 6))
 
 
 def held_out_threshold(distances: NDArray[np.float64], quantile: float) -> float:
-    """Nearer than this is too near: the `quantile` of held-out photographs' distances to the training images."""
+    """Return the distance below which a sample is too near: the `quantile` of held-out photographs' distances."""
     return round(float(np.quantile(distances, quantile)), 6)

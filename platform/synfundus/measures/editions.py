@@ -1,12 +1,14 @@
-"""What the public edition of a report may hold: no photograph of a person, and nothing that leads to one.
+"""The two editions of a report. The public one holds no photograph of a person, and nothing that leads to one.
 
-Photographs are left out whole. In texts, whatever looks like a place, a file or a hash of a person is replaced, so that
-a setting or a note that names one does not publish it.
+`withhold` replaces, in every text, whatever looks like the path of a file, the name of a file or the digest of a
+person or an image, so that a setting or a note that names one does not publish it.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
+
+from pydantic import BaseModel
 
 Edition = Literal["private", "public"]
 WITHHELD = "[withheld]"
@@ -26,17 +28,22 @@ _PLACES = re.compile(
 
 
 def edition_mark(edition: Edition) -> str:
-    """A line of the page's head that says which edition it is."""
+    """Return the line of a page's head that names its edition."""
     return _MARK.format(edition)
 
 
 def is_public(html: str) -> bool:
-    """Whether a page is the public edition."""
+    """Return whether a page is the public edition."""
     return edition_mark("public") in html and edition_mark("private") not in html
 
 
 def withhold(value: Any) -> Any:
-    """A JSON-like value with every place, file name and personal hash in its texts replaced."""
+    """Return a copy in which every path, file name and personal digest in a text is replaced by `[withheld]`.
+
+    Takes a model, a JSON value or a text, and returns the same type.
+    """
+    if isinstance(value, BaseModel):
+        return type(value).model_validate(withhold(value.model_dump(mode="json")))
     if isinstance(value, str):
         return _PLACES.sub(WITHHELD, value)
     if isinstance(value, Mapping):

@@ -1,0 +1,68 @@
+"""95 % intervals: Wilson's for shares, the bootstrap of patients for everything else.
+
+- Shares: Wilson's interval at the effective n of Rao & Scott 1992 (doi 10.2307/2532311).
+- Bootstrap: whole groups (patients) are resampled, with a fixed seed.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy.special import ndtri
+
+from synfundus.measures.inputs import Floats, Groups, group_index
+
+NUM_RESAMPLES = 1000
+SEED = 0
+BLOCK_NUMBERS = 2**18
+"""Most weights of the bootstrap that are in memory at once; 8 bytes each, and about five copies."""
+Z_95 = float(ndtri(0.975))
+
+
+def wilson(p: float, n: float) -> tuple[float, float]:
+    """Return Wilson's interval of a share `p` in [0, 1] of `n`."""
+    centre = p + Z_95**2 / (2 * n)
+    width = Z_95 * np.sqrt(p * (1 - p) / n + Z_95**2 / (4 * n * n))
+    scale = 1 + Z_95**2 / n
+    # The bound is exactly 0 at p = 0 and 1 at p = 1, but the formula would be off by its rounding.
+    low = 0.0 if p == 0.0 else float((centre - width) / scale)
+    high = 1.0 if p == 1.0 else float((centre + width) / scale)
+    return low, high
+
+
+def effective_n(x: Floats, groups: Groups) -> float:
+    """Return the number of independent images that would give the mean of 0/1 values `x` the same variance."""
+    if groups is None:
+        return float(len(x))
+    group = group_index(groups, len(x))
+    num_groups, n, p = int(group.max()) + 1, len(x), x.mean()
+    if num_groups < 2 or p in (0.0, 1.0):
+        return float(num_groups)
+    residual = np.bincount(group, x - p)
+    design_effect = num_groups / (num_groups - 1) * (residual @ residual) / (n * p * (1.0 - p))
+    return float(n / max(design_effect, 1.0))
+
+
+def bootstrap(statistic: Callable[[Floats], Floats], num_groups: int, rows_per_block: int = 1) -> Floats:
+    """Return `statistic` of each bootstrap sample, NaN if it does not exist.
+
+    Args:
+        statistic: maps weights (R, G) of the groups in R samples to R values.
+        rows_per_block: numbers that the statistic holds for each sample; bounds its memory.
+    """
+    return np.concatenate([statistic(w_RG) for w_RG in _resample_weights(num_groups, rows_per_block)])
+
+
+def _resample_weights(num_groups: int, rows_per_block: int) -> Iterator[Floats]:
+    """Yield how often each group is drawn in each of `NUM_RESAMPLES` bootstrap samples, in blocks (R, G)."""
+    rng = np.random.default_rng(SEED)
+    block = max(1, min(NUM_RESAMPLES, BLOCK_NUMBERS // max(rows_per_block, num_groups)))
+    for start in range(0, NUM_RESAMPLES, block):
+        size = min(block, NUM_RESAMPLES - start)
+        drawn = rng.integers(0, num_groups, (size, num_groups)) + np.arange(size)[:, None] * num_groups
+        yield np.bincount(drawn.ravel(), minlength=size * num_groups).reshape(size, num_groups).astype(np.float64)
+
+
+def percentile_interval(values: Floats) -> tuple[float, float]:
+    """Return the 2.5th and the 97.5th percentile of bootstrap values."""
+    low, high = np.nanpercentile(values, (2.5, 97.5))
+    return float(low), float(high)

@@ -1,0 +1,353 @@
+"""The typed content of a report's `metrics.json`.
+
+docs/evaluation.md explains it and docs/metrics.schema.json is its schema. `evaluation` builds it; the report, the
+dataset card and the summary of the stage read it.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from synfundus.measures.measure import Measure
+from synfundus.metadata import Metadata
+
+Better = Literal["lower", "higher"]
+StratumKind = Literal["overall", "disease", "grade", "group"]
+MeasureName = Literal["frechet_distance", "kid", "precision", "recall", "density", "coverage"]
+MEASURE_NAMES: tuple[MeasureName, ...] = ("frechet_distance", "kid", "precision", "recall", "density", "coverage")
+
+
+class ProtocolSettings(Metadata):
+    """Settings of the evaluation that its numbers depend on."""
+
+    max_images: int
+    """Most images of each set whose features are compared."""
+    min_images: int
+    """Fewest images of each set that make a comparison measurable."""
+    num_neighbours: int
+    """Number of the nearest neighbour that bounds a neighbourhood."""
+    seed: int
+    """Seed of the choice of images, the jackknife's groups and the permutation."""
+
+
+class SetCounts(Metadata):
+    """Size of one set of images."""
+
+    num_images: int
+    """Images of the set."""
+    num_used: int
+    """Images of the set whose features are compared, at most `max_images`."""
+    num_patients: int | None
+    """Patients of the set; null for samples."""
+
+
+class Counts(Metadata):
+    """Sizes of the three sets."""
+
+    reference: SetCounts
+    """Training photographs."""
+    held_out: SetCounts
+    """Photographs of the validation and test splits."""
+    synthetic: SetCounts
+    """Accepted samples."""
+
+
+class ValueCounts(Metadata):
+    """How often each value of a label occurs in one set of images."""
+
+    counts: tuple[int, ...]
+    """Number of images with each value, in the order of `values`."""
+    num_unknown: int
+    """Images whose value is not known."""
+
+
+class ExpectedCounts(Metadata):
+    """Expected number of images with each value, where filled labels count with their probability."""
+
+    counts: tuple[float, ...]
+    """Sum of the probabilities of each value, in the order of `values`; three decimals."""
+    num_unknown: int
+    """Images whose value neither an expert nor the annotator knows."""
+
+
+class LabelDistribution(Metadata):
+    """How often each value of one label occurs, in photographs, requests and predictions."""
+
+    values: tuple[int, ...]
+    """Values of the label: 0 and 1, or 0 to 4 for the grade."""
+    reference_expert: ValueCounts
+    """Experts' labels of the training photographs."""
+    reference_known: ExpectedCounts
+    """Experts' and filled labels of the training photographs."""
+    held_out_expert: ValueCounts
+    """Experts' labels of the held-out photographs."""
+    requested: ValueCounts
+    """Conditions of the samples."""
+    predicted: ValueCounts
+    """Annotations of the samples."""
+
+
+class MeasureText(Metadata):
+    """Explanation of one measure of fidelity."""
+
+    title: str
+    """Name in plain words."""
+    better: Better
+    """Direction in which the measure improves."""
+    meaning: str
+    """What the measure tells, in one sentence or two."""
+
+
+class StratumText(Metadata):
+    """Explanation of one stratum: a group of images that is compared on its own."""
+
+    title: str
+    """Name in plain words."""
+    label: str | None
+    """The one label that decides membership; null for all images and for groups of several labels."""
+    kind: StratumKind
+
+
+class GroupText(Metadata):
+    """Explanation of a group of diseases."""
+
+    title: str
+    """Name in plain words."""
+    diseases: dict[str, str]
+    """Why each disease label is in the group."""
+
+
+class FidelityMeasures(Metadata):
+    """The six measures of one set of images against the reference; of `difference`, synthetic minus held-out."""
+
+    frechet_distance: Measure
+    """Squared Fréchet distance, 0 or more; lower is better."""
+    kid: Measure
+    """Kernel distance (unbiased squared MMD), 0 on average for equal distributions; lower is better."""
+    precision: Measure
+    """Share of the images within a neighbourhood of the reference, 0 to 1; higher is better."""
+    recall: Measure
+    """Share of the reference within a neighbourhood of the images, 0 to 1; higher is better."""
+    density: Measure
+    """Mean number of reference neighbourhoods around an image over k, 0 or more; higher is better."""
+    coverage: Measure
+    """Share of the reference whose neighbourhood holds an image, 0 to 1; higher is better."""
+
+    def items(self) -> Iterator[tuple[MeasureName, Measure]]:
+        """Yield name and measure in a fixed order."""
+        for name in MEASURE_NAMES:
+            yield name, self[name]
+
+    def __getitem__(self, name: MeasureName) -> Measure:
+        measure: Measure = getattr(self, name)
+        return measure
+
+    @classmethod
+    def not_measurable(cls, not_measurable: Measure) -> "FidelityMeasures":
+        """Return six times the same reason."""
+        return cls.model_validate(dict.fromkeys(MEASURE_NAMES, not_measurable))
+
+
+class Comparison(Metadata):
+    """Held-out photographs and samples, each compared with the same reference at the same n."""
+
+    n: int
+    """Images of each of the three sets."""
+    held_out: FidelityMeasures
+    synthetic: FidelityMeasures
+    difference: FidelityMeasures
+    """Synthetic minus held-out."""
+
+
+class Landmark(Metadata):
+    """Fréchet distance from the held-out photographs, of samples and of rendered phantoms."""
+
+    n: int
+    """Images of each set."""
+    synthetic: Measure
+    phantoms: Measure
+
+
+class ComputedSpace(Metadata):
+    """Fidelity in one feature space."""
+
+    title: str
+    """Name in plain words."""
+    status: Literal["computed"] = "computed"
+    dim: int
+    """Number of features."""
+    strata: dict[str, Comparison]
+    """Comparison of each stratum, by the keys of `Fidelity.strata`."""
+    landmark: Landmark | None = None
+    """Null if the study's own photographs are phantoms."""
+
+
+class SkippedSpace(Metadata):
+    """A feature space that was not computed."""
+
+    title: str
+    """Name in plain words."""
+    status: Literal["not computed"] = "not computed"
+    reason: str
+    """Why it was not computed."""
+
+
+FeatureSpace = Annotated[ComputedSpace | SkippedSpace, Field(discriminator="status")]
+
+
+class Fidelity(Metadata):
+    """How much samples resemble photographs, in each feature space, for each stratum."""
+
+    measures: dict[MeasureName, MeasureText]
+    strata: dict[str, StratumText]
+    groups: dict[str, GroupText]
+    spaces: dict[str, FeatureSpace]
+    """Spaces `annotator` and `inception`."""
+
+    @property
+    def computed_spaces(self) -> list[ComputedSpace]:
+        """Spaces with numbers."""
+        return [space for space in self.spaces.values() if isinstance(space, ComputedSpace)]
+
+
+class RocCurve(Metadata):
+    """ROC curve at 101 evenly spaced false positive rates, with its 95 % band; all numbers lie in [0, 1]."""
+
+    false_positive_rate: tuple[float, ...]
+    sensitivity: tuple[float, ...]
+    low: tuple[float, ...]
+    """Lower edge of the band at each rate."""
+    high: tuple[float, ...]
+    """Upper edge of the band at each rate."""
+
+
+class LabelConsistency(Metadata):
+    """How well the annotator's predictions on samples agree with the requested values of one label."""
+
+    title: str
+    """Name in plain words."""
+    kind: str
+    """Kind of the label, such as `disease` or `readability`."""
+    statistic: Literal["auc", "quadratic_kappa"]
+    """Statistic of `requested` and `permuted`: AUC of the probability, or quadratic kappa of the grade."""
+    num_requested: tuple[int, ...]
+    """Samples requested with each value."""
+    num_predicted: tuple[int, ...]
+    """Samples with a request that are annotated with each value."""
+    requested: Measure
+    """The statistic of the predictions against the requests."""
+    permuted: Measure
+    """The same statistic after the requests were permuted among the samples: chance."""
+    beats_permuted: bool | None
+    """Whether the interval of `requested` lies above that of `permuted`; null if one of them is not measurable."""
+    agreement: Measure
+    """Share of the samples whose annotation equals the request, 0 to 1. A missing annotation does not agree."""
+    agreement_permuted: Measure
+    """The same share after the requests were permuted."""
+    confusion: tuple[tuple[int, ...], ...]
+    """Number of samples by requested value (row) and predicted value (column)."""
+    roc: RocCurve | None
+    """Null for the grade, and for a label that is not measurable."""
+
+
+class Consistency(Metadata):
+    """Whether samples show what was requested."""
+
+    permutation_seed: int
+    labels: dict[str, LabelConsistency]
+    """One entry for each of the 16 labels."""
+
+    @property
+    def followed(self) -> list[str]:
+        """Labels whose requests beat permuted ones."""
+        return [name for name, entry in self.labels.items() if entry.beats_permuted]
+
+    @property
+    def not_measurable(self) -> list[str]:
+        """Labels whose requests cannot be compared with permuted ones."""
+        return [name for name, entry in self.labels.items() if entry.beats_permuted is None]
+
+
+class DistanceHistogram(Metadata):
+    """Distances to the nearest training photograph."""
+
+    bin_edges: tuple[float, ...]
+    """Edges of the bins, one more than there are counts."""
+    held_out: tuple[int, ...]
+    """Held-out photographs in each bin."""
+    synthetic: tuple[int, ...]
+    """Samples in each bin."""
+
+
+class ClosestPair(Metadata):
+    """A sample and its nearest training photograph. Private: the public edition of the report has none."""
+
+    sample_id: int
+    training_image_id: str
+    distance: float
+    """0 for a copy, 1.41 for images that have nothing in common; at most 2."""
+    mirrored: bool
+    """The photograph is nearest when mirrored."""
+    below_threshold: bool
+
+
+class MeasuredPrivacy(Metadata):
+    """How near samples lie to training photographs."""
+
+    status: Literal["measured"] = "measured"
+    num_training: int
+    """Training photographs that were searched, all of them."""
+    num_held_out: int
+    """Held-out photographs whose distances set the threshold."""
+    num_synthetic: int
+    """Accepted samples that were compared again here."""
+    space: str
+    """Space in which nearness is judged."""
+    quantile: float
+    """Share of the held-out photographs that lie nearer than the threshold, 0 to 1."""
+    threshold: float
+    """Distance below which a sample is rejected, in [0, 2]."""
+    num_sampled: int
+    """Samples over all attempts, accepted or not."""
+    num_near: int
+    """Samples among `num_sampled` that were rejected because they lie nearer than the threshold."""
+    share_near: Measure
+    """`num_near` of `num_sampled`."""
+    share_near_upper_bound: float
+    """95 % upper bound of that share, 0 to 1; about 3 / n if none lies nearer."""
+    num_below: int
+    """Accepted samples compared again here that lie nearer than the threshold."""
+    distances: DistanceHistogram
+    closest: tuple[ClosestPair, ...] = ()
+    """Closest pairs, nearest first. Private."""
+
+
+class UnmeasuredPrivacy(Metadata):
+    """Nearness that could not be measured, because a set of images is empty."""
+
+    status: Literal["not measurable"] = "not measurable"
+    reason: str
+    """Which set is empty."""
+    num_training: int
+    num_held_out: int
+    num_synthetic: int
+
+
+Privacy = Annotated[MeasuredPrivacy | UnmeasuredPrivacy, Field(discriminator="status")]
+
+
+class EvaluationMetrics(Metadata):
+    """Content of a report's `metrics.json`."""
+
+    version: Literal[1] = 1
+    """Schema of this record."""
+    config: ProtocolSettings
+    counts: Counts
+    label_distributions: dict[str, LabelDistribution]
+    """One entry for each of the 16 labels."""
+    fidelity: Fidelity
+    consistency: Consistency
+    privacy: Privacy
+    notes: tuple[str, ...]
+    """What was not measured, and why; one line each."""

@@ -1,0 +1,112 @@
+"""ROC: area under the curve with its interval, the curve itself, and a band around it.
+
+The interval of the area is DeLong's (DeLong & Clarke-Pearson 1988, doi 10.2307/2531595) with Obuchowski's variance for
+several images of a patient (1997, doi 10.2307/2533958), on the logit scale and with Student's t for few patients in a
+class. If that variance vanishes (complete separation), it is Newcombe's score interval (doi 10.1002/sim.2324).
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit, stdtrit
+
+from synfundus.measures.inputs import Floats, Groups, binary_labels, group_index
+from synfundus.measures.intervals import Z_95, wilson
+from synfundus.measures.measure import Measure
+
+
+def auc(y_true: ArrayLike, score: ArrayLike, groups: Groups = None) -> Measure:
+    """Return the area under the ROC curve of `score` (n,), any scale, for 0/1 labels (n,); ties count one half."""
+    positive, reason = binary_labels(y_true)
+    n = len(positive)
+    if reason:
+        return Measure.not_measurable(reason, n)
+    group = group_index(groups, n)
+    groups_10, groups_01 = len(np.unique(group[positive])), len(np.unique(group[~positive]))
+    if min(groups_10, groups_01) < 2:
+        return Measure.not_measurable(f"fewer than 2 patients in a class ({groups_10} and {groups_01})", n)
+    theta, variance = _auc_and_variance(positive, np.asarray(score, np.float64), group)
+    if variance <= 1e-12 or theta in (0.0, 1.0):
+        low, high = _auc_score_interval(theta, groups_10, groups_01)
+    else:
+        width = stdtrit(min(groups_10, groups_01) - 1, 0.975) * np.sqrt(variance) / (theta * (1.0 - theta))
+        low, high = float(expit(logit(theta) - width)), float(expit(logit(theta) + width))
+    return Measure.measured(theta, low, high, n)
+
+
+def _auc_and_variance(positive: NDArray[np.bool_], score: Floats, group: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the AUC and Obuchowski's variance of it."""
+    from scipy.stats import rankdata  # takes a second to import, which each worker would pay when it starts
+
+    num_positive, num_negative = int(positive.sum()), int((~positive).sum())
+    # Placement values: V10 of a positive is the share of negatives below it, V01 of a negative that of positives above.
+    ranks = rankdata(score)
+    v10 = (ranks[positive] - rankdata(score[positive])) / num_negative
+    v01 = 1.0 - (ranks[~positive] - rankdata(score[~positive])) / num_positive
+    theta = float(v10.mean())
+    num_groups = int(group.max()) + 1
+    residual_10 = np.bincount(group[positive], v10 - theta, num_groups)
+    residual_01 = np.bincount(group[~positive], v01 - theta, num_groups)
+    groups_10, groups_01 = len(np.unique(group[positive])), len(np.unique(group[~positive]))
+    variance = (
+        groups_10 / (groups_10 - 1) * (residual_10 @ residual_10) / num_positive**2
+        + groups_01 / (groups_01 - 1) * (residual_01 @ residual_01) / num_negative**2
+        + 2.0 * num_groups / (num_groups - 1) * (residual_10 @ residual_01) / (num_positive * num_negative)
+    )
+    return theta, float(variance)
+
+
+def _auc_score_interval(theta: float, num_positive: int, num_negative: int) -> tuple[float, float]:
+    """Return the AUCs from which `theta` lies within 1.96 of their own standard errors (Newcombe 2006, method 5)."""
+    from scipy.optimize import brentq  # takes a second to import, see above
+
+    half = (num_positive + num_negative) / 2.0 - 1.0
+
+    def excess(auc_value: float) -> float:
+        shape = 1.0 + half * ((1.0 - auc_value) / (2.0 - auc_value) + auc_value / (1.0 + auc_value))
+        variance = auc_value * (1.0 - auc_value) * shape / (num_positive * num_negative)
+        return float(abs(theta - auc_value) - Z_95 * np.sqrt(variance))
+
+    low = 0.0 if theta == 0.0 else float(brentq(excess, 0.0, theta - 1e-12 * theta))
+    high = 1.0 if theta == 1.0 else float(brentq(excess, theta + 1e-12 * (1.0 - theta), 1.0))
+    return low, high
+
+
+def roc_curve(y_true: ArrayLike, score: ArrayLike, num_points: int = 101) -> tuple[Floats, Floats]:
+    """Return `(false_positive_rate, sensitivity)` at `num_points` evenly spaced false positive rates.
+
+    The labels must hold both classes.
+    """
+    positive, reason = binary_labels(y_true)
+    if reason:
+        raise ValueError(reason)
+    s = np.asarray(score, np.float64)
+    thresholds = np.unique(s)[::-1]
+    negatives, positives = np.sort(s[~positive]), np.sort(s[positive])
+    fpr = 1.0 - np.searchsorted(negatives, thresholds) / len(negatives)
+    tpr = 1.0 - np.searchsorted(positives, thresholds) / len(positives)
+    grid = np.linspace(0.0, 1.0, num_points)
+    # The curve is vertical at a rate that several thresholds reach: its upper end counts.
+    return grid, np.interp(grid, *_upper_ends(np.r_[0.0, fpr], np.r_[0.0, tpr]))
+
+
+def roc_band(y_true: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return `roc_curve` with a band: `(false_positive_rate, sensitivity, low, high)`, each (101,).
+
+    Both rates of a threshold are uncertain, so the band's lower edge at a rate is Wilson's lower bound of the
+    sensitivity at Wilson's lower bound of that rate, and the upper edge likewise: at least 95 % at each point.
+    """
+    positive, _ = binary_labels(y_true)
+    rate, sensitivity = roc_curve(y_true, score)
+    num_positive, num_negative = float(positive.sum()), float((~positive).sum())
+
+    def edge(side: int) -> Floats:
+        at = np.interp([wilson(p, num_negative)[side] for p in rate], rate, sensitivity)
+        return np.array([wilson(p, num_positive)[side] for p in at])
+
+    return rate, sensitivity, np.clip(edge(0), 0.0, 1.0), np.clip(edge(1), 0.0, 1.0)
+
+
+def _upper_ends(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Return the last of the points that share an x."""
+    last = np.r_[x[1:] != x[:-1], True]
+    return x[last], y[last]

@@ -1,0 +1,177 @@
+"""Settings of a whole study, and the names that follow from them."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field, JsonValue, model_validator
+from pydantic.main import IncEx
+
+from synfundus.config import Config
+from synfundus.diagnosis.config import AnnotatorConfig, ExternalConfig, FillConfig
+from synfundus.diffusion.config import GeneratorConfig
+from synfundus.digests import content_digest
+from synfundus.evaluation.config import EvaluationConfig
+from synfundus.fundus.config import PrepareConfig
+from synfundus.fundus.sources import SourceConfig
+from synfundus.samples.config import SamplesConfig
+from synfundus.samples.release_config import ReleaseConfig
+from synfundus.serving import ServingConfig
+
+SCHEMA_VERSION: Final = 1
+NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
+FILE_KEYS: Final = (
+    ("annotator", "init_from"),
+    ("external_annotator", "predictions"),
+    ("external_annotator", "images_folder"),
+    ("external_annotator", "weights"),
+    ("generator", "init_from"),
+    ("evaluation", "inception_weights"),
+)
+"""Section and key of each setting that names a file or folder of this machine, beside the paths of the sources."""
+_NO_INFLUENCE: Final[IncEx] = {
+    "root": True,
+    "data": {"sources": {"__all__": {"path": True}}, "prepare": {"resources": True}},
+    "fill": {"resources": {"pool_size", "num_gpus"}},
+    "samples": {"resources": {"pool_size", "num_gpus"}},
+    "evaluation": {"resources": {"num_gpus"}},
+    "serving": True,
+}
+"""Settings that change no result: they enter no digest."""
+
+
+class DataConfig(Config):
+    """Real images: where they lie, and how they are prepared."""
+
+    sources: tuple[SourceConfig, ...] = ()
+    """Folders with images and labels, one entry a layout."""
+    prepared: str | None = Field(default=None, pattern=NAME_PATTERN)
+    """In place of `sources`: the name of a dataset that `prepare` wrote on another machine and that was copied to
+    `data/<name>/` below the root. The originals never leave that machine."""
+    prepare: PrepareConfig
+    """Preparation of the sources."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "DataConfig":
+        if bool(self.sources) == (self.prepared is not None):
+            raise ValueError("name either sources, or as prepared a dataset that lies below the root")
+        return self
+
+
+class Study(Config):
+    """All settings of one study, resolved."""
+
+    version: Literal[1] = SCHEMA_VERSION
+    """Schema of this file."""
+    recipe: str | None = None
+    """Recipe that this study starts from."""
+    name: str = Field(pattern=NAME_PATTERN)
+    """Name of every folder of the study below its root: lower-case letters, digits and hyphens."""
+    root: str
+    """Place of everything that the study writes: a folder, a file:// URI or s3://bucket/prefix."""
+    data: DataConfig
+    """Real images: where they lie, and how they are prepared."""
+    annotator: AnnotatorConfig
+    """Training of the annotator."""
+    external_annotator: ExternalConfig | None = None
+    """An annotator made elsewhere, in place of `annotator`."""
+    fill: FillConfig = FillConfig()
+    """Filling of unknown labels by the annotator."""
+    generator: GeneratorConfig
+    """Training of the generator."""
+    samples: SamplesConfig
+    """Samples: their number, conditions and solver."""
+    evaluation: EvaluationConfig
+    """Evaluation of the samples against real photographs."""
+    release: ReleaseConfig
+    """Release of the accepted samples, and what its authors state about it."""
+    serving: ServingConfig = ServingConfig()
+    """Endpoints that serve the generator and the annotator."""
+
+    @property
+    def has_real_photographs(self) -> bool:
+        """False if all images are phantoms. A dataset prepared elsewhere counts as real, as its sources are unknown."""
+        return self.data.prepared is not None or any(source.layout != "phantom" for source in self.data.sources)
+
+    @property
+    def data_folder(self) -> str:
+        """Folder of the prepared images."""
+        return f"data/{self.data.prepared or self.name}"
+
+    @property
+    def filled_folder(self) -> str:
+        """Folder of the prepared images with filled labels, which the generator trains on."""
+        return f"data/{self.name}-filled"
+
+    @property
+    def annotator_folder(self) -> str:
+        """Folder of the annotator."""
+        return f"annotators/{self.name}"
+
+    @property
+    def generator_folder(self) -> str:
+        """Folder of the generator."""
+        return f"generators/{self.name}"
+
+    @property
+    def samples_folder(self) -> str:
+        """Folder of the samples."""
+        return f"samples/{self.name}"
+
+    @property
+    def release_folder(self) -> str:
+        """Folder of the release."""
+        return f"releases/{self.name}"
+
+    @property
+    def report_folder(self) -> str:
+        """Folder of the report."""
+        return f"reports/{self.name}"
+
+    @cached_property
+    def public(self) -> dict[str, JsonValue]:
+        """All settings that a result depends on, as JSON: digests are computed from it.
+
+        It holds no folder, no GPU and no pool size; of a file only the name, because `files_of` adds the content.
+        """
+        values = self.model_dump(mode="json", exclude=_NO_INFLUENCE)
+        _rename_files(values, lambda path: Path(path).name)
+        return values
+
+    @cached_property
+    def shown(self) -> dict[str, JsonValue]:
+        """Settings that a report shows: `public` without any name that a person gave to a file, folder or column.
+
+        The section `release` is missing: its statements stand on the card, and may be corrected after the report.
+        """
+        values = deepcopy(self.public)
+        del values["release"]
+        _rename_files(values, lambda _: "a file of the authors")
+        sources = [source.model_dump(mode="json", exclude={"path"}) for source in self.data.sources]
+        data = values["data"]
+        assert isinstance(data, dict)
+        data["sources"] = [s if s["layout"] == "phantom" else {"layout": s["layout"]} for s in sources]
+        return values
+
+    def files_of(self, section: str) -> dict[str, str]:
+        """Return the digest of each file that a section names, by key.
+
+        `images_folder` has none: it only tells which image a row of `predictions` speaks of.
+
+        Raises:
+            WrongInputError: a file cannot be read.
+        """
+        settings = getattr(self, section)
+        keys = [key for name, key in FILE_KEYS if name == section and key != "images_folder"]
+        paths = {key: getattr(settings, key) for key in keys}
+        return {key: content_digest(Path(path), f"{section}.{key}") for key, path in paths.items() if path is not None}
+
+
+def _rename_files(values: dict[str, JsonValue], rename: Callable[[str], str]) -> None:
+    """Rename in place each file of `FILE_KEYS` that the study names."""
+    for section, key in FILE_KEYS:
+        settings = values[section]
+        if isinstance(settings, dict) and isinstance(path := settings.get(key), str):
+            settings[key] = rename(path)

@@ -1,12 +1,13 @@
 """Small prepared datasets of phantoms, for tests that need one."""
 
 import io
-from collections.abc import Mapping
 
 from PIL import Image
 
+from support.data_manifest import data_manifest
 from synfundus.digests import sha256_hex
-from synfundus.fundus.dataset import encode_table
+from synfundus.fundus.manifest import DataManifest
+from synfundus.fundus.shard import encode_table
 from synfundus.labels import LABEL_NAMES
 from synfundus.phantom.render import PhantomConfig, phantom_record
 from synfundus.storage import Storage, write_manifest
@@ -28,8 +29,8 @@ def phantom_dataset(
     *,
     null_fraction: float = 0.2,
     rows_per_shard: int = 64,
-) -> Mapping[str, object]:
-    """A complete `data/<name>/` of phantoms: three of five patients train, one validates, one is held out."""
+) -> DataManifest:
+    """Write a complete `data/<name>/` of phantoms; three of five patients train, one validates, one is held out."""
     config = PhantomConfig(num_images=num_images, size_px=size_px, seed=7, null_fraction=null_fraction)
     rows = []
     for index in range(num_images):
@@ -46,4 +47,4 @@ def phantom_dataset(
         storage.write_once(f"{folder}/images-{number:05d}.parquet", encode_table(rows[start : start + rows_per_shard]))
         for number, start in enumerate(range(0, num_images, rows_per_shard))
     ]
-    return write_manifest(storage, folder, written, {"kind": "data", "size_px": size_px})
+    return write_manifest(storage, folder, written, data_manifest(rows, size_px))

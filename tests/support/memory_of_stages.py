@@ -7,13 +7,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from support.data_manifest import data_manifest
 from support.datasets_of_phantoms import png
 from support.models_of_phantoms import ANNOTATOR, GENERATOR, fill_here
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.training import AnnotatorLearner
 from synfundus.diffusion.training import GeneratorLearner
 from synfundus.fundus import dataset
-from synfundus.fundus.dataset import SPLITS, PreparedImages, encode_table
+from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.shard import encode_table
+from synfundus.fundus.splits import SPLITS
 from synfundus.labels import LABEL_NAMES
 from synfundus.samples.plan import SamplesConfig, make_plan
 from synfundus.samples.sampler import SamplingTask, ShardSampler, ShardWork, copy_reference
@@ -55,7 +58,7 @@ def write_noise_images(storage: Storage, folder: str, num_images: int) -> None:
                 row[f"filled_{name}"] = None
             rows.append(row)
         written.append(storage.write_once(f"{folder}/images-{shard:05d}.parquet", encode_table(rows)))
-    write_manifest(storage, folder, written, {"kind": "data", "size_px": SIZE_PX})
+    write_manifest(storage, folder, written, data_manifest(rows, SIZE_PX))
 
 
 def _read(storage: Storage, folder: str, number: int) -> None:

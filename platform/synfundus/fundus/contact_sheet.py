@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from synfundus.fundus.preprocess import Reason
+from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.labels import LABELS, LabelRow
 
 TILE_PX = 176
@@ -54,10 +54,10 @@ def pick_evenly(items: Sequence[int], most: int) -> list[int]:
     return [items[i * len(items) // most] for i in range(most)]
 
 
-def pick_by_reason(items: Sequence[tuple[int, Reason]], most: int) -> list[int]:
+def pick_by_reason(items: Sequence[tuple[int, ImageRejectionReason]], most: int) -> list[int]:
     """At most `most` rejected images, in turns over the reasons, so that a rare one is seen too; grouped by reason."""
-    seen: dict[Reason, int] = dict.fromkeys(Reason, 0)
-    order = list(Reason)
+    seen: dict[ImageRejectionReason, int] = dict.fromkeys(ImageRejectionReason, 0)
+    order = list(ImageRejectionReason)
     turns = []
     for index, reason in items:
         turns.append((seen[reason], order.index(reason), index))

@@ -9,12 +9,11 @@ from typing import Any
 from synfundus.digests import canonical_json
 from synfundus.errors import WrongInputError
 from synfundus.fundus.config import PrepareConfig
-from synfundus.fundus.dataset import SPLITS
 from synfundus.fundus.duplicates import Entry, choose
 from synfundus.fundus.patients import hash_patient
-from synfundus.fundus.preprocess import Reason
+from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.fundus.sources import SourceListing, SourceRecord
-from synfundus.fundus.splits import assign_splits
+from synfundus.fundus.splits import SPLITS, assign_splits
 from synfundus.fundus.staging import FinalRow, Staged
 from synfundus.labels import LABEL_NAMES, LabelRow
 
@@ -56,7 +55,7 @@ class Rejection:
     """One image that is not among the prepared ones."""
 
     index: int
-    reason: Reason
+    reason: ImageRejectionReason
     detail: str
     twin: int | None = None
     """The image that stays in its place, of a duplicate."""
@@ -76,7 +75,7 @@ class Verdicts:
         for index, found in enumerate(self.staged):
             if found.reason is not None:
                 self.rejections[index] = Rejection(index, found.reason, found.detail)
-        self._drop(self._exact_pairs(), Reason.EXACT_DUPLICATE)
+        self._drop(self._exact_pairs(), ImageRejectionReason.EXACT_DUPLICATE)
 
     @property
     def kept(self) -> list[int]:
@@ -84,7 +83,7 @@ class Verdicts:
 
     def drop_near_duplicates(self, same: Iterable[tuple[int, int]]) -> None:
         """Reject all but one of each photograph; `same` are pairs that the comparison found to be one."""
-        self._drop(same, Reason.NEAR_DUPLICATE)
+        self._drop(same, ImageRejectionReason.NEAR_DUPLICATE)
 
     @property
     def pairs_of_copies(self) -> list[tuple[int, int]]:
@@ -106,7 +105,7 @@ class Verdicts:
         known = sum(value is not None for value in self.records[index].labels.values())
         return Entry(self.records[index].name, self.staged[index].field_px, known)
 
-    def _drop(self, pairs: Iterable[tuple[int, int]], reason: Reason) -> None:
+    def _drop(self, pairs: Iterable[tuple[int, int]], reason: ImageRejectionReason) -> None:
         pairs = list(pairs)
         entries = {index: self._entry(index) for pair in pairs for index in pair}
         for index, twin in choose(entries, pairs).items():
@@ -115,7 +114,7 @@ class Verdicts:
     def counts(self) -> dict[str, int]:
         """Number of images by reason, every reason named."""
         found = Counter(rejection.reason for rejection in self.rejections.values())
-        return {reason.value: found[reason] for reason in Reason}
+        return {reason.value: found[reason] for reason in ImageRejectionReason}
 
     def require_any(self) -> None:
         """Raises WrongInputError if no image is left."""

@@ -13,12 +13,14 @@ import hashlib
 import io
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+
+from synfundus.fundus.config import MAX_MEGAPIXELS, PrepareConfig
+from synfundus.fundus.rejections import ImageRejectionReason
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
 """What is decoded; formats whose decoders start programs (EPS) or read other files are not."""
@@ -34,8 +36,6 @@ SIGNATURES = (
     b"\x00\x00\x00\x0cjP",
     b"\xff\x4f\xff\x51",
 )
-MAX_MEGAPIXELS = 80
-"""Default limit of an original, and below Pillow's own alarm (89)."""
 
 DETECTION_PX = 320
 """Longer side, at most, at which the field of view is looked for; it is at least half of it (an edge within 0.6 %)."""
@@ -55,19 +55,6 @@ TWIN_PX = 128
 ByteImage = NDArray[np.uint8]
 
 
-class Reason(StrEnum):
-    """Why an image is not among the prepared ones."""
-
-    UNREADABLE = "unreadable"
-    TRUNCATED = "truncated"
-    TOO_SMALL = "too_small"
-    NOT_AN_IMAGE = "not_an_image"
-    DECOMPRESSION_BOMB = "decompression_bomb"
-    NO_FIELD_OF_VIEW = "no_field_of_view"
-    EXACT_DUPLICATE = "exact_duplicate"
-    NEAR_DUPLICATE = "near_duplicate"
-
-
 @dataclass(frozen=True)
 class Prepared:
     """A prepared image."""
@@ -84,7 +71,7 @@ class Prepared:
 class Rejected:
     """An image that cannot be prepared."""
 
-    reason: Reason
+    reason: ImageRejectionReason
     detail: str
     """One line for a person."""
     thumbnail: ByteImage | None = None
@@ -103,7 +90,7 @@ class _Window:
 class _RejectedError(Exception):
     """Carries a verdict out of the steps of `prepare_image`."""
 
-    def __init__(self, reason: Reason, detail: str, frame: Image.Image | None = None) -> None:
+    def __init__(self, reason: ImageRejectionReason, detail: str, frame: Image.Image | None = None) -> None:
         super().__init__(detail)
         self.rejected = Rejected(reason, detail, None if frame is None else _thumbnail(frame))
 
@@ -142,13 +129,26 @@ def prepare_image(
         field_px = round(window.side * scale)
         if field_px < min_field_px:
             raise _RejectedError(
-                Reason.TOO_SMALL, f"field of view of {field_px} px; at least {min_field_px} px are asked for", frame
+                ImageRejectionReason.TOO_SMALL,
+                f"field of view of {field_px} px; at least {min_field_px} px are asked for",
+                frame,
             )
         pixels = np.asarray(_cut(frame, window, size_px))
         twin = pixels if size_px == TWIN_PX else np.asarray(_cut(frame, window, TWIN_PX))
     except _RejectedError as verdict:
         return verdict.rejected
     return Prepared(pixels, twin[:, :, 1].copy(), field_px)
+
+
+def prepare_by(config: PrepareConfig, data: bytes, *, is_fundus: bool = True) -> Prepared | Rejected:
+    """Prepare one encoded image with the settings of a study; equal bytes give equal pixels on every machine."""
+    return prepare_image(
+        data,
+        config.size_px,
+        min_field_px=config.smallest_field_px,
+        max_megapixels=config.max_megapixels,
+        is_fundus=is_fundus,
+    )
 
 
 def encode_png(pixels_HWC: ByteImage) -> bytes:
@@ -164,7 +164,9 @@ def _decode(data: bytes, short_side_px: int | None, max_megapixels: float) -> tu
     A JPEG is decoded at 1/2, 1/4 or 1/8 where its shorter side stays at least `short_side_px`.
     """
     if not data.startswith(SIGNATURES) and not (data[:1] == b"P" and data[1:2].isdigit()):
-        raise _RejectedError(Reason.NOT_AN_IMAGE, "empty file" if not data else "not an image format that is read")
+        raise _RejectedError(
+            ImageRejectionReason.NOT_AN_IMAGE, "empty file" if not data else "not an image format that is read"
+        )
     try:
         if data.startswith(b"\x89PNG"):
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -173,7 +175,7 @@ def _decode(data: bytes, short_side_px: int | None, max_megapixels: float) -> tu
             width, height = image.size
             if width * height > max_megapixels * 1e6:
                 detail = f"{width} x {height} pixels; at most {max_megapixels:g} megapixels are decoded"
-                raise _RejectedError(Reason.DECOMPRESSION_BOMB, detail)
+                raise _RejectedError(ImageRejectionReason.DECOMPRESSION_BOMB, detail)
             orientation = _orientation(image)
             if short_side_px is not None:
                 image.draft(None, (short_side_px, short_side_px))
@@ -181,14 +183,16 @@ def _decode(data: bytes, short_side_px: int | None, max_megapixels: float) -> tu
             frame = _as_rgb(image)
             return _upright(frame, orientation), width / frame.width
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _RejectedError(Reason.DECOMPRESSION_BOMB, str(error)) from error
+        raise _RejectedError(ImageRejectionReason.DECOMPRESSION_BOMB, str(error)) from error
     except _RejectedError:
         raise
     except Exception as error:  # decoders raise whatever hostile bytes make them raise
         cut = "truncat" in str(error).lower() or _is_cut(data)
         detail = " ".join(str(error).split())[:200] or type(error).__name__
         detail = "header cannot be read" if "BytesIO" in detail else detail
-        raise _RejectedError(Reason.TRUNCATED if cut else Reason.UNREADABLE, detail) from error
+        raise _RejectedError(
+            ImageRejectionReason.TRUNCATED if cut else ImageRejectionReason.UNREADABLE, detail
+        ) from error
 
 
 def _is_cut(data: bytes) -> bool:
@@ -270,7 +274,9 @@ def _find_window(frame: Image.Image, is_fundus: bool) -> _Window:
     level_HW = ndimage.median_filter(np.asarray(small).max(axis=2), size=3, mode="nearest")
     low, high = np.percentile(level_HW, (1, 99))
     if high - low < FLAT_LEVELS:
-        raise _RejectedError(Reason.NO_FIELD_OF_VIEW, f"blank frame: grey levels {low:.0f} to {high:.0f}", frame)
+        raise _RejectedError(
+            ImageRejectionReason.NO_FIELD_OF_VIEW, f"blank frame: grey levels {low:.0f} to {high:.0f}", frame
+        )
     dark = _surround_level(level_HW)
     if dark is None:
         return whole
@@ -299,7 +305,7 @@ def _lit_box(lit_HW: NDArray[np.bool_], frame: Image.Image) -> tuple[int, int, i
     regions_HW, number = ndimage.label(lit_HW)
     areas = np.bincount(regions_HW.ravel())[1:]
     if number == 0 or areas.max() < MIN_FIELD_FRACTION * lit_HW.size:
-        raise _RejectedError(Reason.NO_FIELD_OF_VIEW, "no lit region on the dark frame", frame)
+        raise _RejectedError(ImageRejectionReason.NO_FIELD_OF_VIEW, "no lit region on the dark frame", frame)
     region_HW = ndimage.binary_fill_holes(regions_HW == 1 + areas.argmax())
     assert region_HW is not None
     # The outermost column of a disc of radius r that is still 6 % of it high lies 0.2 % of r inside.

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synfundus.fundus.config import PrepareConfig
-from synfundus.fundus.dataset import encode_table
 from synfundus.fundus.duplicates import CODE_BITS, VIEWS, Codes, Likeness, Pattern, codes, compare, pattern
-from synfundus.fundus.preprocess import Prepared, Reason, Rejected, encode_png, image_id
+from synfundus.fundus.preprocess import Prepared, Rejected, encode_png, image_id, prepare_by
+from synfundus.fundus.rejections import ImageRejectionReason
+from synfundus.fundus.shard import encode_table
 from synfundus.fundus.sources import SourceRecord
 from synfundus.labels import LABEL_NAMES, LabelRow
 from synfundus.storage.parquet import open_parquet
@@ -43,7 +44,7 @@ class Staged:
 
     image_id: str | None
     """None where its bytes could not be read."""
-    reason: Reason | None
+    reason: ImageRejectionReason | None
     """Why it was rejected; None: it was prepared."""
     detail: str
     field_px: int
@@ -66,8 +67,8 @@ def load_and_prepare(record: SourceRecord, config: PrepareConfig) -> tuple[str |
     try:
         data = record.load()
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        return None, Rejected(Reason.UNREADABLE, error.strerror or type(error).__name__)
-    return image_id(data), config.prepare(data, is_fundus=record.labels.get("is_fundus") != 0)
+        return None, Rejected(ImageRejectionReason.UNREADABLE, error.strerror or type(error).__name__)
+    return image_id(data), prepare_by(config, data, is_fundus=record.labels.get("is_fundus") != 0)
 
 
 def stage_records(records: Sequence[SourceRecord], config: PrepareConfig) -> bytes:
@@ -101,7 +102,7 @@ def read_facts(file: pa.NativeFile) -> list[Staged]:
     return [
         Staged(
             row["image_id"],
-            None if row["reason"] is None else Reason(row["reason"]),
+            None if row["reason"] is None else ImageRejectionReason(row["reason"]),
             row["detail"],
             row["field_px"],
             row["pixels"],

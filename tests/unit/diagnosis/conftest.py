@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from support.data_manifest import data_manifest
 from synfundus.diagnosis.config import AnnotatorConfig
-from synfundus.fundus.dataset import PreparedImages, encode_table
+from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.preprocess import encode_png
+from synfundus.fundus.shard import encode_table
 from synfundus.labels import LABEL_NAMES
 from synfundus.storage import Storage, write_manifest
 
@@ -28,7 +30,7 @@ def spot_image(side: int, grade: int, seed: int) -> NDArray[np.uint8]:
 
 
 def spot_row(number: int, **labels: int | None) -> dict[str, Any]:
-    """Row `number` in `dataset.SCHEMA`; two images a patient, three patients of five in training."""
+    """Row `number` in `fundus.shard.SCHEMA`; two images a patient, three patients of five in training."""
     side, grade = number % 2, (number // 2) % 5
     known: dict[str, int | None] = {"eye_side": side, "dr_grade": grade, "is_fundus": 1, **labels}
     patient = number // 2
@@ -55,7 +57,7 @@ def make_images(storage: Storage) -> Callable[..., PreparedImages]:
             for shard, start in enumerate(range(0, len(rows), 60))
         ]
         objects.append(storage.write_once(f"{folder}/rejected.json", b"{}\n"))
-        write_manifest(storage, folder, objects, {"kind": "data", "size_px": SIZE_PX, "num_images": len(rows)})
+        write_manifest(storage, folder, objects, data_manifest(rows, SIZE_PX))
         return PreparedImages(storage, folder)
 
     return make

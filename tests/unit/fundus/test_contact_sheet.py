@@ -16,7 +16,8 @@ from synfundus.fundus.contact_sheet import (
     pick_evenly,
     short_labels,
 )
-from synfundus.fundus.preprocess import Reason, encode_png
+from synfundus.fundus.preprocess import encode_png
+from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.labels import LABEL_NAMES
 
 
@@ -54,7 +55,7 @@ def test_the_same_input_gives_the_same_bytes_and_captions_count() -> None:
 def test_picks_are_spread_and_rare_reasons_are_seen() -> None:
     assert pick_evenly(list(range(100)), 5) == [0, 20, 40, 60, 80]
     assert pick_evenly([3, 4], 5) == [3, 4]
-    items = [(i, Reason.NEAR_DUPLICATE) for i in range(50)] + [(99, Reason.TRUNCATED), (98, Reason.UNREADABLE)]
+    items = [(i, ImageRejectionReason.NEAR_DUPLICATE) for i in range(50)] + [(99, ImageRejectionReason.TRUNCATED), (98, ImageRejectionReason.UNREADABLE)]
     picked = pick_by_reason(items, 10)
     assert picked == [98, 99, 0, 1, 2, 3, 4, 5, 6, 7]
 

@@ -5,7 +5,7 @@ import pytest
 from synfundus.errors import WrongInputError
 from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.preparation import Verdicts, facts, final_rows, label_conflicts, listing_digest, merge_listings
-from synfundus.fundus.preprocess import Reason
+from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.fundus.sources import SourceListing, SourceRecord
 from synfundus.fundus.sources.base import ImageFile
 from synfundus.fundus.staging import Staged
@@ -22,7 +22,7 @@ def listing(*records: SourceRecord) -> SourceListing:
     return SourceListing(list(records), [], [], has_patients=any(r.patient_id for r in records))
 
 
-def staged(identity: str, pixels: str = "", reason: Reason | None = None, field_px: int = 100) -> Staged:
+def staged(identity: str, pixels: str = "", reason: ImageRejectionReason | None = None, field_px: int = 100) -> Staged:
     return Staged(identity, reason, "broken" if reason else "", field_px, None if reason else pixels or identity)
 
 
@@ -77,7 +77,7 @@ def test_the_twin_that_is_named_is_one_that_stays() -> None:
     verdicts.drop_near_duplicates([(0, 2)])
     assert verdicts.kept == [2]
     assert {row["name"]: row["twin"] for row in verdicts.report(listing(*records))["images"]} == {"a": "c", "b": "c"}
-    assert verdicts.counts() == dict.fromkeys(Reason, 0) | {"exact_duplicate": 1, "near_duplicate": 1}
+    assert verdicts.counts() == dict.fromkeys(ImageRejectionReason, 0) | {"exact_duplicate": 1, "near_duplicate": 1}
 
 
 def test_label_conflicts_are_between_known_values_only() -> None:
@@ -99,7 +99,7 @@ def test_an_image_without_patient_counts_as_one_and_splits_do_not_depend_on_the_
 
 def test_facts_count_what_stays_by_source_and_value() -> None:
     records = [record("a", dr_grade=2, is_fundus=1), record("b", is_fundus=0), record("c")]
-    verdicts = Verdicts(records, [staged("1"), staged("2"), staged("3", reason=Reason.TRUNCATED)])
+    verdicts = Verdicts(records, [staged("1"), staged("2"), staged("3", reason=ImageRejectionReason.TRUNCATED)])
     told = facts(listing(*records), verdicts, final_rows(verdicts, CONFIG, bytes(32)))
     assert told["sources"]["dr_grade"] == {"expert": 1, "filled": 0, "unknown": 1}
     assert told["values"]["is_fundus"] == {"0": 1, "1": 1}
@@ -107,6 +107,6 @@ def test_facts_count_what_stays_by_source_and_value() -> None:
 
 
 def test_nothing_left_is_wrong_input_that_says_why() -> None:
-    verdicts = Verdicts([record("a.jpg")], [staged("1", reason=Reason.TRUNCATED)])
+    verdicts = Verdicts([record("a.jpg")], [staged("1", reason=ImageRejectionReason.TRUNCATED)])
     with pytest.raises(WrongInputError, match=r"none of 1 images is left \(1 truncated\); first: a\.jpg: broken"):
         verdicts.require_any()

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from support.fundus_photographs import DISC_PX, FRAME, LEFT, TOP, disc, encoded, max_difference, photograph
-from synfundus.fundus.preprocess import Prepared, Reason, Rejected, encode_png, image_id, prepare_image
+from synfundus.fundus.preprocess import Prepared, Rejected, encode_png, image_id, prepare_image
+from synfundus.fundus.rejections import ImageRejectionReason
 
 
 def prepared(data: bytes, size_px: int = 128, *, is_fundus: bool = True, min_field_px: int = 1) -> Prepared:
@@ -200,24 +201,24 @@ FLOATS = encoded(Image.fromarray(np.asarray(photograph().convert("L")).astype(np
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", Reason.NOT_AN_IMAGE),
-        (b"patient;eye\n1;left\n", Reason.NOT_AN_IMAGE),
-        (b"PK\x03\x04" + bytes(100), Reason.NOT_AN_IMAGE),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", Reason.NOT_AN_IMAGE),
-        (JPEG[: len(JPEG) // 2], Reason.TRUNCATED),
-        (PNG[: len(PNG) // 2], Reason.TRUNCATED),
-        (JPEG[:20], Reason.TRUNCATED),
-        (PNG[:20], Reason.TRUNCATED),
-        (encoded(photograph(), "WEBP")[:-500], Reason.TRUNCATED),
-        (encoded(photograph(), "BMP")[:-500], Reason.TRUNCATED),
-        (damaged_in_the_middle(), Reason.UNREADABLE),
-        (FLOATS, Reason.UNREADABLE),
-        (bomb(), Reason.DECOMPRESSION_BOMB),
-        (encoded(Image.new("RGB", (200, 200))), Reason.NO_FIELD_OF_VIEW),
-        (encoded(Image.new("RGB", (200, 200), (90, 40, 20))), Reason.NO_FIELD_OF_VIEW),
+        (b"", ImageRejectionReason.NOT_AN_IMAGE),
+        (b"patient;eye\n1;left\n", ImageRejectionReason.NOT_AN_IMAGE),
+        (b"PK\x03\x04" + bytes(100), ImageRejectionReason.NOT_AN_IMAGE),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", ImageRejectionReason.NOT_AN_IMAGE),
+        (JPEG[: len(JPEG) // 2], ImageRejectionReason.TRUNCATED),
+        (PNG[: len(PNG) // 2], ImageRejectionReason.TRUNCATED),
+        (JPEG[:20], ImageRejectionReason.TRUNCATED),
+        (PNG[:20], ImageRejectionReason.TRUNCATED),
+        (encoded(photograph(), "WEBP")[:-500], ImageRejectionReason.TRUNCATED),
+        (encoded(photograph(), "BMP")[:-500], ImageRejectionReason.TRUNCATED),
+        (damaged_in_the_middle(), ImageRejectionReason.UNREADABLE),
+        (FLOATS, ImageRejectionReason.UNREADABLE),
+        (bomb(), ImageRejectionReason.DECOMPRESSION_BOMB),
+        (encoded(Image.new("RGB", (200, 200))), ImageRejectionReason.NO_FIELD_OF_VIEW),
+        (encoded(Image.new("RGB", (200, 200), (90, 40, 20))), ImageRejectionReason.NO_FIELD_OF_VIEW),
     ],
 )
-def test_each_reason_is_told(data: bytes, reason: Reason) -> None:
+def test_each_reason_is_told(data: bytes, reason: ImageRejectionReason) -> None:
     result = rejected(data)
     assert result.reason is reason
     assert result.detail
@@ -228,13 +229,13 @@ def test_a_few_bright_specks_are_no_field_of_view() -> None:
     specks = np.zeros((300, 300, 3), np.uint8)
     specks[::37, ::41] = 255
     specks[100:112, 100:120] = 255
-    assert rejected(encoded(Image.fromarray(specks))).reason is Reason.NO_FIELD_OF_VIEW
+    assert rejected(encoded(Image.fromarray(specks))).reason is ImageRejectionReason.NO_FIELD_OF_VIEW
 
 
 def test_too_small_is_about_the_field_of_view_and_shows_the_picture() -> None:
     data = encoded(photograph())
     result = rejected(data, min_field_px=DISC_PX + 20)
-    assert result.reason is Reason.TOO_SMALL
+    assert result.reason is ImageRejectionReason.TOO_SMALL
     assert result.thumbnail is not None
     assert max(result.thumbnail.shape[:2]) == 128
     assert prepared(data, min_field_px=DISC_PX - 10).field_px >= DISC_PX - 10
@@ -243,7 +244,7 @@ def test_too_small_is_about_the_field_of_view_and_shows_the_picture() -> None:
 def test_the_megapixel_limit_is_a_setting() -> None:
     result = prepare_image(PNG, 64, max_megapixels=0.1)
     assert isinstance(result, Rejected)
-    assert result.reason is Reason.DECOMPRESSION_BOMB
+    assert result.reason is ImageRejectionReason.DECOMPRESSION_BOMB
     assert "480 x 320" in result.detail
 
 
@@ -251,7 +252,7 @@ def test_a_text_bomb_in_a_png_does_not_raise() -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", "x" * 2_000_000, zip=True)
     result = prepare_image(encoded(photograph(), "PNG", pnginfo=info), 64)
-    assert isinstance(result, Prepared) or result.reason is Reason.UNREADABLE
+    assert isinstance(result, Prepared) or result.reason is ImageRejectionReason.UNREADABLE
 
 
 @pytest.mark.filterwarnings("ignore")  # decoders warn about the damage

@@ -19,7 +19,8 @@ from support.s3_proxy import Answer, Proxy, refuse
 from support.s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.fundus.config import PrepareConfig
-from synfundus.fundus.preprocess import Reason, Rejected
+from synfundus.fundus.preprocess import Rejected
+from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.fundus.sources import SourceConfig, SourceListing, list_source
 from synfundus.fundus.sources.place import is_there
 from synfundus.fundus.staging import load_and_prepare
@@ -293,7 +294,7 @@ def test_an_object_that_vanished_or_may_not_be_read_is_unreadable_and_a_store_th
     ):
         with pytest.raises(error):
             record.load()
-        assert load_and_prepare(record, config) == (None, Rejected(Reason.UNREADABLE, detail))
+        assert load_and_prepare(record, config) == (None, Rejected(ImageRejectionReason.UNREADABLE, detail))
     for code in ("InvalidAccessKeyId", "NoSuchBucket"):
         proxy.change = refuse("c.png", 404 if code == "NoSuchBucket" else 403, code)
         with pytest.raises(StorageError, match=rf"cannot read {address}/images/c\.png: .*{code}") as caught:

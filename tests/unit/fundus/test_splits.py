@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from synfundus.fundus.dataset import SPLITS
-from synfundus.fundus.splits import SplitFractions, assign_splits, split_of
+from synfundus.fundus.splits import SPLITS, SplitFractions, assign_splits, split_of
 
 FRACTIONS = SplitFractions(train=0.7, validation=0.1, test=0.2)
 

@@ -1,0 +1,77 @@
+"""The manifest of prepared images, `data/<name>/manifest.json`."""
+
+from typing import Literal
+
+from synfundus.fundus.rejections import ImageRejectionReason
+from synfundus.fundus.splits import SplitFractions
+from synfundus.metadata import Metadata
+from synfundus.storage import Manifest
+
+
+class SplitCounts(Metadata):
+    """A number for each split."""
+
+    train: int = 0
+    validation: int = 0
+    test: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.train + self.validation + self.test
+
+
+class LabelSources(Metadata):
+    """Number of images by the source of one label's value."""
+
+    expert: int = 0
+    filled: int = 0
+    unknown: int = 0
+
+
+class ParentDataset(Metadata):
+    """The dataset that `fill` read."""
+
+    folder: str
+    """Its folder below the root."""
+    manifest_sha256: str
+    """SHA-256 of its manifest."""
+    digest: str
+    """Digest of the settings that it was prepared with."""
+
+
+class DataManifest(Manifest):
+    """Metadata of a dataset of prepared images. `prepare` writes it, and `fill` writes it again with a parent."""
+
+    kind: Literal["data"] = "data"
+    size_px: int
+    """Side of the images in pixels."""
+    images_digest: str
+    """Digest of the originals' names, labels and grouping by patient."""
+    patient_key: str
+    """Fingerprint of the key that hashed the patients. Equal fingerprints: the hashes can be compared."""
+    split_seed: int
+    """Seed of the split."""
+    split_fractions: SplitFractions
+    """Expected fraction of the patients in each split."""
+    num_images: SplitCounts
+    """Images in each split."""
+    num_patients: SplitCounts
+    """Patients in each split."""
+    images_counted_as_patient: int
+    """Images without a patient id; each counts as a patient of its own."""
+    sources: dict[str, LabelSources]
+    """Label to the number of images by source."""
+    values: dict[str, dict[int, int]]
+    """Label to the number of images by expert's value."""
+    rejected: dict[ImageRejectionReason, int]
+    """Number of rejected images by reason; every reason is a key."""
+    label_conflicts: int
+    """Rejected copies whose labels contradict those of the image that stayed."""
+    rows_without_image: int
+    """Table rows whose image was not found."""
+    images_without_row: int
+    """Images that no table row describes."""
+    parent: ParentDataset | None = None
+    """The dataset whose unknown labels were filled; null for one that `prepare` wrote."""
+    annotator_digest: str | None = None
+    """Digest of the annotator that filled; null for a dataset that `prepare` wrote."""

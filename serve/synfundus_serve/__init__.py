@@ -1,1 +1,1 @@
-"""Serving of SynFundus on Ray Serve: the generation and the diagnosis endpoint behind one gateway."""
+"""Endpoints on Ray Serve: one gateway, and behind it the generation and the diagnosis deployment."""

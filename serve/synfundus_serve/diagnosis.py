@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,46 +15,51 @@ from ray import serve
 from synfundus.diagnosis.annotator import MICRO_BATCH
 from synfundus.diagnosis.calibration import Calibration
 from synfundus.diagnosis.checkpoint import load_annotator
-from synfundus.fundus.preprocess import Prepared, Reason, Rejected
+from synfundus.fundus.preprocess import Prepared, Rejected, prepare_by
+from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.labels import HEADS, LABEL_NAMES, READABILITY
 from synfundus.storage import open_storage
 from synfundus.study import Study
-from synfundus_serve.batches import Batches
-from synfundus_serve.generation import MANY_REQUESTS
-from synfundus_serve.messages import AnnotatorInfo, Diagnosis, Finding
+from synfundus_serve.batcher import Batcher
+from synfundus_serve.generation import MAX_ONGOING_REQUESTS
+from synfundus_serve.messages import AnnotatorInfo, Finding, ImageDiagnosis
 from synfundus_serve.refusal import Refusal
-from synfundus_serve.speed import Speed
+from synfundus_serve.throughput import Throughput
 
-DECODERS = 2
-"""Threads that prepare photographs; each holds one decoded, 3 bytes a pixel."""
+NUM_DECODERS = 2
+"""Threads that prepare photographs; each holds one decoded photograph, 3 bytes per pixel."""
 MAX_OUTSTANDING_BYTES = 256 * 2**20
-"""Encoded photographs that may wait in a replica; beyond, requests are answered with 429."""
+"""Encoded photographs that may wait in a replica; requests beyond it are answered with 429."""
 SIDES = ("right", "left")
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the annotator sees in one image."""
+class Prediction:
+    """The annotator's output for one image, by label."""
 
     annotation: dict[str, int | None]
+    """Grade, or 0 or 1; None for an unusable label."""
     probability: dict[str, float | list[float] | None]
+    """Calibrated probability, for `dr_grade` of each grade; None for an unusable label."""
 
 
-@serve.deployment(name="Diagnosis", max_ongoing_requests=MANY_REQUESTS)
-class DiagnosisReplica:
-    """One replica: one annotator, one thread that runs it, a few that decode photographs."""
+@serve.deployment(max_ongoing_requests=MAX_ONGOING_REQUESTS)
+class Diagnosis:
+    """One replica: one annotator, one thread that runs it, and a few that decode photographs."""
 
     def __init__(self, study: Study) -> None:
-        device = torch.device("cuda" if study.samples.use_gpu else "cpu")
+        resources = study.serving.diagnosis
+        device = torch.device("cuda" if resources.num_gpus else "cpu")
         self._annotator = load_annotator(open_storage(study.root, create=False), study.annotator_folder, device)
         self._annotator.require_new_images()
         self._prepare = study.data.prepare
-        self._see = Batches(self._see_all, MICRO_BATCH, study.samples.num_threads)
-        self._decoding = ThreadPoolExecutor(DECODERS, "decode")
-        self._outstanding_bytes, self._speed, self._since_s = 0, Speed(), 0.0
+        self._predict = Batcher(self._predict_all, MICRO_BATCH, resources.num_threads)
+        self._decoding = ThreadPoolExecutor(NUM_DECODERS, "decode")
+        self._outstanding_bytes, self._throughput, self._since_s = 0, Throughput(), 0.0
 
     async def info(self) -> AnnotatorInfo:
+        """Return the description of the annotator."""
         return AnnotatorInfo(
             digest=self._annotator.digest,
             size_px=self._prepare.size_px,
@@ -61,19 +67,19 @@ class DiagnosisReplica:
         )
 
     async def not_available(self) -> dict[str, str]:
-        """Labels that cannot be told, each with the reason."""
+        """Return the reason of each unusable label."""
         return self._annotator.calibration.unusable
 
-    async def annotate(self, images_BHWC: Pixels) -> list[Seen]:
-        """What is seen in images that are prepared already, or synthetic."""
-        return list(await asyncio.gather(*(self._see(image_HWC) for image_HWC in images_BHWC)))
+    async def annotate(self, images_BHWC: Pixels) -> list[Prediction]:
+        """Return the predictions for prepared photographs or samples."""
+        return list(await asyncio.gather(*(self._predict(image_HWC) for image_HWC in images_BHWC)))
 
-    async def diagnose(self, photographs: Sequence[bytes]) -> list[Diagnosis] | Refusal:
-        """Encoded photographs, prepared as those of training were, and what is seen in them."""
+    async def diagnose(self, photographs: Sequence[bytes]) -> list[ImageDiagnosis] | Refusal:
+        """Prepare encoded photographs as in training, and return a diagnosis of each."""
         num_bytes = sum(map(len, photographs))
         excess = self._outstanding_bytes + num_bytes - MAX_OUTSTANDING_BYTES
         if excess > 0:
-            retry_after_s = self._speed.seconds_for(excess)
+            retry_after_s = self._throughput.seconds_for(excess)
             return Refusal(429, "too many photographs are under way; try again later", retry_after_s)
         if not self._outstanding_bytes:
             self._since_s = time.monotonic()
@@ -83,43 +89,46 @@ class DiagnosisReplica:
         finally:
             self._outstanding_bytes -= num_bytes
             before_s, self._since_s = self._since_s, time.monotonic()
-            self._speed.note(num_bytes, self._since_s - before_s)
+            self._throughput.record(num_bytes, self._since_s - before_s)
 
-    async def _diagnose(self, photographs: Sequence[bytes]) -> list[Diagnosis] | Refusal:
-        loop, prepare = asyncio.get_running_loop(), self._prepare.prepare
+    async def _diagnose(self, photographs: Sequence[bytes]) -> list[ImageDiagnosis] | Refusal:
+        loop, prepare = asyncio.get_running_loop(), partial(prepare_by, self._prepare)
         decoding = (loop.run_in_executor(self._decoding, prepare, photograph) for photograph in photographs)
         prepared: list[Prepared] = []
         for number, result in enumerate(await asyncio.gather(*decoding)):
             if isinstance(result, Rejected):
-                status = 413 if result.reason is Reason.DECOMPRESSION_BOMB else 422
+                status = 413 if result.reason is ImageRejectionReason.DECOMPRESSION_BOMB else 422
                 return Refusal(status, f"image {number}: {result.reason.value.replace('_', ' ')} ({result.detail})")
             prepared.append(result)
-        seen = await asyncio.gather(*(self._see(one.pixels_HWC) for one in prepared))
+        predictions = await asyncio.gather(*(self._predict(one.pixels_HWC) for one in prepared))
         calibration = self._annotator.calibration
-        return [diagnosis_of(s, one.field_px, calibration) for s, one in zip(seen, prepared, strict=True)]
+        return [
+            diagnosis_of(prediction, one.field_px, calibration)
+            for prediction, one in zip(predictions, prepared, strict=True)
+        ]
 
     async def num_batches(self) -> int:
-        """Forwards of this replica so far."""
-        return self._see.num_batches
+        """Return the number of forwards of this replica so far."""
+        return self._predict.num_batches
 
-    def _see_all(self, images: Sequence[Pixels]) -> list[Seen]:
-        """Synthetic images may have another size than photographs; those of one size are looked at together."""
-        seen: dict[int, Seen] = {}
+    def _predict_all(self, images: Sequence[Pixels]) -> list[Prediction]:
+        """Return the predictions of a batch. Images of one size share a forward; samples may differ in size."""
+        predictions: dict[int, Prediction] = {}
         for shape in {image.shape for image in images}:
             rows = [i for i, image in enumerate(images) if image.shape == shape]
             output = self._annotator.predict(np.stack([images[i] for i in rows]))
             for b, i in enumerate(rows):
-                seen[i] = Seen(output.annotations[b], output.probabilities(b))
-        return [seen[i] for i in range(len(images))]
+                predictions[i] = Prediction(output.annotations[b], output.probabilities(b))
+        return [predictions[i] for i in range(len(images))]
 
 
-def diagnosis_of(seen: Seen, field_px: int, calibration: Calibration) -> Diagnosis:
-    """The answer for one photograph."""
+def diagnosis_of(prediction: Prediction, field_px: int, calibration: Calibration) -> ImageDiagnosis:
+    """Return the diagnosis of a photograph whose field of view has the diameter `field_px`."""
     unusable = calibration.unusable
-    findings = {name: _finding(name, seen, calibration, unusable.get(name)) for name in LABEL_NAMES}
+    findings = {name: _finding(name, prediction, calibration, unusable.get(name)) for name in LABEL_NAMES}
     readable = [findings[name].value for name in READABILITY]
     side = findings["eye_side"].value
-    return Diagnosis(
+    return ImageDiagnosis(
         field_px=field_px,
         is_readable=False if 0 in readable else None if None in readable else True,
         eye_side=None if side is None else SIDES[side],
@@ -127,13 +136,13 @@ def diagnosis_of(seen: Seen, field_px: int, calibration: Calibration) -> Diagnos
     )
 
 
-def _finding(name: str, seen: Seen, calibration: Calibration, reason: str | None) -> Finding:
+def _finding(name: str, prediction: Prediction, calibration: Calibration, reason: str | None) -> Finding:
     if reason is not None:
         return Finding(status="not available", reason=reason)
     heads = list(calibration.heads.values())[HEADS[name]]
     return Finding(
         status="available",
-        value=seen.annotation[name],
-        probability=seen.probability[name],
+        value=prediction.annotation[name],
+        probability=prediction.probability[name],
         threshold=heads[0].threshold if len(heads) == 1 else None,
     )

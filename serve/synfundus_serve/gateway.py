@@ -1,7 +1,7 @@
-"""`synfundus_serve.gateway:build`: the import path of the application on Ray Serve.
+"""`synfundus_serve.gateway:build`: import path of the application on Ray Serve.
 
-Annotations are evaluated here, on purpose: Ray Serve looks for the model of the arguments among them, and would hand
-over a bare dict where they are strings.
+This module must not use `from __future__ import annotations`: Ray Serve reads the model of the arguments from the
+annotation of `build`, and would pass a plain dict if that were a string.
 """
 
 from pathlib import Path
@@ -16,36 +16,33 @@ from ray.serve.handle import DeploymentHandle
 from synfundus.config import Config
 from synfundus.study import Study, load_study
 from synfundus_serve.api_keys import read_keys
-from synfundus_serve.diagnosis import DiagnosisReplica
-from synfundus_serve.generation import MANY_REQUESTS, Generation
-from synfundus_serve.routes import make_app
-
-GENERATION_GPUS, DIAGNOSIS_GPUS = 0.8, 0.2
-"""Where the study's models run on a GPU, a replica of each shares one."""
+from synfundus_serve.app import make_app
+from synfundus_serve.diagnosis import Diagnosis
+from synfundus_serve.generation import MAX_ONGOING_REQUESTS, Generation
 
 
 class Arguments(Config):
-    """What is served, and to whom."""
+    """Arguments of the application: the study to serve, and the clients to admit."""
 
     study: str
-    """Path of the study's file; its generator and annotator are served."""
+    """Path of the study's file; the application serves its generator and annotator."""
     overrides: tuple[str, ...] = ()
-    """Settings on top of it, `a.b=c`."""
+    """Settings on top of the file, `a.b=c`."""
     keys_file: str | None = None
     """File of API keys, as `synfundus key` writes it."""
     without_keys: bool = False
-    """Let everybody in; only where something else stands before this service."""
+    """Admit every request; only behind another service that checks who may enter."""
     max_row_steps: int = Field(default=20_000, ge=1)
-    """Denoising steps of all images that may be under way in a replica; beyond, requests are answered with 429."""
+    """Row-steps that may be outstanding in a replica; requests beyond it are answered with 429."""
 
     @model_validator(mode="after")
     def _keys_or_not(self) -> "Arguments":
         if self.without_keys == (self.keys_file is not None):
-            raise ValueError("give keys_file, or say without_keys: true to let everybody in")
+            raise ValueError("give either keys_file, or without_keys: true to admit every request")
         return self
 
 
-@serve.deployment(max_ongoing_requests=MANY_REQUESTS)
+@serve.deployment(max_ongoing_requests=MAX_ONGOING_REQUESTS)
 @serve.ingress()
 class Gateway:
     """One replica of the HTTP interface."""
@@ -53,17 +50,17 @@ class Gateway:
     def __init__(
         self, study: str, keys_file: Path | None, generation: DeploymentHandle, diagnosis: DeploymentHandle
     ) -> None:
-        self._parts = (study, keys_file, generation, diagnosis)
+        self._arguments = (study, keys_file, generation, diagnosis)
 
     def __serve_build_asgi_app__(self) -> FastAPI:  # the name that `serve.ingress()` looks for
-        return make_app(*self._parts)
+        return make_app(*self._arguments)
 
 
 def build(arguments: Arguments) -> Application:
-    """The gateway before its two models.
+    """Return the application: the gateway and its two models.
 
     Raises:
-        WrongInputError: the study or the file of keys is not as it should be.
+        WrongInputError: the study or the file of keys is not valid.
     """
     study = load_study(Path(arguments.study), arguments.overrides)
     keys_file = None if arguments.keys_file is None else Path(arguments.keys_file)
@@ -73,15 +70,14 @@ def build(arguments: Arguments) -> Application:
 
 
 def application(study: Study, keys_file: Path | None, max_row_steps: int) -> Application:
-    """The three deployments."""
-    on_gpu = study.samples.use_gpu
-    generation = _deployment(Generation, GENERATION_GPUS if on_gpu else 0)
-    diagnosis = _deployment(DiagnosisReplica, DIAGNOSIS_GPUS if on_gpu else 0)
+    """Return the three deployments, bound to each other."""
+    generation = _deployment(Generation, study.serving.generation.num_gpus)
+    diagnosis = _deployment(Diagnosis, study.serving.diagnosis.num_gpus)
     gateway = _deployment(Gateway, 0)
     return gateway.bind(study.name, keys_file, generation.bind(study, max_row_steps), diagnosis.bind(study))
 
 
 def _deployment(decorated: Any, num_gpus: float) -> Deployment:
-    """What `serve.deployment` made of a class; type checkers still see the class."""
+    """Return a class decorated by `serve.deployment` as the Deployment that it is; type checkers see the class."""
     assert isinstance(decorated, Deployment)
     return decorated.options(ray_actor_options={"num_cpus": 1, "num_gpus": num_gpus})

@@ -1,4 +1,4 @@
-"""What the endpoints take and give, as they stand in OpenAPI."""
+"""Requests and responses of the endpoints, as OpenAPI describes them."""
 
 import base64
 import binascii
@@ -14,18 +14,21 @@ from synfundus.diffusion.config import SolverConfig
 from synfundus.errors import WrongInputError
 from synfundus.labels import LABEL_NAMES, require_askable
 from synfundus.phantom.render import render
+from synfundus.resources import Precision
 
 NOTICE = "Research use only; not a medical device."
 MAX_IMAGES = 64
-"""Images a request, of either endpoint."""
+"""Images per request, of either endpoint."""
 SEED_END = 2**53
-"""Seeds lie below, so that JSON keeps them."""
+"""Upper bound of seeds, exclusive: JSON keeps integers exactly below 2^53."""
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+"""OpenAPI description of an image that is a whole body."""
 
 
 def _phantom() -> str:
-    """A phantom of 128 px in base64, so that what is tried from the interface's description gets an answer.
+    """Return a phantom of 128 px as base64, so that the example in the interface's description can be sent.
 
-    As JPEG, 3.5 kB: it stands in that description, where a PNG would be ten times as long.
+    A JPEG of 3.5 kB, because a PNG would make that description ten times as long.
     """
     sink = io.BytesIO()
     Image.fromarray(render({"eye_side": 1}, seed=7, size_px=128)).save(sink, "JPEG", quality=50)
@@ -37,7 +40,7 @@ DIAGNOSE_EXAMPLE = {"images": [_phantom()]}
 
 
 def _decode_base64(text: Any) -> bytes:
-    """A data URI's head is passed over."""
+    """Return the bytes of base64 text, with or without the head of a data URI."""
     if not isinstance(text, str):
         raise ValueError("expected a base64 string")
     try:
@@ -51,19 +54,20 @@ Base64Bytes = Annotated[bytes, PlainSerializer(lambda data: base64.b64encode(dat
 
 
 class GenerateRequest(Config):
-    """Synthetic photographs to make. What is left out is as the study's samples were made."""
+    """Samples to generate. Omitted settings are those of the study's samples."""
 
     condition: dict[str, int | None] = Field(default_factory=dict)
-    """Value of each label that is asked for; a label that is left out or null is left open. `/v1/labels` lists them."""
+    """Requested value of each label; an omitted or null label is unknown. `/v1/labels` lists the labels."""
     n: int = Field(default=1, ge=1, le=MAX_IMAGES)
-    """How many images; image j has the seed `seed + j`."""
+    """Number of images; image j has the seed `seed + j`."""
     seed: int | None = Field(default=None, ge=0, lt=SEED_END)
-    """Decides the noise: the same request with the same seed gives the same image. Left out: a random one."""
+    """Seed of the noise: the same request with the same seed gives the same image. Default: a random seed."""
     steps: int | None = Field(default=None, ge=1)
-    """Denoising steps."""
+    """Denoising steps per image."""
     solver: Literal["ddpm", "ddim", "dpmpp-2m"] | None = None
+    """Name of the solver."""
     guidance: float | None = Field(default=None, ge=1.0, le=20.0)
-    """Weight of classifier-free guidance; 1 is none."""
+    """Scale of classifier-free guidance; 1 turns it off."""
 
     @field_validator("condition")
     @classmethod
@@ -75,52 +79,53 @@ class GenerateRequest(Config):
         return condition
 
     def solver_config(self, usual: SolverConfig) -> SolverConfig:
-        """The solver asked for, `usual` where nothing is; `eta` belongs to ddim and falls away with it."""
+        """Return the requested solver, completed from `usual`; `eta` is 0 for every solver but ddim."""
         name = self.solver or usual.name
-        asked: dict[str, Any] = {
+        requested: dict[str, object] = {
             "name": name,
             "num_steps": self.steps or usual.num_steps,
             "guidance_scale": usual.guidance_scale if self.guidance is None else self.guidance,
             "eta": usual.eta if name == "ddim" else 0.0,
         }
-        return SolverConfig.model_validate(usual.model_dump() | asked)
+        return SolverConfig.model_validate(usual.model_dump() | requested)
 
     def seeds(self) -> list[int]:
-        """One an image; they go round at 2^53."""
+        """Return the seed of each image; seeds wrap around at 2^53."""
         first = secrets.randbelow(SEED_END) if self.seed is None else self.seed
         return [(first + j) % SEED_END for j in range(self.n)]
 
 
 class Finding(Config):
-    """What the annotator says of one label of one image."""
+    """Prediction of one label of one image."""
 
     status: Literal["available", "not available"]
-    """Not available: the annotator could not tell this label on held-out photographs, for the `reason` given."""
+    """`not available`: the label is unusable, because held-out photographs did not show that it can be predicted."""
     value: int | None = None
-    """Grade, or 0 or 1; null where not available, and of diseases where the image is no fundus photograph."""
+    """Grade, or 0 or 1; null if not available, and for diseases of an image that is not a fundus photograph."""
     probability: float | list[float] | None = None
-    """Calibrated; of `dr_grade` that of each grade 0 to 4."""
+    """Calibrated probability that the label is 1; for `dr_grade`, that of each grade 0 to 4."""
     threshold: float | None = None
-    """Probability from which on the value is 1; a grade is the rounded expected grade and has none."""
+    """Smallest probability at which the value is 1; null for `dr_grade`, whose value is the rounded expected grade."""
     reason: str | None = None
+    """Why the label is not available."""
 
 
 class GeneratedImage(Config):
-    """One synthetic photograph."""
+    """One sample."""
 
     image: Base64Bytes
-    """PNG, base64; its text chunks say that it is synthetic, with seed and model."""
+    """PNG in base64; its text chunks mark it as synthetic and hold seed and model."""
     seed: int
     condition: dict[str, int | None]
-    """What was asked for, all 16 labels."""
+    """Requested value of all 16 labels; null is unknown."""
     annotation: dict[str, int | None]
-    """What the annotator sees in it, all 16 labels; null where it cannot tell."""
+    """Predicted value of all 16 labels; null for labels that are not available."""
     probability: dict[str, float | list[float] | None]
-    """Calibrated, as in `Finding`."""
+    """Calibrated probabilities, as in `Finding`."""
 
 
 class GenerateResponse(Config):
-    """The images, in the order of their seeds."""
+    """Samples, in the order of their seeds."""
 
     notice: str = NOTICE
     model: str
@@ -128,53 +133,57 @@ class GenerateResponse(Config):
     annotator: str
     """Digest of the annotator."""
     solver: SolverConfig
-    """As used."""
+    """Solver settings that were used."""
     images: list[GeneratedImage]
 
 
 class DiagnoseRequest(Config):
-    """Photographs in JSON; they may as well be sent as multipart/form-data or one as image/jpeg or image/png."""
+    """Photographs as JSON. multipart/form-data carries several, too; image/jpeg and image/png carry one."""
 
     images: list[Base64Input] = Field(min_length=1, max_length=MAX_IMAGES)
     """Encoded photographs (JPEG, PNG, …) as base64."""
 
 
-class Diagnosis(Config):
-    """What the annotator says of one photograph."""
+class ImageDiagnosis(Config):
+    """Predictions for one photograph."""
 
     field_px: int
     """Diameter of the field of view in pixels of the photograph."""
     is_readable: bool | None
-    """Whether it is a fundus photograph whose macula, disc and retina can be read; null where that is not available."""
+    """True for a fundus photograph with readable macula, disc and retina; null if one of these is not available."""
     eye_side: Literal["right", "left"] | None
+    """Predicted side; null if not available, or if the image is not a fundus photograph."""
     findings: dict[str, Finding]
-    """By label, all 16."""
+    """Finding of each of the 16 labels, by name."""
 
 
 class DiagnoseResponse(Config):
-    """One answer a photograph, in the order sent."""
+    """One diagnosis per photograph, in the order of the request."""
 
     notice: str = NOTICE
     annotator: str
     """Digest of the annotator."""
-    images: list[Diagnosis]
+    images: list[ImageDiagnosis]
 
 
 class LabelInfo(Config):
     """One of the 16 labels."""
 
     name: str
+    """Column name, as in the samples."""
     title: str
+    """Name for readers."""
     kind: Literal["disease", "readability", "side"]
     max_value: int
-    """Values are 0 to this one."""
+    """Largest value; the smallest is 0."""
     diagnosis: Literal["available", "not available"]
+    """`not available`: the annotator does not predict this label."""
     reason: str | None = None
-    """Why it is not available."""
+    """Why the label is not available."""
 
 
 class LabelsResponse(Config):
-    """All 16 labels."""
+    """The 16 labels."""
 
     labels: list[LabelInfo] = Field(min_length=len(LABEL_NAMES))
 
@@ -183,33 +192,35 @@ class GeneratorInfo(Config):
     """The generator in use."""
 
     digest: str
-    """SHA-256 of what decides its samples."""
+    """SHA-256 of everything that its samples depend on."""
     size_px: int
-    """Side of the images, in px."""
+    """Height and width of the samples, in px."""
     max_steps: int
-    """Most denoising steps."""
+    """Largest number of denoising steps."""
     usual_solver: SolverConfig
-    """Of a request that says nothing else."""
-    precision: Literal["fp32", "bf16"]
+    """Solver settings of a request that states none: those of the study's samples."""
+    precision: Precision
+    """Arithmetic of the U-Net."""
 
 
 class AnnotatorInfo(Config):
     """The annotator in use."""
 
     digest: str
-    """SHA-256 of what decides its answers."""
+    """SHA-256 of everything that its predictions depend on."""
     size_px: int
-    """Side to which photographs are cropped and scaled before the network's own scaling."""
+    """Height and width of prepared photographs, in px, before the network's own scaling."""
     not_available: list[str]
-    """Labels that it cannot tell."""
+    """Names of the unusable labels."""
 
 
 class ModelsResponse(Config):
-    """Both models."""
+    """The generator and the annotator in use."""
 
     notice: str = NOTICE
     study: str
+    """Name of the study."""
     version: str
-    """Of SynFundus."""
+    """Version of SynFundus."""
     generator: GeneratorInfo
     annotator: AnnotatorInfo

@@ -1,9 +1,9 @@
-"""Errors as the client meets them: RFC 9457, `application/problem+json`; and the limit of a request's body."""
+"""Error responses: RFC 9457, `application/problem+json`."""
 
 import http
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -11,100 +11,82 @@ from pydantic import ValidationError
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import RayServeException
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from synfundus_serve.refusal import Refusal
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
-"""Told of one body."""
-AWAY_S = 10
-"""After which a replica that is replaced may answer again."""
+"""Errors of one body that a response lists."""
+REPLACEMENT_S = 10
+"""Seconds after which a replaced replica may answer again."""
+Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 
 class Problem(HTTPException):
-    """An answer other than success: its status, one line for a person, headers."""
+    """An error response: status, one line for a person, headers."""
 
 
 class InvalidBodyError(Exception):
-    """A body that is not as described; its cause is pydantic's `ValidationError`."""
+    """A body that does not match its model; the cause is pydantic's `ValidationError`."""
 
 
-def problem(status: int, detail: str) -> dict[str, Any]:
-    """Its body."""
+def problem(status: int, detail: str) -> dict[str, object]:
+    """Return the body of an error response."""
     return {"type": "about:blank", "title": http.HTTPStatus(status).phrase, "status": status, "detail": detail}
 
 
 def problem_response(
     status: int, detail: str, headers: dict[str, str] | None = None, members: dict[str, Any] | None = None
 ) -> JSONResponse:
+    """Return an error response; `members` are further members of its body."""
     return JSONResponse(problem(status, detail) | (members or {}), status, headers, MEDIA_TYPE)
 
 
+def require_result(result: Result | Refusal) -> Result:
+    """Return the result of a deployment, or raise its refusal as a problem."""
+    if isinstance(result, Refusal):
+        headers = None if result.retry_after_s is None else {"Retry-After": str(result.retry_after_s)}
+        raise Problem(result.status, result.detail, headers)
+    return result
+
+
 def _pointer(location: Sequence[int | str]) -> str:
-    """JSON pointer (RFC 6901) into the body, as a URI fragment, of what pydantic complains of."""
+    """Return a location of pydantic as a JSON pointer (RFC 6901) into the body, in form of a URI fragment."""
     return "#" + "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in location)
 
 
-async def _on_problem(_: Request, error: Exception) -> JSONResponse:
+async def _answer_problem(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     headers = None if error.headers is None else dict(error.headers)
     return problem_response(error.status_code, str(error.detail), headers)
 
 
-async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
+async def _answer_invalid_body(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error.__cause__, ValidationError)
-    found = [
+    errors = [
         {"pointer": _pointer(one["loc"]), "detail": one["msg"].removeprefix("Value error, ")}
         for one in error.__cause__.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
     ]
-    told = "; ".join(f"{one['pointer']}: {one['detail']}" for one in found)
-    return problem_response(422, told, None, {"errors": found})
+    detail = "; ".join(f"{one['pointer']}: {one['detail']}" for one in errors)
+    return problem_response(422, detail, None, {"errors": errors})
 
 
-async def _on_absence(_: Request, error: Exception) -> JSONResponse:
+async def _answer_unavailable(_: Request, error: Exception) -> JSONResponse:
     logger.warning("a model does not answer (%s)", error)
-    return problem_response(503, "a model does not answer at present; try again", {"Retry-After": str(AWAY_S)})
+    headers = {"Retry-After": str(REPLACEMENT_S)}
+    return problem_response(503, "a model does not answer at present; try again", headers)
 
 
-async def _on_defect(_: Request, error: Exception) -> JSONResponse:
+async def _answer_defect(_: Request, error: Exception) -> JSONResponse:
     logger.error("a defect", exc_info=error)
-    return problem_response(500, "a defect of this service, which its log tells of")
+    return problem_response(500, "a defect of this service; its log has the details")
 
 
-def speak_problems(app: FastAPI) -> None:
-    """Let every error of `app`, its own and the framework's, be a problem."""
-    app.add_exception_handler(HTTPException, _on_problem)
-    app.add_exception_handler(InvalidBodyError, _on_invalid)
-    app.add_exception_handler(RayActorError, _on_absence)
-    app.add_exception_handler(RayServeException, _on_absence)
-    app.add_exception_handler(Exception, _on_defect)
-
-
-class BodyLimit:
-    """Refuses a body that is too large with 413: at once where it says its length, else once it is over."""
-
-    def __init__(self, app: ASGIApp, max_bytes: int, max_bytes_of: Mapping[str, int]) -> None:
-        """`max_bytes_of`: path -> its own limit."""
-        self.app, self.max_bytes, self.max_bytes_of = app, max_bytes, max_bytes_of
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        limit = self.max_bytes_of.get(scope["path"], self.max_bytes)
-        detail = f"the body is larger than {limit / 2**20:g} MiB; send less at once"
-        said = dict(scope["headers"]).get(b"content-length", b"0")
-        if said.isdigit() and int(said) > limit:
-            await problem_response(413, detail)(scope, receive, send)
-            return
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                raise Problem(413, detail)
-            return message
-
-        await self.app(scope, counted, send)
+def add_problem_handlers(app: FastAPI) -> None:
+    """Make `app` answer every error, its own and the framework's, with a problem."""
+    app.add_exception_handler(HTTPException, _answer_problem)
+    app.add_exception_handler(InvalidBodyError, _answer_invalid_body)
+    app.add_exception_handler(RayActorError, _answer_unavailable)
+    app.add_exception_handler(RayServeException, _answer_unavailable)
+    app.add_exception_handler(Exception, _answer_defect)

@@ -1,13 +1,15 @@
-"""How a deployment says no: a value, not an exception, which Ray Serve would log as a failure of the replica."""
+"""A deployment's refusal of a request, as a value: Ray Serve would log an exception as a failure of the replica."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Becomes a problem at the gateway."""
+    """Refusal of a request; the gateway answers with it as a problem."""
 
     status: int
-    """Of HTTP."""
+    """HTTP status code."""
     detail: str
+    """One line for a person."""
     retry_after_s: int | None = None
+    """Seconds until the request may succeed."""

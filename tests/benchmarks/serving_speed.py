@@ -120,9 +120,9 @@ def one_at_a_time(generation: Any) -> Any:
             super().__init__(*arguments)
             self.lock = asyncio.Lock()
 
-        async def draw(self, requests: Any) -> Any:
+        async def sample(self, requests: Any) -> Any:
             async with self.lock:
-                return await super().draw(requests)
+                return await super().sample(requests)
 
     return generation.options(func_or_class=OneAtATime)
 

@@ -1,7 +1,7 @@
-"""Work of many callers in shared batches: while one batch is under way, the next one gathers.
+"""Batches of the items of many callers: while one batch is computed, the next one gathers.
 
-Not Ray Serve's `@serve.batch`: it closes a batch after a time, also while another one is under way, so that under load
-batches of one item stand in a row though they could go together.
+Ray Serve's `@serve.batch` closes a batch after a fixed time, even while another batch is computed. Under load it then
+computes a row of batches of one item that could go together.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Batches(Generic[Item, Result]):
-    """An item that finds the thread idle is a batch at once; those that come meanwhile go together into the next.
+class Batcher(Generic[Item, Result]):
+    """Computes results in batches. An idle batcher starts at once; items that arrive meanwhile form the next batch.
 
     Args:
-        work: gives a result an item; called in a thread of its own with at most `max_size` items.
-        num_threads: of the processor, for `work`.
+        work: returns one result per item; called in a thread of its own with at most `max_size` items.
+        num_threads: torch threads of `work`.
     """
 
     def __init__(self, work: Callable[[Sequence[Item]], Sequence[Result]], max_size: int, num_threads: int) -> None:
@@ -30,10 +30,10 @@ class Batches(Generic[Item, Result]):
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._driver: asyncio.Task[None] | None = None
         self.num_batches = 0
-        """Worked on so far."""
+        """Batches computed so far."""
 
     async def __call__(self, item: Item) -> Result:
-        """The item's result, or what `work` raised. Cancelling the call takes an item out that is not begun."""
+        """Return the result of `item`, or raise what `work` raised. Cancelling removes an item that has not begun."""
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, result))
         if self._driver is None or self._driver.done():
@@ -41,6 +41,7 @@ class Batches(Generic[Item, Result]):
         return await result
 
     async def _drive(self) -> None:
+        """Compute batches until no item waits."""
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(self._max_size, len(self._waiting)))]
@@ -51,7 +52,7 @@ class Batches(Generic[Item, Result]):
             results: Sequence[Result | Exception]
             try:
                 results = await loop.run_in_executor(self._thread, self._work, [item for item, _ in batch])
-            except Exception as error:  # whatever it is, those who wait must hear of it
+            except Exception as error:  # each caller of the batch gets it
                 results = [error] * len(batch)
             for (_, waiting), result in zip(batch, results, strict=True):
                 if waiting.cancelled():

@@ -1,4 +1,4 @@
-"""Work of many callers in shared batches."""
+"""Batches of the items of many callers."""
 
 import asyncio
 import threading
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from synfundus_serve.batches import Batches
+from synfundus_serve.batcher import Batcher
 
 
 class Doubling:
-    """Waits until it is let go; notes what came together."""
+    """Doubles a batch once `go` is set, and records the batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -29,51 +29,51 @@ async def _begun(work: Doubling, number: int) -> None:
         await asyncio.sleep(0.001)
 
 
-def test_what_comes_while_a_batch_is_under_way_goes_together() -> None:
+def test_items_that_arrive_during_a_batch_form_the_next_batches() -> None:
     work = Doubling()
-    batches = Batches(work, 16, num_threads=1)
+    batcher = Batcher(work, 16, num_threads=1)
 
     async def many() -> list[int]:
-        first = asyncio.create_task(batches(0))
+        first = asyncio.create_task(batcher(0))
         await _begun(work, 1)
-        others = [asyncio.create_task(batches(i)) for i in range(1, 25)]
+        others = [asyncio.create_task(batcher(i)) for i in range(1, 25)]
         await asyncio.sleep(0.01)
         work.go.set()
         return list(await asyncio.gather(first, *others))
 
     assert asyncio.run(many()) == [2 * i for i in range(25)]
     assert work.batches == [[0], list(range(1, 17)), list(range(17, 25))]
-    assert batches.num_batches == 3
+    assert batcher.num_batches == 3
 
 
-def test_who_hangs_up_is_left_out() -> None:
+def test_a_cancelled_item_is_not_computed() -> None:
     work = Doubling()
-    batches = Batches(work, 4, num_threads=1)
+    batcher = Batcher(work, 4, num_threads=1)
 
-    async def hung_up() -> None:
-        first = asyncio.create_task(batches(0))
+    async def cancelled() -> None:
+        first = asyncio.create_task(batcher(0))
         await _begun(work, 1)
-        second, third = asyncio.create_task(batches(1)), asyncio.create_task(batches(2))
+        second, third = asyncio.create_task(batcher(1)), asyncio.create_task(batcher(2))
         await asyncio.sleep(0.01)
         second.cancel()
         await asyncio.sleep(0.01)
         work.go.set()
         assert (await first, await third) == (0, 4)
 
-    asyncio.run(hung_up())
+    asyncio.run(cancelled())
     assert work.batches == [[0], [2]]
 
 
-def test_a_failure_is_told_to_all_of_its_batch_and_ends_there() -> None:
+def test_an_error_reaches_every_caller_of_its_batch_and_no_later_one() -> None:
     work = Doubling()
     work.go.set()
-    batches = Batches(work, 4, num_threads=1)
+    batcher = Batcher(work, 4, num_threads=1)
 
     async def failing() -> None:
-        told = await asyncio.gather(batches(-1), batches(1), return_exceptions=True)
-        assert [type(one) for one in told] == [ValueError, ValueError]
+        results = await asyncio.gather(batcher(-1), batcher(1), return_exceptions=True)
+        assert [type(one) for one in results] == [ValueError, ValueError]
         with pytest.raises(ValueError, match="cannot be doubled"):
-            raise told[0]  # type: ignore[misc]
-        assert await batches(2) == 4
+            raise results[0]  # type: ignore[misc]
+        assert await batcher(2) == 4
 
     asyncio.run(failing())

@@ -1,0 +1,93 @@
+"""`POST /v1/generate`: from a requested condition to samples, as JSON or as one PNG."""
+
+import asyncio
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+from ray.serve.handle import DeploymentHandle
+
+from synfundus.diffusion.engine import RowRequest
+from synfundus.labels import LABEL_NAMES, encode_conditions
+from synfundus.samples.shards import encode_image
+from synfundus_serve.bodies import media_type_of, parse_json
+from synfundus_serve.messages import BINARY, GENERATE_EXAMPLE, GeneratedImage, GenerateRequest, GenerateResponse
+from synfundus_serve.problems import Problem, require_result
+
+OFFERED = ("application/json", "image/png", "*/*", "application/*", "image/*")
+"""Media types of `Accept` that this route can answer with."""
+REQUEST_BODY = {
+    "content": {"application/json": {"schema": GenerateRequest.model_json_schema(), "example": GENERATE_EXAMPLE}}
+}
+"""OpenAPI description of the body, which the route parses itself."""
+
+
+def add_generate(routes: APIRouter, generation: DeploymentHandle, diagnosis: DeploymentHandle) -> None:
+    """Add the route."""
+
+    @routes.post(
+        "/generate",
+        summary="Generate synthetic images",
+        response_model=GenerateResponse,
+        responses={200: {"content": {"image/png": BINARY}}},
+        openapi_extra={"requestBody": REQUEST_BODY},
+    )
+    async def generate(request: Request, accept: Annotated[str, Header()] = "*/*") -> Response:
+        """Answer with JSON; with `Accept: image/png`, with one PNG and its metadata in headers."""
+        if media_type_of(request) not in ("", "application/json"):
+            raise Problem(415, "send application/json")
+        body, as_png = await parse_json(GenerateRequest, request), _prefers_png(accept)
+        if as_png and body.n != 1:
+            raise Problem(422, f"n is {body.n}, but a PNG holds one image; set n to 1, or accept application/json")
+        response = await _generate(body, generation, diagnosis)
+        if as_png:
+            return _png_response(response)
+        # In a thread, because base64 of the images takes long enough to delay other requests.
+        return Response(await asyncio.to_thread(response.model_dump_json), media_type="application/json")
+
+
+def _prefers_png(accept: str) -> bool:
+    """Return whether PNG stands first among the offered media types that `accept` names."""
+    named = (media_type.partition(";")[0].strip().lower() for media_type in accept.split(","))
+    return next((media_type for media_type in named if media_type in OFFERED), "").startswith("image/")
+
+
+async def _generate(
+    request: GenerateRequest, generation: DeploymentHandle, diagnosis: DeploymentHandle
+) -> GenerateResponse:
+    """Sample the requested images and annotate them."""
+    generator, annotator = await asyncio.gather(generation.info.remote(), diagnosis.info.remote())
+    solver = request.solver_config(generator.usual_solver)
+    condition = {name: request.condition.get(name) for name in LABEL_NAMES}
+    (vector,) = encode_conditions([condition])
+    seeds = request.seeds()
+    pixels = require_result(await generation.sample.remote([RowRequest(vector, seed, solver) for seed in seeds]))
+    predictions = await diagnosis.annotate.remote(pixels)
+
+    def encode() -> list[GeneratedImage]:
+        return [
+            GeneratedImage(
+                image=encode_image(pixels_HWC, "png", seed=seed, model=generator.digest),
+                seed=seed,
+                condition=condition,
+                annotation=prediction.annotation,
+                probability=prediction.probability,
+            )
+            for pixels_HWC, seed, prediction in zip(pixels, seeds, predictions, strict=True)
+        ]
+
+    images = await asyncio.to_thread(encode)  # in a thread, so that the event loop answers others meanwhile
+    return GenerateResponse(model=generator.digest, annotator=annotator.digest, solver=solver, images=images)
+
+
+def _png_response(response: GenerateResponse) -> Response:
+    """Return the one image of `response` as a PNG, with its metadata in headers."""
+    (generated,) = response.images
+    headers = {
+        "SynFundus-Notice": response.notice,
+        "SynFundus-Seed": str(generated.seed),
+        "SynFundus-Model": response.model,
+        "SynFundus-Condition": json.dumps(generated.condition),
+        "SynFundus-Annotation": json.dumps(generated.annotation),
+    }
+    return Response(generated.image, media_type="image/png", headers=headers)

@@ -1,8 +1,8 @@
 """Resources of a stage: workers, threads, GPUs, precision. Each stage has its own in the study."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from synfundus.config import Config
 
@@ -41,3 +41,12 @@ class TrainingResources(Resources):
     """World size. Stated, never read off the machine, because it changes rounding."""
     precision: Precision = "bf16"
     """Arithmetic of forward and backward pass: `bf16` is autocast; weights and optimiser state stay fp32."""
+
+    @model_validator(mode="after")
+    def _check_gpus(self) -> Self:
+        if self.num_workers > 1 and 0 < self.num_gpus < 1:
+            raise ValueError(
+                f"num_gpus: {self.num_workers} workers cannot share a GPU (nccl needs one per worker);"
+                " set num_gpus to 1, or num_workers to 1"
+            )
+        return self

@@ -94,14 +94,18 @@ def _resolved(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 def carry(call: Callable[[], Any]) -> bytes:
     """Return the pickled result of `call`, or the pickled error of ours that it raises."""
     try:
-        outcome = call()
+        return pickle.dumps(call())
     except SynfundusError as error:
-        outcome = error
-    return pickle.dumps(outcome)
+        return carry_error(error)
+
+
+def carry_error(error: SynfundusError) -> bytes:
+    """Return the pickled error, for `uncarry` to raise."""
+    return pickle.dumps(error)
 
 
 def uncarry(data: bytes) -> Any:
-    """Return the result that `carry` pickled, or raise the error."""
+    """Return the result that was carried, or raise the error."""
     outcome = pickle.loads(data)  # noqa: S301  made by this program, in memory
     if isinstance(outcome, SynfundusError):
         raise outcome

@@ -14,6 +14,7 @@ from synfundus.digests import canonical_json
 from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
 from synfundus.storage import Storage, is_complete, read_manifest
+from synfundus.training.metadata import CHECKPOINT_FILE
 
 PACKAGES = ("torch", "torchvision", "diffusers", "timm", "ray", "numpy", "pyarrow", "pillow")
 
@@ -49,10 +50,6 @@ def hardware() -> dict[str, Any]:
 def _cpuinfo() -> list[str]:
     path = Path("/proc/cpuinfo")
     return path.read_text().splitlines() if path.exists() else []
-
-
-CHECKPOINT_FACTS = "facts.json"
-"""File of every training checkpoint below `runs/<run>/`."""
 
 
 def start_run(storage: Storage, run: str, output: str, digest: str, study: dict[str, Any]) -> bool:
@@ -97,7 +94,7 @@ def start_run(storage: Storage, run: str, output: str, digest: str, study: dict[
 
 def _has_work(storage: Storage, run: str, output: str) -> bool:
     """Whether a run left an object of its output, or a checkpoint."""
-    checkpoints = (name for name in storage.names(f"runs/{run}") if name.endswith(f"/{CHECKPOINT_FACTS}"))
+    checkpoints = (name for name in storage.names(f"runs/{run}") if name.endswith(f"/{CHECKPOINT_FILE}"))
     return next(storage.names(output), None) is not None or next(checkpoints, None) is not None
 
 

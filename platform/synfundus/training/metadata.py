@@ -4,6 +4,9 @@ from typing import Literal
 
 from synfundus.metadata import Metadata
 
+CHECKPOINT_FILE = "checkpoint.json"
+"""File of every checkpoint below `runs/<run>/`."""
+
 
 class StepMetrics(Metadata):
     """Metrics of one optimiser step."""

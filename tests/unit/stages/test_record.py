@@ -38,7 +38,7 @@ def test_the_same_run_goes_on_until_its_output_is_complete(storage: Storage) -> 
     assert not begin(storage)
 
 
-@pytest.mark.parametrize("left", [f"{OUTPUT}/a", f"runs/{RUN}/train/checkpoint-4/facts.json"])
+@pytest.mark.parametrize("left", [f"{OUTPUT}/a", f"runs/{RUN}/train/checkpoint-4/checkpoint.json"])
 def test_a_name_reused_with_another_configuration_names_the_key(storage: Storage, left: str) -> None:
     begin(storage, num_steps=5, unet={"channels": [8]})
     (storage.replace if left.startswith("runs") else storage.write_once)(left, b"1")

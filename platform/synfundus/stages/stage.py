@@ -1,54 +1,59 @@
-"""What a stage is, and the one runner of all stages.
+"""Definition of a stage, and the one runner of all stages.
 
-A stage is the unit that a user runs, resumes and pays for. `run_stages` does for every stage the same: is its output
-complete? - digest guard - run - summary. A stage writes its manifest last, so an interrupted stage is never complete.
+A stage is the unit that a user runs, resumes and pays for. The runner does the same for each stage. If the output is
+complete, it compares the digest; if not, it writes the record of the run, and runs the stage. Then it shows the summary.
+A stage writes its manifest last, so the output of an interrupted stage is never complete.
 """
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, Generic, Protocol, TypeVar
+from functools import cache
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from synfundus.digests import digest_of
 from synfundus.distributed.session import ray_session
-from synfundus.stages.record import require_same_digest, start_record
+from synfundus.errors import WrongInputError
+from synfundus.stages.record import Basis, require_same_digest, start_record
 from synfundus.storage import Storage, is_complete
 from synfundus.study import Study
 
 Rows = list[tuple[str, str]]
-"""Name and value, a line each on the user's screen."""
+"""Name and value, one line each on the user's screen."""
+Show = Callable[[str, Rows], None]
+"""Function that shows rows about the stage with this name."""
 Found = TypeVar("Found")
-"""What the check of a stage returns for `describe` and `run`, so that nothing is looked up twice."""
+"""Result of a stage's check, which `describe` and `run` use, so that nothing is looked up twice."""
 
 
 class Summary(Protocol):
-    """What a finished stage reports."""
+    """Results of a finished stage."""
 
-    def rows(self) -> Rows: ...
+    def rows(self) -> Rows:
+        """Return the results as lines for the user's screen."""
+        ...
 
 
 class Stage(ABC, Generic[Found]):
-    """One stage of a study."""
+    """One stage of a study. All folders are relative to the root."""
 
-    name: str
-    """The verb on the command line, such as `train-annotator`."""
-    help: str
+    name: ClassVar[str]
+    """Verb on the command line, such as `train-annotator`."""
+    help: ClassVar[str]
     """One line of help."""
 
     @abstractmethod
     def inputs(self, study: Study) -> tuple[str, ...]:
-        """Return the folders that the stage reads, relative to the root."""
+        """Return the folders that the stage reads."""
 
     @abstractmethod
     def output(self, study: Study) -> str:
-        """Return the folder that the stage writes, relative to the root."""
+        """Return the folder that the stage writes."""
 
     @abstractmethod
-    def basis(self, study: Study, storage: Storage) -> Mapping[str, Any]:
-        """Return everything that the output depends on, as JSON: settings, and digests out of the inputs' manifests.
-
-        Reads manifests only, neither pixels nor weights.
+    def basis(self, study: Study, storage: Storage) -> Basis:
+        """Return everything that the output depends on. Reads settings and manifests, no pixels and no weights.
 
         Raises:
             WrongInputError: an input is not complete.
@@ -56,73 +61,139 @@ class Stage(ABC, Generic[Found]):
 
     @abstractmethod
     def check(self, study: Study, storage: Storage) -> Found:
-        """Refuse early what could not end well, and return what was found out on the way. Needs no input folder.
+        """Refuse settings, files and resources that the stage would fail on. Its inputs may not be complete yet.
 
         Raises:
-            WrongInputError: a setting, a file or a resource that the stage would fail on.
+            WrongInputError: the stage would fail.
         """
 
     @abstractmethod
-    def describe(self, study: Study, storage: Storage, found: Found) -> Rows:
+    def describe(self, study: Study, storage: Storage, found: Found | None) -> Rows:
         """Return what the stage would do, with counts and bytes. Writes nothing and decodes no image.
 
+        Args:
+            found: result of `check`; None if the output is complete, which is not checked.
+
         Raises:
-            WrongInputError: an input is not complete.
+            WrongInputError: an input that the description needs is not complete.
         """
 
     @abstractmethod
     def run(self, study: Study, storage: Storage, digest: str, found: Found) -> None:
-        """Write the output folder; `digest` goes into its manifest, which is written last."""
+        """Write the output. `digest`, which is that of `basis`, goes into the manifest."""
 
     @abstractmethod
     def summary(self, study: Study, storage: Storage) -> Summary:
         """Return the summary of the complete output, from its manifest and metadata."""
 
+    def is_made_elsewhere(self, study: Study) -> bool:  # noqa: ARG002  most stages make their output
+        """Return whether the output was copied to the root: it is never run, and its digest is not the study's."""
+        return False
+
+    def compare_sources(self, study: Study, storage: Storage) -> Rows:  # noqa: ARG002  most stages read the root only
+        """Compare a complete output with its sources outside the root; return lines for the summary.
+
+        Raises:
+            WrongInputError: the sources are not those that the output was made from.
+        """
+        return []
+
     def num_workers(self, study: Study) -> int:  # noqa: ARG002  most stages need one
-        """Return how many workers the stage asks Ray for at once."""
+        """Return how many Ray workers the stage needs at once; 0 if it runs in this process, without Ray."""
         return 1
 
     def run_name(self, study: Study) -> str:
-        """Return the folder below `runs/` of this stage's state; a retried job finds it by this name."""
+        """Return the folder of the run's state below `runs/`. A retried job finds its own state by this name."""
         return f"{study.name}-{self.name.removeprefix('train-')}"
 
 
-Show = Callable[[str, Rows], None]
-"""Shows the summary of the stage with this name."""
-
-
 def check_stages(stages: Sequence[Stage[Any]], study: Study, storage: Storage) -> dict[str, Any]:
-    """Check every stage whose output is not complete, before any work; return what each one found, by name."""
+    """Check every stage whose output is not complete, before any work; return what each one found, by name.
+
+    Raises:
+        WrongInputError: one of them would fail.
+    """
     return {
         stage.name: stage.check(study, storage) for stage in stages if not is_complete(storage, stage.output(study))
     }
 
 
 def run_stages(stages: Sequence[Stage[Any]], study: Study, storage: Storage, show: Show) -> dict[str, Summary]:
-    """Run these stages in order in one Ray session, which starts when the first of them has work.
+    """Run these stages in order. One Ray session serves all of them; it starts when the first one needs it.
 
     Returns:
         The summary of each stage, by name.
 
     Raises:
-        WrongInputError: a check refuses, or an output exists that other settings or inputs made.
+        WrongInputError: a check refuses, or other settings or inputs made an output.
     """
     found = check_stages(stages, study, storage)
     summaries: dict[str, Summary] = {}
     with ExitStack() as session:
-        started = False
+
+        @cache
+        def start_ray() -> None:
+            session.enter_context(ray_session(max(stage.num_workers(study) for stage in stages)))
+
         for stage in stages:
             start_s = time.monotonic()
-            basis = stage.basis(study, storage)
-            digest = digest_of(basis)
+            notes: Rows = []
             if is_complete(storage, stage.output(study)):
-                require_same_digest(storage, stage.output(study), digest)
+                _require_same_output(stage, study, storage)
+                notes = stage.compare_sources(study, storage)
             else:
-                start_record(storage, stage.run_name(study), stage.output(study), digest, basis)
-                if not started:
-                    session.enter_context(ray_session(max(stage.num_workers(study) for stage in stages)))
-                    started = True
-                stage.run(study, storage, digest, found[stage.name])
+                _run_stage(stage, study, storage, found[stage.name], start_ray)
             summaries[stage.name] = stage.summary(study, storage)
-            show(stage.name, [*summaries[stage.name].rows(), ("time", f"{time.monotonic() - start_s:.0f} s")])
+            duration = f"{time.monotonic() - start_s:.0f} s"
+            show(stage.name, [*summaries[stage.name].rows(), *notes, ("time", duration)])
     return summaries
+
+
+def describe_stages(stages: Sequence[Stage[Any]], study: Study, storage: Storage, show: Show) -> None:
+    """Show what these stages would do. Writes nothing, and starts no Ray.
+
+    Raises:
+        WrongInputError: a check refuses, or an input is missing that no earlier stage of these writes.
+    """
+    found = check_stages(stages, study, storage)
+    for number, stage in enumerate(stages):
+        missing = [folder for folder in stage.inputs(study) if not is_complete(storage, folder)]
+        written = {earlier.output(study) for earlier in stages[:number]}
+        for folder in missing:
+            if folder not in written:
+                raise WrongInputError(
+                    f"{folder} is not complete below {storage.root}; run the stage that makes it first"
+                )
+        try:
+            rows = stage.describe(study, storage, found.get(stage.name))
+        except WrongInputError:
+            if not missing:
+                raise
+            rows = [("later", f"known once {' and '.join(missing)} is complete")]
+        show(stage.name, [*rows, *_state(stage, study, storage)])
+
+
+def _run_stage(stage: Stage[Any], study: Study, storage: Storage, found: Any, start_ray: Callable[[], None]) -> None:
+    basis = stage.basis(study, storage)
+    start_record(storage, stage.run_name(study), stage.output(study), basis)
+    if stage.num_workers(study):
+        start_ray()
+    stage.run(study, storage, digest_of(basis), found)
+
+
+def _require_same_output(stage: Stage[Any], study: Study, storage: Storage) -> None:
+    """Raise WrongInputError if other settings or inputs made the complete output."""
+    if not stage.is_made_elsewhere(study):
+        basis = stage.basis(study, storage)
+        require_same_digest(storage, stage.run_name(study), stage.output(study), basis)
+
+
+def _state(stage: Stage[Any], study: Study, storage: Storage) -> Rows:
+    """Return whether a run would leave a complete output as it is, or refuse it; nothing if it is not complete."""
+    if not is_complete(storage, stage.output(study)):
+        return []
+    try:
+        _require_same_output(stage, study, storage)
+    except WrongInputError as error:
+        return [("refused", str(error))]
+    return [("complete", f"{stage.output(study)} below {storage.root}; nothing to do")]

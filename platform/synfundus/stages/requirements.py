@@ -1,0 +1,45 @@
+"""Checks that several stages share: refuse before any work what could not end well."""
+
+from synfundus.environment import Environment
+from synfundus.errors import WrongInputError
+from synfundus.resources import Resources
+from synfundus.training.config import OptimisationConfig
+
+
+def require_gpu(section: str, resources: Resources) -> None:
+    """Refuse resources with a GPU on a machine without one, where Ray would wait forever.
+
+    A cluster may add a machine with a GPU later, so nothing is refused there.
+
+    Args:
+        section: place of `resources` in the study, such as `samples.resources`.
+
+    Raises:
+        WrongInputError: this machine has no GPU.
+    """
+    if not resources.num_gpus or Environment().ray_address is not None:
+        return
+    import torch  # takes seconds to import, and most commands need no GPU
+
+    if not torch.cuda.is_available():
+        raise WrongInputError(
+            f"{section}.num_gpus: is {resources.num_gpus:g}, but this machine has no GPU;"
+            " set it to 0, or run the study on a cluster with GPUs"
+        )
+
+
+def require_even_batch(section: str, config: OptimisationConfig) -> None:
+    """Refuse a batch that does not divide among the workers of a training.
+
+    Args:
+        section: place of `config` in the study.
+
+    Raises:
+        WrongInputError: `batch_size` is no multiple of workers times accumulation steps.
+    """
+    num_workers, num_parts = config.resources.num_workers, config.accumulation_steps
+    if config.batch_size % (num_workers * num_parts):
+        raise WrongInputError(
+            f"{section}.batch_size: {config.batch_size} is not a multiple of {num_workers} workers"
+            f" x {num_parts} accumulation steps; change one of the three"
+        )

@@ -29,7 +29,8 @@ from timed_task import CLOCK, READY, WARM_UP, Timed
 from turns import TURN_S, Side, take_turns
 
 from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
-from synfundus.distributed.train import TrainingTask, train
+from synfundus.distributed.task import TrainingTask
+from synfundus.distributed.train import train
 from synfundus.storage import Storage, open_storage
 from synfundus.study import Study
 

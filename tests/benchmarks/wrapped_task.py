@@ -3,6 +3,7 @@
 In a module of its own, because Ray's workers import it by name.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from synfundus.fundus import dataset
 from synfundus.storage import Storage
 from synfundus.training.config import OptimisationConfig
 from synfundus.training.learner import Learner
+from synfundus.training.metadata import StepMetrics
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,8 @@ class WrappedTask:
         learner: Learner = self.task.build(device, rank, world_size)
         return learner
 
-    def finish(self, learner: Learner, losses: list[dict[str, float]]) -> dict[str, Any]:
-        facts: dict[str, Any] = self.task.finish(learner, losses)
-        return facts
+    def finish(self, learner: Learner, losses: Sequence[StepMetrics]) -> None:
+        self.task.finish(learner, losses)
 
 
 @dataclass(frozen=True)

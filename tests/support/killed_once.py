@@ -9,6 +9,7 @@ import torch
 from wrapped_task import WrappedTask
 
 from synfundus.training.learner import Learner
+from synfundus.training.metadata import StepMetrics
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class KilledOnce(WrappedTask):
         learner = super().build(device, rank, world_size)
         step = learner.train_step
 
-        def train_step(number: int) -> dict[str, float]:
+        def train_step(number: int) -> StepMetrics:
             if rank == 1 and number == self.at_step and not self.marker.exists():
                 self.marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -6,24 +6,24 @@ import torch
 import torch.distributed as dist
 
 from support.new_process import new_processes
-from synfundus.distributed.train import TrainingTask
+from synfundus.distributed.task import TrainingTask
 
 
 def train_plainly(task: TrainingTask, meeting_point: Path) -> None:
     """All steps of `task` on its number of workers, each a new process; they meet at a file that is not there yet."""
-    num_workers = task.config.num_workers
+    num_workers = task.config.resources.num_workers
     with new_processes(num_workers) as pool:
         for worker in [pool.submit(_work, task, rank, meeting_point.as_uri()) for rank in range(num_workers)]:
             worker.result()
 
 
 def _work(task: TrainingTask, rank: int, meeting_point: str) -> None:
-    config = task.config
-    torch.set_num_threads(config.num_threads)
-    dist.init_process_group("gloo", init_method=meeting_point, rank=rank, world_size=config.num_workers)
+    config, resources = task.config, task.config.resources
+    torch.set_num_threads(resources.num_threads)
+    dist.init_process_group("gloo", init_method=meeting_point, rank=rank, world_size=resources.num_workers)
     try:
-        learner = task.build(torch.device("cpu"), rank, config.num_workers)
-        losses = [{"step": step + 1, **learner.train_step(step)} for step in range(config.num_steps)]
+        learner = task.build(torch.device("cpu"), rank, resources.num_workers)
+        losses = [learner.train_step(step) for step in range(config.num_steps)]
         if rank == 0:
             task.finish(learner, losses)
     finally:

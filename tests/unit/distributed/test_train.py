@@ -33,7 +33,7 @@ def test_a_worker_takes_a_cpu_or_its_share_of_a_gpu() -> None:
 
 
 def test_workers_that_would_share_a_gpu_are_refused_when_the_study_is_read() -> None:
-    with pytest.raises(ValidationError, match=r"2 workers cannot share a GPU .* set num_gpus to 1, or num_workers to 1"):
+    with pytest.raises(ValidationError, match="2 workers cannot share a GPU"):
         TrainingResources(num_workers=2, num_gpus=0.5)
 
 

@@ -1,4 +1,4 @@
-"""A study file: recipes, overrides, paths, and messages that name file, key and remedy in one line."""
+"""A study file: recipes, overrides, paths, digests, and one-line messages with file, key and remedy."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,19 +34,19 @@ def refused(text: str, *overrides: str) -> str:
     return message
 
 
-def test_the_recipes_are_the_three_that_are_promised() -> None:
+def test_three_recipes_ship_with_the_package() -> None:
     assert recipe_names() == ["phantom-cpu", "real-64", "small-128"]
 
 
 @pytest.mark.parametrize("recipe", ["phantom-cpu", "real-64", "small-128"])
-def test_every_recipe_loads_and_makes_a_sound_study(recipe: str) -> None:
+def test_every_recipe_makes_a_valid_study(recipe: str) -> None:
     made = study(recipe=recipe)
     assert made.recipe == recipe
     assert made.generator.unet.size_px == made.data.prepare.size_px
     assert f"-{made.data.prepare.size_px}" in f"{recipe}-32"
 
 
-def test_the_demo_needs_no_more_than_recipe_name_and_root() -> None:
+def test_a_study_of_phantoms_needs_only_recipe_name_and_root() -> None:
     demo = resolve("recipe: phantom-cpu\nname: demo\nroot: here\n", "demo", Path("/tmp"))
     assert demo.data.sources[0].layout == "phantom"
 
@@ -86,7 +86,7 @@ def test_the_recipe_itself_can_be_overridden() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("generator.num_steps", "expected KEY=VALUE"),
         ("=3", "expected KEY=VALUE"),
@@ -98,18 +98,17 @@ def test_the_recipe_itself_can_be_overridden() -> None:
         ("generator.num_steps=many", "generator.num_steps: "),
     ],
 )
-def test_a_wrong_override_is_one_line(override: str, said: str) -> None:
-    message = refused(f"recipe: real-64\n{MINIMAL}", override)
-    assert said in message
+def test_a_wrong_override_is_refused_in_one_line(override: str, message: str) -> None:
+    assert message in refused(f"recipe: real-64\n{MINIMAL}", override)
 
 
-def test_parse_override_keeps_what_stands_after_the_first_sign() -> None:
+def test_the_value_of_an_override_may_hold_an_equals_sign() -> None:
     override = Override.parse("release.title=a=b")
     assert (override.path, override.value) == (("release", "title"), "a=b")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (MINIMAL.replace("name:", "nmae:"), "unknown key 'nmae'; did you mean 'name'?"),
         (MINIMAL + "generator: {num_step: 3}\n", "generator: unknown key 'num_step'; did you mean 'num_steps'?"),
@@ -131,24 +130,24 @@ def test_parse_override_keeps_what_stands_after_the_first_sign() -> None:
         (MINIMAL + "samples: {shard_rows: 10}\n", "samples: shard_rows 10 is not a multiple of micro_batch 16"),
     ],
 )
-def test_a_mistake_in_the_file_is_one_line_with_file_and_key(text: str, said: str) -> None:
-    message = refused(f"recipe: real-64\n{text}" if text and text[0] != "j" else text)
-    assert message.startswith("clinic.yaml")
-    assert said in message
+def test_a_mistake_in_the_file_is_refused_in_one_line_with_file_and_key(text: str, message: str) -> None:
+    found = refused(f"recipe: real-64\n{text}" if text and text[0] != "j" else text)
+    assert found.startswith("clinic.yaml")
+    assert message in found
 
 
-def test_an_unknown_recipe_names_the_nearest() -> None:
+def test_an_unknown_recipe_is_refused_with_the_nearest_name() -> None:
     assert "did you mean 'real-64'?" in refused(f"recipe: real64\n{MINIMAL}")
 
 
-def test_a_study_that_cannot_be_read_says_how_to_write_one(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_refused_with_the_command_that_writes_one(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
     for name, reason in (("none.yaml", "No such file"), ("", "Is a directory"), ("latin.yaml", "not UTF-8")):
         with pytest.raises(WrongInputError, match=f"{reason}.*synfundus study init"):
             load_study(tmp_path / name)
 
 
-def test_relative_paths_are_relative_to_the_file_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_are_relative_to_the_study_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
     text = """\
 evaluation: {inception_weights: weights.pth}
@@ -170,7 +169,7 @@ external_annotator: {predictions: p.csv, images_folder: photographs, columns: {i
     assert study("", "root=file:///elsewhere").root == "file:///elsewhere"
 
 
-def test_the_real_data_variable_is_put_in_and_missed_when_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_data_variable_is_replaced_and_refused_if_it_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     text = f"recipe: real-64\n{MINIMAL}".replace("path: photographs", "path: '${SYNFUNDUS_REAL_DATA}/part'")
     monkeypatch.setenv("SYNFUNDUS_REAL_DATA", "/photographs")
     made = resolve(text, "clinic.yaml", Path("/studies"))
@@ -186,12 +185,12 @@ def test_a_source_may_lie_on_s3_and_other_files_may_not() -> None:
     for section, key in FILE_KEYS:
         with pytest.raises(WrongInputError) as caught:
             resolve(text, "s.yaml", Path("/studies"), [f"{section}.{key}=s3://b/weights"])
-        told = f"s.yaml: {section}.{key}: s3://b/weights is not on this machine; copy it here and name the copy"
-        assert str(caught.value) == told
+        message = f"s.yaml: {section}.{key}: s3://b/weights is not on this machine; copy it here and name the copy"
+        assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("recipe", ["phantom-cpu", "real-64", "small-128"])
-def test_what_show_prints_is_the_study(recipe: str, tmp_path: Path) -> None:
+def test_the_shown_study_loads_as_the_same_study(recipe: str, tmp_path: Path) -> None:
     made = study("", "root=/r", "release.title=Über", "release.date_published=2026-11-25", recipe=recipe)
     (tmp_path / "shown.yaml").write_text(show(made), encoding="utf-8")
     again = load_study(tmp_path / "shown.yaml")
@@ -199,10 +198,41 @@ def test_what_show_prints_is_the_study(recipe: str, tmp_path: Path) -> None:
     assert show(again) == show(made)
 
 
-def test_the_committed_study_on_real_photographs_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["demo", "demo-small", "fundus-real"])
+def test_committed_studies_write_below_outputs_of_the_checkout(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNFUNDUS_REAL_DATA", "/photographs")
-    made = load_study(Path(__file__).parents[2] / "studies" / "fundus-real.yaml")
-    assert made.name == "fundus-real"
+    repository = Path(__file__).parents[2]
+    made = load_study(repository / "studies" / f"{name}.yaml")
+    assert made.name == name
+    assert made.root == str(repository / "outputs" / name)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "place"),
+    [
+        ("annotator", "num_workers", 2, "annotator.resources.num_workers"),
+        ("annotator", "precision", "fp32", "annotator.resources.precision"),
+        ("generator", "num_threads", 2, "generator.resources.num_threads"),
+        ("generator", "use_gpu", "true", "generator.resources.num_gpus"),
+        ("samples", "pool_size", 2, "samples.resources.pool_size"),
+        ("samples", "num_threads", 2, "samples.resources.num_threads"),
+        ("samples", "precision", "fp32", "samples.resources.precision"),
+        ("samples", "use_gpu", "true", "samples.resources.num_gpus"),
+    ],
+)
+def test_a_key_that_moved_is_refused_with_its_new_place(section: str, key: str, value: object, place: str) -> None:
+    message = refused(f"recipe: real-64\n{MINIMAL}{section}: {{{key}: {value}}}\n")
+    assert message == f"clinic.yaml: {section}: {key} moved to {place}"
+
+
+def test_each_stage_and_the_endpoints_have_resources_of_their_own() -> None:
+    made = study("", "samples.resources.num_threads=7", "samples.resources.num_gpus=1")
+    others = (made.data.prepare, made.annotator, made.fill, made.generator, made.evaluation)
+    assert all(section.resources.num_threads != 7 for section in others)
+    assert all(section.resources.num_gpus == 0 for section in others)
+    assert (made.serving.generation.num_threads, made.serving.generation.num_gpus) == (1, 0)
+    assert (made.serving.diagnosis.num_threads, made.serving.diagnosis.num_gpus) == (1, 0)
+    assert made.serving.generation.precision == made.samples.resources.precision == "bf16"
 
 
 def _strings(value: Any) -> list[str]:
@@ -213,27 +243,43 @@ def _strings(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def test_digests_hold_no_path_no_root_and_no_pool_size() -> None:
+def test_no_path_no_pool_size_and_no_gpu_of_a_pool_enters_a_digest() -> None:
     text = "evaluation: {inception_weights: w.pth}\ngenerator: {init_from: g.safetensors}\n"
     here = study(text)
-    there = study(
-        text,
+    changes = [
         "root=/other",
-        "samples.resources.pool_size=7",
-        "samples.resources.num_gpus=0.5",
-        folder=Path("/elsewhere"),
-    )
-    assert digest_of(here.public) == digest_of(there.public)
+        "data.prepare.resources={pool_size: 7, num_threads: 7}",
+        "fill.resources={pool_size: 7, num_gpus: 0.5}",
+        "samples.resources={pool_size: 7, num_gpus: 0.5}",
+        "evaluation.resources.num_gpus=1",
+        "serving.generation={num_gpus: 0.5, num_threads: 7, precision: fp32}",
+    ]
+    assert study(text, *changes, folder=Path("/elsewhere")).public == here.public
     assert not [string for string in _strings(here.public) if "/studies" in string]
-    assert digest_of(study(text, "samples.seed=1").public) != digest_of(here.public)
 
 
-def test_what_a_report_shows_holds_no_name_of_a_file_a_folder_or_a_column() -> None:
-    """Hospitals put names of people and wards into them, and the public edition shows the study."""
+@pytest.mark.parametrize(
+    "change",
+    [
+        "samples.seed=1",
+        "annotator.resources.num_workers=2",
+        "generator.resources.num_gpus=1",
+        "fill.resources.num_threads=2",
+        "samples.resources.num_threads=2",
+        "samples.resources.precision=fp32",
+        "evaluation.resources.num_threads=2",
+    ],
+)
+def test_settings_that_change_a_result_enter_a_digest(change: str) -> None:
+    assert digest_of(study("", change).public) != digest_of(study().public)
+
+
+def test_a_report_shows_no_name_of_a_file_a_folder_or_a_column() -> None:
+    """Hospitals put names of people and wards into them, and the public edition of the report shows the study."""
     source = "{layout: folder, path: Ward 3, csv: Liste Dr Meier.csv, images: Bilder Mueller, image_column: datei}"
     sources = f"[{source}, {{layout: synfundus-1m, path: p, csv: Schmidt.csv}}, {{layout: phantom, num_images: 7}}]"
     text = "generator: {init_from: Weber.safetensors}\nevaluation: {inception_weights: Huber.pth}\n"
-    shown = study(text, f"data.sources={sources}").shown
+    shown: dict[str, Any] = study(text, f"data.sources={sources}").shown
     words = " ".join(_strings(shown))
     for name in ("Ward", "Meier", "Mueller", "datei", "Schmidt", "Weber", "Huber"):
         assert name not in words
@@ -242,7 +288,7 @@ def test_what_a_report_shows_holds_no_name_of_a_file_a_folder_or_a_column() -> N
     assert "release" not in shown
 
 
-def test_a_named_file_enters_a_digest_by_its_content(tmp_path: Path) -> None:
+def test_a_file_enters_a_digest_by_its_content(tmp_path: Path) -> None:
     for folder in ("a", "b", "c"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"{folder}.safetensors").write_bytes(b"2" if folder == "c" else b"1")

@@ -1,7 +1,7 @@
 """Definition of a stage, and the one runner of all stages.
 
-A stage is the unit that a user runs, resumes and pays for. The runner does the same for each stage. If the output is
-complete, it compares the digest; if not, it writes the record of the run, and runs the stage. Then it shows the summary.
+A stage is the unit that a user runs, resumes and pays for. The runner does the same for each stage: if the output is
+complete, it compares the digest; if not, it writes the record of the run and runs the stage. Then it shows the summary.
 A stage writes its manifest last, so the output of an interrupted stage is never complete.
 """
 

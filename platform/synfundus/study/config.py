@@ -1,6 +1,6 @@
 """Settings of a whole study, and the names that follow from them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
@@ -31,12 +31,12 @@ FILE_KEYS: Final = (
     ("evaluation", "inception_weights"),
 )
 """Section and key of each setting that names a file or folder of this machine, beside the paths of the sources."""
-_NO_INFLUENCE: Final[IncEx] = {
+_NO_INFLUENCE: Final[Mapping[str, IncEx | bool]] = {
     "root": True,
     "data": {"sources": {"__all__": {"path": True}}, "prepare": {"resources": True}},
-    "fill": {"resources": {"pool_size", "num_gpus"}},
-    "samples": {"resources": {"pool_size", "num_gpus"}},
-    "evaluation": {"resources": {"num_gpus"}},
+    "fill": {"resources": {"pool_size": True, "num_gpus": True}},
+    "samples": {"resources": {"pool_size": True, "num_gpus": True}},
+    "evaluation": {"resources": {"num_gpus": True}},
     "serving": True,
 }
 """Settings that change no result: they enter no digest."""

@@ -1,76 +1,124 @@
-"""What a run records about itself, and the guard against a name used for another configuration."""
+"""The record of a run, and the guard against a name that is used for two studies."""
 
-import json
+import subprocess
+import sys
+from typing import Literal
 
 import pytest
 
+from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
-from synfundus.stages.record import git_revision, hardware, start_run, versions
-from synfundus.storage import Storage, write_manifest
+from synfundus.stages.record import (
+    Basis,
+    RunRecord,
+    git_revision,
+    hardware,
+    require_same_digest,
+    start_record,
+    versions,
+)
+from synfundus.storage import Manifest, Storage, write_manifest
+from synfundus.training.metadata import CHECKPOINT_FILE
 
 OUTPUT, RUN = "generators/x", "x-generator"
+RECORD = f"runs/{RUN}/run.json"
 
 
-def begin(storage: Storage, digest: str = "a", **settings: object) -> bool:
-    return start_run(storage, RUN, OUTPUT, digest, {"generator": settings})
+class Manifested(Manifest):
+    kind: Literal["generator"] = "generator"
+    size_px: int = 32
 
 
-def test_a_first_run_has_work_and_is_recorded(storage: Storage) -> None:
-    assert begin(storage, num_steps=5)
-    record = json.loads(storage.read(f"runs/{RUN}/run.json"))
-    assert record["digest"] == "a"
-    assert record["study"] == {"generator": {"num_steps": 5}}
-    assert record["versions"] == versions()
-    assert {"synfundus", "python", "torch", "ray"} <= set(record["versions"])
-    assert record["hardware"] == hardware()
-    assert record["git"] == git_revision()
+def basis_of(num_steps: int = 5, channels: int = 8) -> Basis:
+    return {"generator": {"num_steps": num_steps, "unet": {"channels": [channels]}}, "data": "0a1b"}
 
 
-def test_an_image_says_which_revision_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def begin(storage: Storage, basis: Basis) -> None:
+    start_record(storage, RUN, OUTPUT, basis)
+
+
+def complete(storage: Storage, basis: Basis) -> None:
+    written = storage.write_once(f"{OUTPUT}/weights", b"1")
+    write_manifest(storage, OUTPUT, [written], Manifested(digest=digest_of(basis)))
+
+
+def recorded(storage: Storage) -> RunRecord:
+    return RunRecord.from_json(storage.read(RECORD), RECORD)
+
+
+def test_a_record_holds_what_the_output_depends_on_and_what_it_was_made_with(storage: Storage) -> None:
+    begin(storage, basis_of())
+    record = recorded(storage)
+    assert record.basis == basis_of()
+    assert record.digest == digest_of(basis_of())
+    assert record.versions == versions()
+    assert {"synfundus", "python", "torch", "ray"} <= set(record.versions)
+    assert record.hardware == hardware()
+    assert record.git == git_revision()
+
+
+def test_an_image_gives_the_revision_that_it_was_built_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNFUNDUS_REVISION", "0123abc")
     assert git_revision() == "0123abc"
 
 
-def test_the_same_run_goes_on_until_its_output_is_complete(storage: Storage) -> None:
-    assert begin(storage)
-    assert begin(storage)
-    write_manifest(storage, OUTPUT, [storage.write_once(f"{OUTPUT}/a", b"1")], {"digest": "a"})
-    assert not begin(storage)
+def test_importing_the_record_does_not_import_torch_or_ray() -> None:
+    code = "import sys, synfundus.stages.record, synfundus.stages.stage; sys.exit({'torch', 'ray'} & set(sys.modules))"
+    subprocess.run([sys.executable, "-c", code.replace("sys.exit(", "sys.exit(bool(") + ")"], check=True)
 
 
-@pytest.mark.parametrize("left", [f"{OUTPUT}/a", f"runs/{RUN}/train/checkpoint-4/checkpoint.json"])
-def test_a_name_reused_with_another_configuration_names_the_key(storage: Storage, left: str) -> None:
-    begin(storage, num_steps=5, unet={"channels": [8]})
+def test_a_resumed_run_keeps_its_record(storage: Storage) -> None:
+    begin(storage, basis_of())
+    before = storage.read(RECORD)
+    storage.write_once(f"{OUTPUT}/weights", b"1")
+    begin(storage, basis_of())
+    assert storage.read(RECORD) == before
+
+
+@pytest.mark.parametrize("left", [f"{OUTPUT}/weights", f"runs/{RUN}/train/checkpoint-4/{CHECKPOINT_FILE}"])
+def test_a_run_that_left_work_refuses_other_settings_and_names_the_first(storage: Storage, left: str) -> None:
+    begin(storage, basis_of(channels=8))
     (storage.replace if left.startswith("runs") else storage.write_once)(left, b"1")
     with pytest.raises(WrongInputError) as caught:
-        begin(storage, "b", num_steps=5, unet={"channels": [16]})
+        begin(storage, basis_of(channels=16))
     message = str(caught.value)
+    assert message.startswith(f"{OUTPUT} below {storage.root} was begun with other settings or inputs")
     assert "(generator.unet.channels was [8], is [16])" in message
-    assert f"{OUTPUT} was begun with another configuration" in message
-    assert "give the study another name or another root" in message
+    assert message.endswith(f"give the study another name or another root, or delete {OUTPUT} and runs/{RUN}")
     assert "\n" not in message
     assert storage.exists(left)
-    assert json.loads(storage.read(f"runs/{RUN}/run.json"))["digest"] == "a"
+    assert recorded(storage).basis == basis_of(channels=8)
 
 
-def test_a_key_that_was_not_there_before_is_named_too(storage: Storage) -> None:
-    begin(storage)
-    storage.write_once(f"{OUTPUT}/a", b"1")
-    with pytest.raises(WrongInputError, match=r"generator\.seed was None, is 3"):
-        begin(storage, "b", seed=3)
+def test_a_key_that_is_new_is_named_too(storage: Storage) -> None:
+    begin(storage, basis_of())
+    storage.write_once(f"{OUTPUT}/weights", b"1")
+    with pytest.raises(WrongInputError, match=r"\(seed was None, is 3\)"):
+        begin(storage, {**basis_of(), "seed": 3})
 
 
-def test_a_run_that_left_nothing_may_begin_anew_with_a_mended_configuration(storage: Storage) -> None:
-    begin(storage, batch_size=7)
+def test_a_run_that_left_nothing_begins_again_with_corrected_settings(storage: Storage) -> None:
+    begin(storage, basis_of(num_steps=7))
     storage.replace(f"runs/{RUN}/train/state.json", b"{}")
-    assert begin(storage, "b", batch_size=8)
-    assert json.loads(storage.read(f"runs/{RUN}/run.json"))["digest"] == "b"
-    assert list(storage.names(f"runs/{RUN}")) == [f"runs/{RUN}/run.json"]
+    begin(storage, basis_of(num_steps=8))
+    assert recorded(storage).basis == basis_of(num_steps=8)
+    assert list(storage.names(f"runs/{RUN}")) == [RECORD]
 
 
-def test_a_complete_output_whose_run_was_cleared_is_known_by_its_manifest(storage: Storage) -> None:
-    write_manifest(storage, OUTPUT, [storage.write_once(f"{OUTPUT}/a", b"1")], {"digest": "a"})
-    with pytest.raises(WrongInputError, match="exists with another configuration"):
-        begin(storage, "b")
-    assert not storage.exists(f"runs/{RUN}/run.json")
-    assert not begin(storage, "a")
+def test_a_complete_output_is_accepted_with_its_own_settings_only(storage: Storage) -> None:
+    complete(storage, basis_of())
+    require_same_digest(storage, RUN, OUTPUT, basis_of())
+    with pytest.raises(WrongInputError) as caught:
+        require_same_digest(storage, RUN, OUTPUT, basis_of(channels=16))
+    assert str(caught.value) == (
+        f"{OUTPUT} below {storage.root} was made with other settings or inputs;"
+        " give the study another name or another root"
+    )
+    assert not list(storage.names("runs"))
+
+
+def test_the_record_tells_which_setting_of_a_complete_output_differs(storage: Storage) -> None:
+    begin(storage, basis_of())
+    complete(storage, basis_of())
+    with pytest.raises(WrongInputError, match=r"inputs \(generator\.num_steps was 5, is 6\); give the study"):
+        require_same_digest(storage, RUN, OUTPUT, basis_of(num_steps=6))

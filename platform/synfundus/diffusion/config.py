@@ -98,7 +98,9 @@ class GeneratorConfig(OptimisationConfig):
     moved: ClassVar[dict[str, str]] = moved_to_resources("generator")
 
     unet: UNetConfig
+    """Shape of the U-Net."""
     schedule: ScheduleConfig = ScheduleConfig()
+    """Noise levels, and what the network predicts."""
     null_probability: float = Field(default=0.1, ge=0.0, lt=1.0)
     """A sample's whole condition is replaced by the null condition of guidance (Ho and Salimans 2022, algorithm 1)."""
     unknown_probability: float = Field(default=0.1, ge=0.0, lt=1.0)

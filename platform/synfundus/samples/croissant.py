@@ -1,6 +1,6 @@
-"""`croissant.json`: the release as Croissant 1.0 JSON-LD (docs.mlcommons.org/croissant), with its RAI fields.
+"""`croissant.json`: description of a release as Croissant 1.0 JSON-LD (docs.mlcommons.org/croissant) with RAI fields.
 
-Readers of Croissant load the samples from it, and check each Parquet file by its SHA-256.
+Programs that read Croissant load the samples from it, and verify the SHA-256 of each Parquet file.
 """
 
 import json
@@ -11,32 +11,32 @@ from typing import Any
 from synfundus.digests import canonical_json
 from synfundus.labels import LABEL_NAMES, LABELS
 from synfundus.measures.wording import RESEARCH_ONLY
-from synfundus.samples.config import ReleaseConfig
-from synfundus.samples.release_facts import ReleaseFacts
+from synfundus.samples.release_config import ReleaseConfig
+from synfundus.samples.release_metadata import INTENDED_USES, LIMITATIONS, ReleaseMetadata
 from synfundus.storage import Written
 
 RECORD_SET, FILE_SET = "samples", "parquet-files"
 PARQUET = "application/x-parquet"
 
 
-def croissant(config: ReleaseConfig, facts: ReleaseFacts, files: Sequence[Written], release_folder: str) -> bytes:
-    """The description of a release whose Parquet files of `data/` are `files`."""
+def croissant(config: ReleaseConfig, metadata: ReleaseMetadata, files: Sequence[Written], release_folder: str) -> bytes:
+    """Return the description of a release; `files` are the Parquet files in `data/`."""
     context = resources.files("synfundus.samples") / "templates" / "croissant_context.json"
     document: dict[str, Any] = {
         "@context": json.loads(context.read_text()),
         "@type": "sc:Dataset",
         "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": config.title,
-        "description": f"{facts.num_accepted} synthetic fundus photographs with what was asked of the generator and"
-        f" what an AI annotator saw. {RESEARCH_ONLY}",
-        "license": licence_address(config.licence),
+        "description": f"{metadata.num_accepted} synthetic fundus photographs with the labels requested from the"
+        f" generator and the labels predicted by an AI annotator. {RESEARCH_ONLY}",
+        "license": licence_url(config.licence),
         "version": config.version,
         "citeAs": citation(config),
         "creator": [{"@type": "sc:Organization", "name": name} for name in config.authors],
         "keywords": ["fundus photography", "synthetic data", "ophthalmology", "diffusion model"],
         "distribution": [*(_file(item, release_folder) for item in files), _file_set()],
         "recordSet": [{"@type": "cr:RecordSet", "@id": RECORD_SET, "name": RECORD_SET, "field": _fields()}],
-        **_responsible_ai(config, facts),
+        **_responsible_ai(config, metadata),
     }
     if config.homepage:
         document["url"] = config.homepage
@@ -45,19 +45,20 @@ def croissant(config: ReleaseConfig, facts: ReleaseFacts, files: Sequence[Writte
     return canonical_json(document)
 
 
-def licence_address(licence: str) -> str:
-    """A page about an SPDX licence; another licence keeps its name."""
+def licence_url(licence: str) -> str:
+    """Return the page of an SPDX licence; the name of any other licence."""
     spdx = " " not in licence and "/" not in licence
     return f"https://spdx.org/licenses/{licence}.html" if spdx else licence
 
 
 def citation(config: ReleaseConfig) -> str:
-    """One line to cite."""
+    """Return the citation in one line."""
     year = f" ({config.date_published.year})" if config.date_published else ""
     return f"{', '.join(config.authors) or 'Anonymous'}{year}. {config.title}, version {config.version}."
 
 
 def _file(item: Written, release_folder: str) -> dict[str, Any]:
+    """Return the description of one Parquet file."""
     name = item.name.removeprefix(f"{release_folder}/")
     return {
         "@type": "cr:FileObject",
@@ -71,6 +72,7 @@ def _file(item: Written, release_folder: str) -> dict[str, Any]:
 
 
 def _file_set() -> dict[str, Any]:
+    """Return the set of all Parquet files, from which the columns are read."""
     return {
         "@type": "cr:FileSet",
         "@id": FILE_SET,
@@ -81,19 +83,20 @@ def _file_set() -> dict[str, Any]:
 
 
 def _fields() -> list[dict[str, Any]]:
+    """Return the descriptions of all columns."""
     fields = [
         _field("sample_id", "sc:Integer", "Number of the sample in its plan."),
         _field("image", "sc:ImageObject", "The synthetic photograph.", transform={"jsonPath": "bytes"}),
     ]
     titles = {label.name: label.title for label in LABELS}
-    for part, meaning, kind in (
-        ("condition", "what was asked of the generator", "sc:Integer"),
-        ("annotation", "what the AI annotator saw", "sc:Integer"),
-        ("probability", "the AI annotator's calibrated probability", "sc:Float"),
+    for column, meaning, kind in (
+        ("condition", "requested from the generator; null is not requested", "sc:Integer"),
+        ("annotation", "predicted by the AI annotator; null is unknown", "sc:Integer"),
+        ("probability", "calibrated probability of the AI annotator; null is unknown", "sc:Float"),
     ):
         for name in LABEL_NAMES:
-            field = _field(f"{part}_{name}", kind, f"{titles[name]}: {meaning}; null is unknown.")
-            if part == "probability" and name == "dr_grade":
+            field = _field(f"{column}_{name}", kind, f"{titles[name]}: {meaning}.")
+            if column == "probability" and name == "dr_grade":
                 field["repeated"] = True
             fields.append(field)
     return [*fields, _field("seed", "sc:Integer", "Seed of the sample's noise.")]
@@ -110,17 +113,17 @@ def _field(name: str, kind: str, description: str, **source: Any) -> dict[str, A
     }
 
 
-def _responsible_ai(config: ReleaseConfig, facts: ReleaseFacts) -> dict[str, Any]:
-    """The fields of Croissant RAI that a synthetic dataset can answer."""
+def _responsible_ai(config: ReleaseConfig, metadata: ReleaseMetadata) -> dict[str, Any]:
+    """Return the fields of Croissant RAI that apply to a synthetic dataset."""
     return {
-        "rai:dataCollection": f"Every image was drawn by a conditional diffusion model. {config.data_statement}",
+        "rai:dataCollection": f"Every image was sampled from a conditional diffusion model. {config.data_statement}",
         "rai:dataCollectionType": ["Software Collection"],
-        "rai:dataCollectionMissingData": "A null label is unknown, or was not asked for; it is never 0.",
-        "rai:dataAnnotationProtocol": ["One AI annotator; no human has looked at the labels of the samples."],
-        "rai:machineAnnotationTools": [f"SynFundus annotator, SHA-256 {facts.annotator}"],
+        "rai:dataCollectionMissingData": "A null label is unknown or was not requested; it is never 0.",
+        "rai:dataAnnotationProtocol": ["One AI annotator predicted all labels; no human has checked them."],
+        "rai:machineAnnotationTools": [f"SynFundus annotator, SHA-256 {metadata.annotator_digest}"],
         "rai:annotationsPerItem": "1",
-        "rai:dataBiases": [facts.bias_statement],
-        "rai:dataLimitations": facts.limitations,
-        "rai:dataUseCases": facts.intended_uses,
-        "rai:personalSensitiveInformation": [facts.privacy_statement],
+        "rai:dataBiases": [metadata.bias_statement],
+        "rai:dataLimitations": list(LIMITATIONS),
+        "rai:dataUseCases": list(INTENDED_USES),
+        "rai:personalSensitiveInformation": [metadata.privacy_statement],
     }

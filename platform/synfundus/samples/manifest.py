@@ -22,6 +22,11 @@ class SamplesSummary(Metadata):
     notes: tuple[str, ...]
     """Notes of the plan: what was merged or left out."""
 
+    @property
+    def num_accepted(self) -> int:
+        """Samples with an accepted attempt."""
+        return self.num_samples - self.num_unresolved
+
 
 class SamplesManifest(Manifest):
     """Manifest of `samples/<name>/`."""
@@ -29,9 +34,9 @@ class SamplesManifest(Manifest):
     kind: Literal["samples"] = "samples"
     plan_digest: str
     """SHA-256 of `plan.json`."""
-    generator: str
+    generator_digest: str
     """Digest of the generator."""
-    annotator: str
+    annotator_digest: str
     """Digest of the annotator."""
     summary: SamplesSummary
 
@@ -42,9 +47,9 @@ class ReleaseInputs(Metadata):
     config: ReleaseConfig
     samples_manifest_sha256: str
     """SHA-256 of the samples' manifest."""
-    generator: str
+    generator_digest: str
     """Digest of the generator that made the samples."""
-    annotator: str
+    annotator_digest: str
     """Digest of the annotator that annotated them."""
     metrics_sha256: str
     """SHA-256 of the evaluation's `metrics.json`."""

@@ -1,37 +1,43 @@
-"""A shard: one Parquet object, one row a sample, with its picture, what was asked and what the annotator saw.
+"""Shards of samples: Parquet files with one row per sample, holding its image, its condition and its annotation.
 
-Names below `samples/<name>/`: attempt 0 of every sample in `shards/`, later attempts of rejected ones in
-`replacements/<attempt>/`; below `records/`, by the same path, a small JSON a shard with its hash and rejected rows.
+Below `samples/<name>/`, attempt 0 of every sample lies in `shards/`, and later attempts at rejected ones lie in
+`replacements/<attempt>/`. The record of each shard (`work.py`) lies at the same path below `records/`.
 """
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from synfundus.fundus.shard import IMAGE_TYPE, probability_type
 from synfundus.labels import HEADS, LABEL_NAMES, FloatArray, LabelRow, grade_distribution
-from synfundus.measures.copies import Drawn
-from synfundus.samples.verify import Reason
+from synfundus.samples.manifest import SamplesManifest
+from synfundus.samples.verification import accepted_attempts, read_verification
 from synfundus.storage import Storage, read_manifest, read_trusted
 from synfundus.storage.parquet import open_parquet
 
-ImageFormat = Literal["png", "webp", "jpeg"]
 ROW_GROUP_ROWS = 256
-VERIFICATION = "verification.json"
-EXIF_IMAGE_DESCRIPTION = 0x010E
+
+
+class ImageCell(TypedDict):
+    """Value of the column `image`, as `datasets` reads it."""
+
+    bytes: bytes
+    path: str | None
+
+
+Cell = int | float | list[float] | ImageCell | None
+Row = dict[str, Cell]
+"""One row of a shard, by column."""
 
 
 def _huggingface_metadata() -> dict[str, str]:
-    """What makes `datasets.load_dataset("parquet", …)` decode `image`; the other columns are inferred."""
+    """Return the schema metadata by which `datasets.load_dataset("parquet", …)` decodes `image`."""
     value = {"int64": {"dtype": "int64", "_type": "Value"}, "int8": {"dtype": "int8", "_type": "Value"}}
     number = {"dtype": "float32", "_type": "Value"}
     features: dict[str, Any] = {"sample_id": value["int64"], "image": {"_type": "Image"}, "seed": value["int64"]}
@@ -42,8 +48,8 @@ def _huggingface_metadata() -> dict[str, str]:
 
 
 def _column_names() -> list[str]:
-    parts = [f"{part}_{name}" for part in ("condition", "annotation", "probability") for name in LABEL_NAMES]
-    return ["sample_id", "image", *parts, "seed"]
+    kinds = ("condition", "annotation", "probability")
+    return ["sample_id", "image", *(f"{kind}_{name}" for kind in kinds for name in LABEL_NAMES), "seed"]
 
 
 def _column_type(column: str) -> pa.DataType:
@@ -51,40 +57,26 @@ def _column_type(column: str) -> pa.DataType:
         return pa.int64()
     if column == "image":
         return IMAGE_TYPE
-    part, name = column.split("_", 1)
-    return probability_type(name) if part == "probability" else pa.int8()
+    kind, name = column.split("_", 1)
+    return probability_type(name) if kind == "probability" else pa.int8()
 
 
 SCHEMA = pa.schema([(column, _column_type(column)) for column in _column_names()], metadata=_huggingface_metadata())
 
 
 def shard_name(shard: int) -> str:
+    """Return the name of a shard's file, without its ending."""
     return f"shard-{shard:05d}"
 
 
 def attempt_folder(attempt: int) -> str:
-    """Where the shards of an attempt lie, relative to `samples/<name>/`."""
+    """Return the folder of an attempt's shards, relative to `samples/<name>/`."""
     return "shards" if attempt == 0 else f"replacements/{attempt}"
 
 
-def encode_image(pixels_HWC: NDArray[np.uint8], image_format: ImageFormat, *, seed: int, model: str) -> bytes:
-    """One picture, marked as synthetic with its seed and the digest of the model, in text that travels with the file.
-
-    PNG and WebP are lossless; JPEG has quality 95.
-    """
-    marks = {"Synthetic": "yes", "Software": "SynFundus", "Seed": str(seed), "Model": model}
-    image, sink = Image.fromarray(pixels_HWC), io.BytesIO()
-    if image_format == "png":
-        info = PngInfo()
-        for key, text in marks.items():
-            info.add_text(key, text)
-        image.save(sink, "PNG", pnginfo=info, compress_level=6)
-        return sink.getvalue()
-    exif = Image.Exif()
-    exif[EXIF_IMAGE_DESCRIPTION] = "; ".join(f"{key}: {text}" for key, text in marks.items())
-    options: dict[str, Any] = {"lossless": True} if image_format == "webp" else {"quality": 95, "subsampling": 0}
-    image.save(sink, image_format.upper(), exif=exif, **options)
-    return sink.getvalue()
+def attempt_of(file: str) -> int:
+    """Return the attempt of a shard from its name relative to `samples/<name>/`."""
+    return 0 if file.startswith("shards/") else int(file.split("/")[1])
 
 
 @dataclass(frozen=True)
@@ -96,11 +88,12 @@ class Sample:
     condition: LabelRow
     annotation: LabelRow
     p_V: FloatArray
-    """(19,) calibrated head probabilities, NaN where the head is unusable."""
+    """(19,) calibrated head probabilities, NaN if the head is unusable."""
     seed: int
 
-    def to_row(self) -> dict[str, Any]:
-        row: dict[str, Any] = {"sample_id": self.sample_id, "image": {"bytes": self.image, "path": None}}
+    def to_row(self) -> Row:
+        """Return the row of this sample in `SCHEMA`."""
+        row: Row = {"sample_id": self.sample_id, "image": {"bytes": self.image, "path": None}}
         for k, name in enumerate(LABEL_NAMES):
             row[f"condition_{name}"] = self.condition.get(name)
             row[f"annotation_{name}"] = self.annotation.get(name)
@@ -114,71 +107,38 @@ class Sample:
 
 
 def encode_shard(samples: Sequence[Sample]) -> bytes:
-    """Samples as one Parquet file; the same samples give the same bytes."""
-    return encode_rows([sample.to_row() for sample in samples])
-
-
-def encode_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows in `SCHEMA` as one Parquet file."""
+    """Return samples as one Parquet file; equal samples give equal bytes."""
     sink = io.BytesIO()
-    # Pictures are compressed already; zstd pays for the columns beside them and costs little on the pictures.
-    pq.write_table(
-        pa.Table.from_pylist(list(rows), schema=SCHEMA), sink, row_group_size=ROW_GROUP_ROWS, compression="zstd"
-    )
+    table = pa.Table.from_pylist([sample.to_row() for sample in samples], schema=SCHEMA)
+    # zstd shrinks the other columns, and costs little on the images, which are compressed already.
+    pq.write_table(table, sink, row_group_size=ROW_GROUP_ROWS, compression="zstd")
     return sink.getvalue()
 
 
 def decode_shard(data: bytes) -> pa.Table:
-    """The table of one shard."""
+    """Return the table of one shard."""
     return open_parquet(data).read(columns=SCHEMA.names).cast(SCHEMA)
 
 
 def read_shard(storage: Storage, folder: str, file: str) -> pa.Table:
-    """The table of one file of a complete `samples/<name>/`, its hash verified; rejected rows are in it, too."""
-    return decode_shard(read_trusted(storage, folder, file, read_manifest(storage, folder)))
-
-
-def accepted_attempts(verification: Mapping[str, Any]) -> dict[int, int]:
-    """Attempt of each sample that was not accepted at attempt 0; -1 where no attempt was."""
-    attempts = {int(sample_id): int(attempt) for sample_id, attempt in verification["accepted"]["attempt"]}
-    return {**attempts, **dict.fromkeys(verification["unresolved"], -1)}
-
-
-def _read_verification(storage: Storage, folder: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(read_trusted(storage, folder, VERIFICATION, read_manifest(storage, folder)))
-    return found
-
-
-def count_accepted(storage: Storage, folder: str) -> int:
-    """Number of accepted samples of a complete `samples/<name>/`; errors as in `read_samples`."""
-    verification = _read_verification(storage, folder)
-    return int(verification["num_samples"]) - len(verification["unresolved"])
-
-
-def count_drawn(storage: Storage, folder: str) -> Drawn:
-    """Pictures drawn for a complete `samples/<name>/`, and how many of them were too near; errors as above."""
-    verification = _read_verification(storage, folder)
-    reasons = [row["reason"] for row in verification["rejected"]]
-    # Each rejected one was drawn anew, but for those that were out of attempts.
-    num_again = len(reasons) - len(verification["unresolved"])
-    return Drawn(int(verification["num_samples"]) + num_again, reasons.count(Reason.NEAR_TRAINING_IMAGE))
+    """Return the table of one shard of complete samples, its digest verified. It holds rejected rows, too."""
+    return decode_shard(read_trusted(storage, folder, file, read_manifest(storage, folder, SamplesManifest)))
 
 
 def read_samples(storage: Storage, folder: str) -> Iterator[tuple[str, pa.Table]]:
-    """Accepted rows of a complete `samples/<name>/`, as (file name, table), a shard at a time.
+    """Yield the accepted rows of complete samples, one shard at a time, as (file, table).
 
-    Replaced rows come from the files of their attempt, after all of attempt 0.
+    First come all shards of attempt 0, then those of later attempts.
 
     Raises:
         WrongInputError: sampling has not finished.
         StorageError: a file differs from the manifest.
     """
-    manifest = read_manifest(storage, folder)
-    attempts = accepted_attempts(_read_verification(storage, folder))
-    files = [file for file in manifest["files"] if file.endswith(".parquet")]
-    for file in sorted(files, key=lambda name: (name.startswith("replacements"), name)):
-        attempt = 0 if file.startswith("shards/") else int(file.split("/")[1])
+    manifest = read_manifest(storage, folder, SamplesManifest)
+    attempts = accepted_attempts(read_verification(storage, folder, manifest))
+    for file in sorted(manifest.shards, key=lambda name: (attempt_of(name) > 0, name)):
+        attempt = attempt_of(file)
         table = decode_shard(read_trusted(storage, folder, file, manifest))
-        wanted = [attempts.get(i, 0) == attempt for i in table.column("sample_id").to_pylist()]
-        if any(wanted):
-            yield file, table.filter(pa.array(wanted))
+        accepted = [attempts.get(i, 0) == attempt for i in table.column("sample_id").to_pylist()]
+        if any(accepted):
+            yield file, table.filter(pa.array(accepted))

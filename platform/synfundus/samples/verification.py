@@ -89,4 +89,4 @@ def count_sampled(storage: Storage, folder: str) -> SampledCounts:
     # Each rejected attempt was followed by another one, except the last attempt of an unresolved sample.
     num_repeated = len(verification.rejected) - len(verification.unresolved)
     near = [item for item in verification.rejected if item.reason is SampleRejectionReason.NEAR_TRAINING_IMAGE]
-    return SampledCounts(verification.num_samples + num_repeated, len(near))
+    return SampledCounts(num_sampled=verification.num_samples + num_repeated, num_near=len(near))

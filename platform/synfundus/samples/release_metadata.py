@@ -1,0 +1,114 @@
+"""Metadata of a release that needs no statement of its makers: counts, digests and settings, and what they imply."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from synfundus.samples.config import SamplesConfig
+from synfundus.samples.manifest import SamplesManifest
+from synfundus.samples.plan import read_plan
+from synfundus.samples.rejection import SampleRejectionReason
+from synfundus.samples.verification import read_verification
+from synfundus.storage import Storage, manifest_digest, read_manifest
+
+REASON_TEXT = {
+    SampleRejectionReason.UNDECODABLE: "did not decode",
+    SampleRejectionReason.BLANK: "were blank",
+    SampleRejectionReason.NEAR_TRAINING_IMAGE: "lay too near to a training image",
+}
+BIAS_TEXT = {
+    "real": "follow the joint distribution of the training photographs, with its imbalances",
+    "balanced": "make rare findings more frequent (the mean of distributions that balance one label each), so"
+    " prevalences are not those of any population",
+    "quotas": "follow quotas that the makers chose, so prevalences are not those of any population",
+}
+"""Statement on the conditions, by `samples.conditions`."""
+LIMITATIONS = (
+    "Conditions are requests to the generator, annotations are predictions of an AI annotator; neither is a diagnosis.",
+    "Condition and annotation disagree on some images. No image was rejected for that.",
+    "Small lesions may be missing or misplaced; measure on real photographs before drawing a conclusion.",
+    "A program can tell real from synthetic images; in a mixture, no label may depend on the origin of the images.",
+)
+INTENDED_USES = (
+    "Research: pre-training, augmentation, teaching, and testing of software for fundus photographs.",
+    "Out of scope: diagnosis or any decision about a patient, estimates of prevalence, validation of a device.",
+    "Forbidden: any attempt to find the people whose photographs trained the generator.",
+)
+
+
+@dataclass(frozen=True)
+class ReleaseMetadata:
+    """Metadata of the samples of a release; equal inputs give equal metadata."""
+
+    num_samples: int
+    """Samples of the plan."""
+    num_unresolved: int
+    """Samples without an accepted attempt, which are not released."""
+    rejected: Mapping[SampleRejectionReason, int]
+    """Rejected attempts by reason."""
+    space: str
+    """Space in which the distance to training images is measured."""
+    quantile: float
+    """Quantile of held-out photographs' distances that gives the threshold."""
+    threshold: float
+    """Distance to the nearest training image below which a sample is rejected."""
+    samples_manifest_sha256: str
+    """SHA-256 of the samples' manifest."""
+    generator_digest: str
+    annotator_digest: str
+    plan: SamplesConfig
+    """Settings of the plan."""
+    notes: tuple[str, ...]
+    """Notes of the plan: what was merged or left out."""
+    num_combinations: int
+    """Combinations of labels in the plan."""
+
+    @property
+    def num_accepted(self) -> int:
+        """Released samples."""
+        return self.num_samples - self.num_unresolved
+
+    @property
+    def privacy_statement(self) -> str:
+        """Statement on personal data, for the card and for Croissant."""
+        num_near = self.rejected.get(SampleRejectionReason.NEAR_TRAINING_IMAGE, 0)
+        return (
+            "The images show no real person, but the generator was trained on photographs of patients, and a fundus"
+            " identifies a person. Each image was compared with every training image and its mirror image"
+            f" ({self.space}). An image was rejected if its distance to the nearest one is below {self.threshold:.4g},"
+            f" the {self.quantile:.1%} quantile of held-out photographs' distances; {num_near} images were rejected"
+            " for that. This is no proof of anonymity."
+        )
+
+    @property
+    def bias_statement(self) -> str:
+        """Statement on biases, for the card and for Croissant."""
+        return (
+            f"The conditions {BIAS_TEXT[self.plan.conditions]}. Cameras, ages and ancestries are those of the training"
+            " photographs only."
+        )
+
+
+def read_release_metadata(storage: Storage, samples_folder: str) -> ReleaseMetadata:
+    """Return the metadata of complete samples, from their manifest, plan and verification.
+
+    Raises:
+        WrongInputError: sampling has not finished, or the folder holds something else.
+        StorageError: a file differs from the manifest.
+    """
+    manifest = read_manifest(storage, samples_folder, SamplesManifest)
+    plan = read_plan(storage, samples_folder, manifest)
+    verification = read_verification(storage, samples_folder, manifest)
+    return ReleaseMetadata(
+        num_samples=manifest.summary.num_samples,
+        num_unresolved=manifest.summary.num_unresolved,
+        rejected=manifest.summary.rejected,
+        space=verification.space,
+        quantile=verification.quantile,
+        threshold=verification.threshold,
+        samples_manifest_sha256=manifest_digest(manifest),
+        generator_digest=manifest.generator_digest,
+        annotator_digest=manifest.annotator_digest,
+        plan=plan.config,
+        notes=plan.notes,
+        num_combinations=len(plan.combinations),
+    )

@@ -1,0 +1,98 @@
+"""Stage `publish`: make a release of the accepted samples: data, card, Croissant file, public report."""
+
+from dataclasses import dataclass
+
+from synfundus.diagnosis.manifest import METRICS as ANNOTATOR_METRICS
+from synfundus.diagnosis.manifest import AnnotatorManifest
+from synfundus.evaluation.manifest import METRICS, PUBLIC, ReportManifest, read_metrics
+from synfundus.samples.manifest import ReleaseInputs, ReleaseManifest, SamplesManifest
+from synfundus.stages.record import Basis
+from synfundus.stages.stage import Rows, Stage
+from synfundus.storage import Storage, manifest_digest, read_manifest, read_trusted
+from synfundus.study import Study
+
+
+@dataclass(frozen=True)
+class PublishStageSummary:
+    """Counts and place of a finished release."""
+
+    manifest: ReleaseManifest
+    uri: str
+    """Place of the release."""
+
+    def rows(self) -> Rows:
+        summary = self.manifest.summary
+        return [
+            ("samples", f"{summary.num_accepted} (not released: {summary.num_unresolved} without an accepted attempt)"),
+            ("files", f"{summary.num_files}, {summary.size_bytes / 2**20:.1f} MiB"),
+            ("release", self.uri),
+        ]
+
+
+class PublishStage(Stage[None]):
+    """Release of the study's accepted samples."""
+
+    name = "publish"
+    help = "Make a release of the accepted samples: data, dataset card, Croissant file, public report."
+
+    def inputs(self, study: Study) -> tuple[str, ...]:
+        return study.samples_folder, study.report_folder, study.annotator_folder
+
+    def output(self, study: Study) -> str:
+        return study.release_folder
+
+    def basis(self, study: Study, storage: Storage) -> Basis:
+        return read_release_inputs(study, storage).model_dump(mode="json")
+
+    def check(self, study: Study, storage: Storage) -> None:
+        """Refuse nothing: every setting of a release was checked when the study was read."""
+
+    def describe(self, study: Study, storage: Storage, found: None) -> Rows:  # noqa: ARG002  nothing was found
+        manifest = read_manifest(storage, study.samples_folder, SamplesManifest)
+        num_bytes = sum(manifest.files[name].size_bytes for name in manifest.shards)
+        copies = 2 if study.release.synfundus_export else 1
+        return [
+            ("release", f"{study.release.title}, version {study.release.version}, {study.release.licence}"),
+            ("samples", str(manifest.summary.num_accepted)),
+            ("write", f"{study.release_folder} below {storage.root}, about {copies * num_bytes / 2**20:.1f} MiB"),
+        ]
+
+    def run(self, study: Study, storage: Storage, digest: str, found: None) -> None:  # noqa: ARG002  nothing was found
+        from synfundus.diagnosis.metrics import read_annotator_metrics
+        from synfundus.samples.publish import Evidence, publish
+
+        report = read_manifest(storage, study.report_folder, ReportManifest)
+        evidence = Evidence(
+            read_metrics(storage, study.report_folder),
+            read_annotator_metrics(storage, study.annotator_folder),
+            read_trusted(storage, study.report_folder, PUBLIC, report).decode(),
+        )
+        inputs = read_release_inputs(study, storage)
+        publish(storage, study.samples_folder, study.release_folder, inputs, evidence, digest)
+
+    def summary(self, study: Study, storage: Storage) -> PublishStageSummary:
+        manifest = read_manifest(storage, study.release_folder, ReleaseManifest)
+        return PublishStageSummary(manifest, storage.uri(study.release_folder))
+
+    def num_workers(self, study: Study) -> int:  # noqa: ARG002  runs in this process
+        return 0
+
+
+def read_release_inputs(study: Study, storage: Storage) -> ReleaseInputs:
+    """Return everything that the study's release depends on, from its settings and the manifests of the inputs.
+
+    Raises:
+        WrongInputError: an input is not complete.
+    """
+    samples = read_manifest(storage, study.samples_folder, SamplesManifest)
+    report = read_manifest(storage, study.report_folder, ReportManifest)
+    annotator = read_manifest(storage, study.annotator_folder, AnnotatorManifest)
+    return ReleaseInputs(
+        config=study.release,
+        samples_manifest_sha256=manifest_digest(samples),
+        generator_digest=samples.generator_digest,
+        annotator_digest=samples.annotator_digest,
+        metrics_sha256=report.files[METRICS].sha256,
+        annotator_metrics_sha256=annotator.files[ANNOTATOR_METRICS].sha256,
+        report_sha256=report.files[PUBLIC].sha256,
+    )

@@ -1,0 +1,211 @@
+"""Stage `sample`: sample the plan over a pool of Ray workers, check every sample, and replace rejected ones."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from synfundus.diagnosis.config import NO_NEW_IMAGES
+from synfundus.diagnosis.manifest import AnnotatorManifest
+from synfundus.diffusion.manifest import GeneratorManifest
+from synfundus.digests import digest_of
+from synfundus.environment import Environment
+from synfundus.errors import WrongInputError
+from synfundus.fundus.manifest import DataManifest
+from synfundus.labels import LABEL_BY_NAME
+from synfundus.progress import Progress, show_progress
+from synfundus.samples.manifest import SamplesManifest
+from synfundus.stages.record import Basis
+from synfundus.stages.requirements import require_gpu
+from synfundus.stages.stage import Rows, Stage
+from synfundus.storage import Storage, read_manifest
+from synfundus.study import Study
+
+if TYPE_CHECKING:  # these import torch or pyarrow, which takes seconds
+    from synfundus.samples.plan import Plan
+    from synfundus.samples.sampler import SamplingTask
+    from synfundus.samples.work import ShardWork
+
+PNG_BYTES_PER_PIXEL = 2.0
+"""Size of a synthetic fundus photograph; an estimate for `--dry-run` only."""
+
+
+@dataclass(frozen=True)
+class SampleStageSummary:
+    """Counts of a finished sampling."""
+
+    manifest: SamplesManifest
+
+    def rows(self) -> Rows:
+        summary = self.manifest.summary
+        rejected = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.rejected.items())) or "none"
+        return [
+            ("samples", f"{summary.num_samples} in {len(self.manifest.files)} files"),
+            ("combinations", f"{summary.num_combinations} of labels"),
+            ("rejected", f"{rejected} (sampled again; without an accepted attempt: {summary.num_unresolved})"),
+            *_note_rows(summary.notes),
+        ]
+
+
+class SampleStage(Stage[None]):
+    """Sampling of the study's plan."""
+
+    name = "sample"
+    help = "Plan the samples, sample and annotate them over a pool of workers, and replace rejected ones."
+
+    def inputs(self, study: Study) -> tuple[str, ...]:
+        return study.filled_folder, study.annotator_folder, study.generator_folder
+
+    def output(self, study: Study) -> str:
+        return study.samples_folder
+
+    def basis(self, study: Study, storage: Storage) -> Basis:
+        return {"samples": study.public["samples"], "inputs": {**_read_inputs(study, storage).digests}}
+
+    def check(self, study: Study, storage: Storage) -> None:  # noqa: ARG002  everything is in the study
+        require_new_images(study)
+        require_gpu("samples.resources", study.samples.resources)
+        steps, all_steps = study.samples.solver.num_steps, study.generator.schedule.num_train_timesteps
+        if steps > all_steps:
+            raise WrongInputError(
+                f"samples.solver.num_steps: {steps} is more than the {all_steps} of"
+                " generator.schedule.num_train_timesteps; set fewer steps"
+            )
+        fractions = study.data.prepare.split_fractions
+        keeps_splits = study.data.prepared is not None or any(
+            getattr(source, "keep_splits", False) for source in study.data.sources
+        )
+        if fractions.validation + fractions.test == 0 and not keeps_splits:
+            raise WrongInputError(
+                "data.prepare.split_fractions: validation and test are 0, so there are no held-out photographs, and no"
+                " distance to training images counts as too near; give validation and test a share"
+            )
+
+    def describe(self, study: Study, storage: Storage, found: None) -> Rows:  # noqa: ARG002  nothing was found
+        plan, config = lay_out(study, storage), study.samples
+        size_px = read_manifest(storage, study.filled_folder, DataManifest).size_px
+        num_bytes = config.num_samples * size_px**2 * PNG_BYTES_PER_PIXEL
+        solver = f"{config.solver.name}, {config.solver.num_steps} steps, guidance {config.solver.guidance_scale:g}"
+        counts = {
+            LABEL_BY_NAME[name].title: ", ".join(f"{value}: {count}" for value, count in values.items())
+            for name, values in plan.label_counts().items()
+        }
+        return [
+            ("samples", f"{config.num_samples} in {plan.num_shards} shards"),
+            ("combinations", f"{len(plan.combinations)} of labels"),
+            ("solver", solver),
+            ("write", f"{study.samples_folder} below {storage.root}, about {num_bytes / 2**20:.0f} MiB"),
+            *_note_rows(plan.notes),
+            *counts.items(),
+        ]
+
+    def run(self, study: Study, storage: Storage, digest: str, found: None) -> None:  # noqa: ARG002  nothing was found
+        from synfundus.samples.sampler import SamplingTask
+
+        task = SamplingTask(
+            storage=storage,
+            folder=study.samples_folder,
+            generator_folder=study.generator_folder,
+            annotator_folder=study.annotator_folder,
+            data_folder=study.filled_folder,
+            plan=lay_out(study, storage),
+        )
+        with show_progress("sample", study.samples.num_samples, "samples") as progress:
+            sample_on_pool(task, digest, progress)
+
+    def summary(self, study: Study, storage: Storage) -> SampleStageSummary:
+        return SampleStageSummary(read_manifest(storage, study.samples_folder, SamplesManifest))
+
+    def num_workers(self, study: Study) -> int:
+        return study.samples.resources.pool_size
+
+
+def sample_on_pool(task: "SamplingTask", digest: str, progress: Progress) -> SamplesManifest:
+    """Sample a plan over a pool of Ray workers and return the manifest of the finished samples.
+
+    Raises:
+        WrongInputError: the folder holds another plan, or the dataset has no held-out photographs.
+    """
+    import ray
+
+    from synfundus.distributed.map import run_on_pool
+    from synfundus.fundus.dataset import PreparedImages
+    from synfundus.samples.attempts import sample_plan
+    from synfundus.samples.sampler import ShardSampler
+    from synfundus.samples.verify import copy_reference
+
+    config = task.plan.config
+    reference = copy_reference(PreparedImages(task.storage, task.data_folder), config.held_out_quantile)
+    shared = ray.put(reference)
+
+    def sample_shards(work: "Sequence[ShardWork]") -> Iterator[int]:
+        nodes = Environment().sampling_pool
+        return run_on_pool(ShardSampler, (task, shared), work, config.resources, nodes=nodes)
+
+    return sample_plan(task, reference, sample_shards, digest, progress)
+
+
+def require_new_images(study: Study) -> None:
+    """Refuse an external annotator that cannot annotate new images.
+
+    Raises:
+        WrongInputError: the annotator is a table of predictions.
+    """
+    if study.external_annotator is not None:
+        try:
+            study.external_annotator.require_new_images()
+        except WrongInputError as error:
+            raise WrongInputError(f"external_annotator.{error}") from error
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """Digests of everything that the plan rests on, from the manifests of the inputs."""
+
+    generator: str
+    annotator: str
+    data: str
+    num_without_patient: int
+    """Training images of unknown patients."""
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {"generator": self.generator, "annotator": self.annotator, "data": self.data}
+
+
+def _read_inputs(study: Study, storage: Storage) -> _Inputs:
+    data = read_manifest(storage, study.filled_folder, DataManifest)
+    annotator = read_manifest(storage, study.annotator_folder, AnnotatorManifest)
+    generator = read_manifest(storage, study.generator_folder, GeneratorManifest)
+    if not annotator.sees_images:
+        raise WrongInputError(f"{study.annotator_folder}: {NO_NEW_IMAGES}")
+    return _Inputs(
+        generator=generator.generator_digest,
+        annotator=annotator.annotator_digest,
+        # The digest of the manifest would not do: it depends on the key that hashes the patients.
+        data=digest_of([data.images_digest, data.parent.digest if data.parent else None, annotator.annotator_digest]),
+        num_without_patient=data.images_counted_as_patient,
+    )
+
+
+def lay_out(study: Study, storage: Storage) -> "Plan":
+    """Return the study's plan. Reads manifests and label columns only, no image and no weights.
+
+    Raises:
+        WrongInputError: an input is not complete, or the annotator is a table of predictions.
+    """
+    from synfundus.fundus.dataset import read_labels
+    from synfundus.samples.plan import make_plan
+
+    inputs = _read_inputs(study, storage)
+    return make_plan(
+        study.samples,
+        read_labels(storage, study.filled_folder, "train"),
+        generator_digest=inputs.generator,
+        annotator_digest=inputs.annotator,
+        data_digest=inputs.data,
+        num_without_patient=inputs.num_without_patient,
+    )
+
+
+def _note_rows(notes: Sequence[str]) -> Rows:
+    return [(f"note {number}", note) for number, note in enumerate(notes, 1)]

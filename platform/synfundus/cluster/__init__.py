@@ -1,1 +1,1 @@
-"""Studies as RayJobs of a Kubernetes cluster, through the kubernetes client."""
+"""Studies as RayJobs on a Kubernetes cluster, through the kubernetes client."""

@@ -1,4 +1,4 @@
-"""A port of a pod on this machine, through the API server: for the dashboard, without kubectl."""
+"""Forward a port of this machine to a port of a pod, through the API server, for the dashboard. Needs no kubectl."""
 
 import select
 import socket
@@ -11,37 +11,37 @@ from kubernetes.stream import portforward
 from synfundus.cluster.kube import Namespace
 from synfundus.errors import SynfundusError
 
-CHUNK = 65536
+CHUNK_BYTES = 65536
 
 
 class _Relay(socketserver.BaseRequestHandler):
-    """One connection."""
+    """Relays one connection."""
 
     server: "Forwarder"
 
     def handle(self) -> None:
-        here: socket.socket = self.request
+        local: socket.socket = self.request
         try:
-            there = self.server.open_there()
+            remote = self.server.connect_to_pod()
         except SynfundusError as error:
-            self.server.give_up(str(error))
+            self.server.fail(str(error))
             return
-        ends = {here: there, there: here}
+        peers = {local: remote, remote: local}
         try:
             while True:
-                for end in select.select(list(ends), [], [])[0]:
-                    data = end.recv(CHUNK)
+                for end in select.select(list(peers), [], [])[0]:
+                    data = end.recv(CHUNK_BYTES)
                     if not data:
                         return
-                    ends[end].sendall(data)
+                    peers[end].sendall(data)
         except OSError:
-            return  # either end hung up
+            return  # one side closed the connection
         finally:
-            there.close()
+            remote.close()
 
 
 class Forwarder(socketserver.ThreadingTCPServer):
-    """Listens on 127.0.0.1 and relays every connection to a port of a pod, until the pod cannot be reached."""
+    """Listens on 127.0.0.1 and relays each connection to a port of a pod; ends once the pod cannot be reached."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -50,15 +50,19 @@ class Forwarder(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", port), _Relay)
         self._namespace, self._pod, self._pod_port = namespace, pod, pod_port
         self.failure: str | None = None
-        """Why it ended."""
+        """Reason for which the forwarder ended."""
 
-    def give_up(self, why: str) -> None:
-        """End `serve_forever`."""
-        self.failure = why
+    def fail(self, reason: str) -> None:
+        """End `serve_forever` because of `reason`."""
+        self.failure = reason
         self.shutdown()
 
-    def open_there(self) -> Any:
-        """A connection to the pod, as a socket."""
+    def connect_to_pod(self) -> Any:
+        """Return a connection to the pod, as a socket.
+
+        Raises:
+            SynfundusError: the pod cannot be reached.
+        """
         try:
             opened = portforward(
                 self._namespace.core.connect_get_namespaced_pod_portforward,
@@ -67,6 +71,6 @@ class Forwarder(socketserver.ThreadingTCPServer):
                 ports=str(self._pod_port),
             )
         except ApiException as error:
-            reason = str(error.reason).partition(" -+-")[0]  # without the headers of the answer
+            reason = str(error.reason).partition(" -+-")[0]  # without the headers of the response
             raise SynfundusError(f"cannot reach pod {self._pod}: {reason}") from error
         return opened.socket(self._pod_port)

@@ -1,4 +1,4 @@
-"""A namespace of a Kubernetes cluster: the client, and its errors as one line."""
+"""A namespace of a Kubernetes cluster: the few requests that are needed, and their errors as one line each."""
 
 import json
 import logging
@@ -15,34 +15,40 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
+from pydantic import JsonValue
 
+from synfundus.cluster.ray_job import STUDY_LABEL, RayJob
 from synfundus.environment import Environment
 from synfundus.errors import SynfundusError, WrongInputError
 
 GROUP, VERSION, PLURAL = "ray.io", "v1", "rayjobs"
-STUDY_LABEL, SETTINGS_LABEL, ROOT_ANNOTATION = "synfundus.io/study", "synfundus.io/settings", "synfundus.io/root"
-"""Of a RayJob: name, digest of file and overrides, and root of its study; the chart's template sets them."""
 TIMEOUT_S = 30
 NOT_FOUND, CONFLICT = 404, 409
-USERS_FAULT = (400, 401, 403, 404, 422)
+USER_ERRORS = (400, 401, 403, 404, 422)
+"""HTTP statuses that the user can correct: rights, names, credentials."""
+JsonObject = dict[str, JsonValue]
+"""A Kubernetes object to create, in the API's form."""
 
 
 @contextmanager
-def one_line_errors(what: str) -> Iterator[None]:
-    """Errors of the API server and of the way to it.
+def one_line_errors(action: str) -> Iterator[None]:
+    """Turn errors of the API server, and of the connection to it, into one line.
+
+    Args:
+        action: what failed, such as `cannot list jobs`.
 
     Raises:
-        WrongInputError: what the user can mend: rights, names, credentials.
-        SynfundusError: a server that does not answer.
+        WrongInputError: the user can correct it.
+        SynfundusError: the server does not answer.
     """
     try:
         yield
     except ApiException as error:
-        message = _message(error)
-        kind = WrongInputError if error.status in USERS_FAULT else SynfundusError
-        raise kind(f"{what}: the cluster says {error.status} ({message})") from error
+        kind = WrongInputError if error.status in USER_ERRORS else SynfundusError
+        raise kind(f"{action}: the cluster answers {error.status} ({_message(error)})") from error
     except urllib3.exceptions.HTTPError as error:
-        raise SynfundusError(f"{what}: the cluster does not answer ({' '.join(str(error).split())[:200]})") from error
+        reason = " ".join(str(error).split())[:200]
+        raise SynfundusError(f"{action}: the cluster does not answer ({reason})") from error
 
 
 def _message(error: ApiException) -> str:
@@ -54,62 +60,63 @@ def _message(error: ApiException) -> str:
 
 @dataclass(frozen=True)
 class Namespace:
-    """Where jobs run; `connect` makes one."""
+    """The namespace in which jobs run; `connect` returns one."""
 
     name: str
 
     @cached_property
     def core(self) -> Any:
+        """Client of the core API."""
         return client.CoreV1Api()
 
     @cached_property
-    def custom(self) -> Any:
+    def _custom(self) -> Any:
         return client.CustomObjectsApi()
 
-    def jobs(self) -> list[dict[str, Any]]:
-        """All RayJobs that have a study."""
+    def jobs(self) -> list[RayJob]:
+        """Return all RayJobs of studies, oldest first."""
         with one_line_errors("cannot list jobs"):
             try:
-                found = self.custom.list_namespaced_custom_object(
+                found = self._custom.list_namespaced_custom_object(
                     GROUP, VERSION, self.name, PLURAL, label_selector=STUDY_LABEL, _request_timeout=TIMEOUT_S
                 )
             except ApiException as error:
-                if error.status == NOT_FOUND:  # not of a namespace: a list in one that is not there is empty
+                if error.status == NOT_FOUND:  # the kind is unknown; in an unknown namespace the list is empty
                     raise WrongInputError("the cluster knows no RayJobs; install the KubeRay operator first") from error
                 raise
-        return sorted(found["items"], key=lambda job: job["metadata"]["creationTimestamp"])
+        return sorted(map(RayJob.from_object, found["items"]), key=lambda job: job.created)
 
-    def job(self, name: str) -> dict[str, Any] | None:
-        """A RayJob; None: there is none."""
+    def job(self, name: str) -> RayJob | None:
+        """Return a RayJob, or None if there is none of this name."""
         with one_line_errors(f"cannot read job {name}"):
             try:
-                found: dict[str, Any] = self.custom.get_namespaced_custom_object(
+                found = self._custom.get_namespaced_custom_object(
                     GROUP, VERSION, self.name, PLURAL, name, _request_timeout=TIMEOUT_S
                 )
             except ApiException as error:
                 if error.status == NOT_FOUND:
                     return None
                 raise
-        return found
+        return RayJob.from_object(found)
 
-    def create_job(self, job: dict[str, Any]) -> dict[str, Any] | None:
-        """The new job; None: somebody else was first."""
-        with one_line_errors(f"cannot create job {job['metadata']['name']}"):
+    def create_job(self, name: str, body: JsonObject) -> RayJob | None:
+        """Create a RayJob and return it, or None if somebody else has created one of this name."""
+        with one_line_errors(f"cannot create job {name}"):
             try:
-                made: dict[str, Any] = self.custom.create_namespaced_custom_object(
-                    GROUP, VERSION, self.name, PLURAL, job, _request_timeout=TIMEOUT_S
+                created = self._custom.create_namespaced_custom_object(
+                    GROUP, VERSION, self.name, PLURAL, body, _request_timeout=TIMEOUT_S
                 )
             except ApiException as error:
                 if error.status == CONFLICT:
                     return None
                 raise
-        return made
+        return RayJob.from_object(created)
 
     def delete_job(self, name: str, uid: str) -> None:
-        """Delete it, if this very one is still there."""
+        """Delete a RayJob; a job of this name with another UID stays."""
         with one_line_errors(f"cannot delete job {name}"):
             try:
-                self.custom.delete_namespaced_custom_object(
+                self._custom.delete_namespaced_custom_object(
                     GROUP,
                     VERSION,
                     self.name,
@@ -123,6 +130,7 @@ class Namespace:
                     raise
 
     def config_maps(self, selector: str) -> list[Any]:
+        """Return the ConfigMaps that a label selector matches."""
         with one_line_errors("cannot list ConfigMaps"):
             return list(
                 self.core.list_namespaced_config_map(
@@ -130,27 +138,26 @@ class Namespace:
                 ).items
             )
 
-    def ensure_config_map(self, body: dict[str, Any]) -> None:
-        """Create it, unless it is there; one that an owner before left is taken over, or it would go with that one."""
-        name, (owner,) = body["metadata"]["name"], body["metadata"]["ownerReferences"]
+    def ensure_config_map(self, name: str, body: JsonObject, owner_uid: str) -> None:
+        """Create a ConfigMap. Replace one of a former owner, because Kubernetes deletes it with that owner."""
         with one_line_errors(f"cannot create ConfigMap {name}"):
             try:
                 self.core.create_namespaced_config_map(self.name, body, _request_timeout=TIMEOUT_S)
             except ApiException as error:
                 if error.status != CONFLICT:
                     raise
-                there = self.core.read_namespaced_config_map(name, self.name, _request_timeout=TIMEOUT_S)
-                if [one.uid for one in there.metadata.owner_references or ()] != [owner["uid"]]:
+                existing = self.core.read_namespaced_config_map(name, self.name, _request_timeout=TIMEOUT_S)
+                if [one.uid for one in existing.metadata.owner_references or ()] != [owner_uid]:
                     self.core.replace_namespaced_config_map(name, self.name, body, _request_timeout=TIMEOUT_S)
 
     def pods(self, selector: str) -> list[Any]:
-        """Oldest first."""
+        """Return the pods that a label selector matches, oldest first."""
         with one_line_errors("cannot list pods"):
             found = self.core.list_namespaced_pod(self.name, label_selector=selector, _request_timeout=TIMEOUT_S).items
         return sorted(found, key=lambda pod: pod.metadata.creation_timestamp)
 
     def warnings(self) -> list[Any]:
-        """Events that warn of something, oldest first."""
+        """Return the events of type Warning, oldest first."""
         with one_line_errors("cannot list events"):
             found = self.core.list_namespaced_event(
                 self.name, field_selector="type=Warning", _request_timeout=TIMEOUT_S
@@ -159,19 +166,19 @@ class Namespace:
 
 
 def time_of(event: Any) -> datetime:
-    """When an event was last seen."""
-    seen: datetime = event.last_timestamp or event.event_time or event.metadata.creation_timestamp
-    return seen
+    """Return the time at which an event occurred last."""
+    latest: datetime = event.last_timestamp or event.event_time or event.metadata.creation_timestamp
+    return latest
 
 
 def connect(context: str | None = None, namespace: str | None = None) -> Namespace:
-    """A namespace: the named one, else that of the kubeconfig's context.
+    """Return the named namespace, by default that of the kubeconfig's context.
 
     Raises:
-        WrongInputError: no kubeconfig, or no such context in it.
+        WrongInputError: there is no kubeconfig, or it has no such context.
     """
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    settings, file = client.Configuration(), Environment().kubeconfig
+    configuration, file = client.Configuration(), Environment().kubeconfig
     try:
         files = KubeConfigMerger(file)
         if files.config is None:
@@ -179,12 +186,13 @@ def connect(context: str | None = None, namespace: str | None = None) -> Namespa
         loader = KubeConfigLoader(
             files.config, active_context=context, config_base_path=None, config_persister=files.save_changes
         )
-        loader.load_and_set(settings)
+        loader.load_and_set(configuration)
     except (ConfigException, OSError, yaml.YAMLError, TypeError, AttributeError, ValueError) as error:
-        # Of a file of another shape the client says only what Python says.
+        # For a file of another structure the client raises whatever Python raises on the way.
         reason = " ".join(str(error).split()).rstrip(".")
         raise WrongInputError(
-            f"no cluster: cannot use kubeconfig {file} ({reason}); set KUBECONFIG, or name a --context of it"
+            f"no cluster: cannot use kubeconfig {file} ({reason}); set KUBECONFIG, or name one of its contexts with"
+            " --context"
         ) from error
-    client.Configuration.set_default(settings)
+    client.Configuration.set_default(configuration)
     return Namespace(namespace or loader.current_context["context"].get("namespace") or "default")

@@ -1,47 +1,67 @@
-"""The RayJob of a study, from the template that the chart left in the namespace."""
+"""The RayJob of a study, from the template that the chart stores in the namespace."""
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
+from pydantic import JsonValue, TypeAdapter
 
-from synfundus.cluster.kube import GROUP, VERSION, Namespace
+from synfundus.cluster.kube import GROUP, VERSION, JsonObject, Namespace
 from synfundus.digests import canonical_json, sha256_hex
-from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
-from synfundus.study import FILE_KEYS, REAL_DATA_VARIABLE, Study
+from synfundus.study import Study
 
 SELECTOR = "synfundus.io/role=job-template"
 MAX_NAME = 44
-"""Of a RayJob; KubeRay appends six characters for its cluster, and cuts names of what belongs to that at 50."""
+"""Longest name of a RayJob. KubeRay appends six characters for its cluster, and cuts names derived from that at 50."""
 DIGEST_DIGITS = 10
 NAME_OF_OBJECT = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")
-"""What Kubernetes takes for a Service, which KubeRay makes for each job."""
+"""Names that a Kubernetes Service may have; KubeRay creates one for each job."""
 SETTINGS_DIGITS = 32
+_JSON_OBJECT: TypeAdapter[JsonObject] = TypeAdapter(JsonObject)
 
 
 @dataclass(frozen=True)
 class Template:
-    """What the chart left: specification and metadata with marks for name, ConfigMap, overrides and root of a study."""
+    """The chart's template of RayJobs: `@MARKS@` stand for name, ConfigMap, overrides and root of a study."""
 
     name: str
-    """Of the ConfigMap that holds it."""
+    """Name of the ConfigMap that holds the template."""
     uid: str
-    """Of that ConfigMap: it owns the jobs, so that they go with the release."""
+    """UID of that ConfigMap. It owns the jobs, so that uninstalling the release deletes them."""
     spec: str
-    """YAML."""
+    """Specification of the RayJob, as YAML."""
     metadata: str
-    """YAML: labels and annotations."""
+    """Labels and annotations of the RayJob, as YAML."""
+
+
+@dataclass(frozen=True)
+class StudyJob:
+    """A RayJob to create, and the study file that its pods read from a ConfigMap."""
+
+    name: str
+    """Name of both objects. It ends in a digest of everything that the job is, so that submitting twice is one job."""
+    body: JsonObject
+    """The RayJob."""
+    metadata: JsonObject
+    """Labels and annotations of both objects."""
+    study_file: str
+    """Content of the study file."""
+
+    def config_map(self, uid: str) -> JsonObject:
+        """Return the ConfigMap with the study file, owned by the created RayJob `uid`."""
+        owner: JsonObject = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "RayJob", "name": self.name, "uid": uid}
+        metadata: JsonObject = {"name": self.name, **self.metadata, "ownerReferences": [owner]}
+        return {"metadata": metadata, "data": {"study.yaml": self.study_file}}
 
 
 def find_template(namespace: Namespace, release: str | None = None) -> Template:
-    """The template of the one release of the chart in a namespace, or of the named one.
+    """Return the template of the only release of the chart in a namespace, or of the named release.
 
     Raises:
-        WrongInputError: there is none, or there are several and none is named.
+        WrongInputError: there is no such release, or there are several and none is named.
     """
     found = namespace.config_maps(SELECTOR)
     names = [item.metadata.name.removesuffix("-job-template") for item in found]
@@ -50,90 +70,61 @@ def find_template(namespace: Namespace, release: str | None = None) -> Template:
         which = f"release {release} of the chart" if release else "release of the chart"
         raise WrongInputError(
             f"namespace {namespace.name} has no {which}; `helm install synfundus helm/synfundus --namespace"
-            f" {namespace.name}` makes one, or name another --namespace"
+            f" {namespace.name}` creates one, or name another --namespace"
         )
     if len(chosen) > 1:
-        raise WrongInputError(f"namespace {namespace.name} has releases {', '.join(names)}; name one by --release")
+        raise WrongInputError(f"namespace {namespace.name} has releases {', '.join(names)}; name one with --release")
     (item,) = chosen
     return Template(item.metadata.name, item.metadata.uid, item.data["spec.yaml"], item.data["metadata.yaml"])
 
 
-def settings_of(text: str, overrides: Sequence[str]) -> str:
-    """Digest of a study's file and overrides: what tells its job from those of others. The chart makes the same."""
+def settings_digest(text: str, overrides: Sequence[str]) -> str:
+    """Return the digest of a study's file and overrides, by which its job is found. The chart computes the same."""
     return sha256_hex("\n".join([text, *overrides]).encode())[:SETTINGS_DIGITS]
 
 
-def require_reachable(study: Study, text: str) -> None:
-    """Refuse what pods cannot see.
-
-    Args:
-        text: of the study's file and overrides.
-
-    Raises:
-        WrongInputError: the root, a source or another file lies on this machine.
-    """
-    if not study.root.startswith("s3://"):
-        raise WrongInputError(f"root: {study.root} is on this machine; pods need --set root=s3://BUCKET/PREFIX")
-    real = Environment().real_data if REAL_DATA_VARIABLE in text else None
-    for number, source in enumerate(study.data.sources):
-        path, key = getattr(source, "path", None), f"data.sources.{number}.path"
-        if path is not None and "://" not in str(path):
-            raise WrongInputError(
-                f"{key}: {path} is on this machine; put the photographs on S3, or prepare them here onto the root and"
-                " name that dataset as data.prepared"
-            )
-        if path is not None and real and str(path).startswith(real):
-            raise WrongInputError(f"{key} uses {REAL_DATA_VARIABLE}, which pods do not have; write the path out")
-    for section, key in FILE_KEYS:
-        path = getattr(getattr(study, section), key, None)
-        if path is not None:
-            raise WrongInputError(
-                f"{section}.{key}: {path} is on this machine; run that stage here onto the root, or leave it out"
-            )
-
-
-def _filled(value: Any, marks: dict[str, str]) -> Any:
-    """`value` with the marks in its strings replaced."""
+def _fill(value: JsonValue, marks: Mapping[str, str]) -> JsonValue:
+    """Return `value` with the marks in its strings replaced."""
     if isinstance(value, dict):
-        return {key: _filled(inner, marks) for key, inner in value.items()}
+        return {key: _fill(inner, marks) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_filled(inner, marks) for inner in value]
+        return [_fill(inner, marks) for inner in value]
     if isinstance(value, str):
         for mark, text in marks.items():
             value = value.replace(mark, text)
     return value
 
 
-def job_of(
-    template: Template, study: Study, text: str, overrides: Sequence[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The RayJob of a study whose file reads `text`, and the ConfigMap with that file, which the job is yet to own.
+def _parse(part: str, marks: Mapping[str, str]) -> JsonObject:
+    """Return one part of the template, YAML, with its marks replaced."""
+    return _JSON_OBJECT.validate_python(_fill(yaml.safe_load(part), marks))
 
-    The job's name ends in a digest of all that it is, so that submitting twice is one job.
+
+def job_of(template: Template, study: Study, text: str, overrides: Sequence[str]) -> StudyJob:
+    """Return the RayJob of a study whose file has the content `text`.
 
     Raises:
-        WrongInputError: no object of Kubernetes can have the study's name.
+        WrongInputError: the study's name cannot be the name of a Kubernetes object.
     """
     if not NAME_OF_OBJECT.fullmatch(study.name):
         raise WrongInputError(
             f"name: {study.name} cannot name a job; on a cluster, begin with a letter and do not end with a hyphen"
         )
-    words = "".join(f" --set {shlex.quote(override)}" for override in overrides)
     marks = {
         "@STUDY@": study.name,
-        "@OVERRIDES@": words,
-        "@SETTINGS@": settings_of(text, overrides),
+        "@OVERRIDES@": "".join(f" --set {shlex.quote(override)}" for override in overrides),
+        "@SETTINGS@": settings_digest(text, overrides),
         "@ROOT@": study.root,
     }
-    spec, metadata = (_filled(yaml.safe_load(part), marks) for part in (template.spec, template.metadata))
+    spec, metadata = (_parse(part, marks) for part in (template.spec, template.metadata))
     digest = sha256_hex(canonical_json({"study": text, "spec": spec}))[:DIGEST_DIGITS]
     name = f"{study.name[: MAX_NAME - DIGEST_DIGITS - 1].rstrip('-')}-{digest}"
-    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": template.name, "uid": template.uid}
-    job = {
+    owner: JsonObject = {"apiVersion": "v1", "kind": "ConfigMap", "name": template.name, "uid": template.uid}
+    own_metadata: JsonObject = {"name": name, **metadata, "ownerReferences": [owner]}
+    body: JsonObject = {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "RayJob",
-        "metadata": {"name": name, **metadata, "ownerReferences": [owner]},
-        "spec": _filled(spec, {"@CONFIGMAP@": name}),
+        "metadata": own_metadata,
+        "spec": _fill(spec, {"@CONFIGMAP@": name}),
     }
-    config_map = {"metadata": {"name": name, **metadata}, "data": {"study.yaml": text}}
-    return job, config_map
+    return StudyJob(name, body, metadata, text)

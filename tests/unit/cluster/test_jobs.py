@@ -1,20 +1,20 @@
-"""What a person is told of a job, from what KubeRay writes into its status."""
+"""RayJobs of studies: their state from KubeRay's status, their names, and studies that pods cannot reach."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from synfundus.cluster.jobs import view
-from synfundus.cluster.template import Template, job_of, require_reachable
+from synfundus.cluster.ray_job import RayJob
+from synfundus.cluster.reachable import require_reachable
+from synfundus.cluster.template import Template, job_of
 from synfundus.errors import WrongInputError
 from synfundus.study import resolve
 
 
-def job(status: dict[str, Any] | None) -> dict[str, Any]:
+def ray_job(status: dict[str, str] | None) -> RayJob:
     labels = {"synfundus.io/study": "demo"}
     metadata = {"name": "demo-0123456789", "uid": "u", "labels": labels, "creationTimestamp": "2026-11-26T02:35:02Z"}
-    return {"metadata": metadata, **({} if status is None else {"status": status})}
+    return RayJob.from_object({"metadata": metadata, **({} if status is None else {"status": status})})
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,16 @@ def job(status: dict[str, Any] | None) -> dict[str, Any]:
         ({"jobDeploymentStatus": "ValidationFailed"}, "failed", True),
     ],
 )
-def test_a_job_has_the_state_that_kuberay_says(status: dict[str, Any] | None, state: str, is_over: bool) -> None:
-    seen = view(job(status))
-    assert (seen.state, seen.is_over, seen.study) == (state, is_over, "demo")
+def test_the_state_of_a_job_follows_kuberays_status(status: dict[str, str] | None, state: str, is_over: bool) -> None:
+    job = ray_job(status)
+    assert (job.state, job.is_over, job.study) == (state, is_over, "demo")
 
 
 PHANTOMS = "data: {sources: [{layout: phantom, num_images: 100, size_px: 64}]}"
 
 
 @pytest.mark.parametrize(
-    ("root", "more", "told"),
+    ("root", "settings", "message"),
     [
         ("outputs", PHANTOMS, "root: .* is on this machine"),
         ("s3://b/p", "data: {sources: [{layout: folder, path: clinic}]}", "data.sources.0.path: .*/clinic is on this"),
@@ -57,16 +57,16 @@ PHANTOMS = "data: {sources: [{layout: phantom, num_images: 100, size_px: 64}]}"
         ),
     ],
 )
-def test_what_pods_cannot_see_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str, more: str, told: str
+def test_a_study_with_files_of_this_machine_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str, settings: str, message: str
 ) -> None:
     monkeypatch.setenv("SYNFUNDUS_REAL_DATA", "s3://real")
-    text = f"recipe: phantom-cpu\nname: demo\nroot: {root}\n{more}\n"
-    with pytest.raises(WrongInputError, match=told):
+    text = f"recipe: phantom-cpu\nname: demo\nroot: {root}\n{settings}\n"
+    with pytest.raises(WrongInputError, match=message):
         require_reachable(resolve(text, "study", tmp_path), text)
 
 
-def test_what_pods_can_see_is_let_through(tmp_path: Path) -> None:
+def test_a_study_that_pods_can_reach_is_accepted(tmp_path: Path) -> None:
     text = "recipe: phantom-cpu\nname: demo\nroot: s3://b/p\n# unlike ${SYNFUNDUS_REAL_DATA}\n"
     require_reachable(resolve(text, "study", tmp_path), text)
 

@@ -1,75 +1,88 @@
-"""Everything that comes from the environment, read here and nowhere else."""
+"""Environment variables, read here and nowhere else."""
 
-import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from synfundus.errors import WrongInputError
 
 PREFIX = "SYNFUNDUS_"
-ADDRESSINGS = ("path", "virtual")
-
-
-def _read(name: str) -> str | None:
-    return os.environ.get(PREFIX + name) or None  # noqa: TID251  the one place
-
-
-def _config_home() -> Path:
-    base = os.environ.get("XDG_CONFIG_HOME")  # noqa: TID251  the one place
-    return (Path(base) if base else Path.home() / ".config") / "synfundus"
+Addressing = Literal["path", "virtual"]
 
 
 @dataclass(frozen=True)
 class S3Environment:
-    """How an S3 store is reached. Credentials are not here: AWS's own chain finds them where they are needed."""
+    """Address of an S3 store. It holds no credentials: each process finds them in AWS's own chain."""
 
     endpoint: str | None = None
-    """URL of a store that is not AWS; `SYNFUNDUS_S3_ENDPOINT`, else AWS's own variables for it."""
+    """URL of the store; None for AWS."""
     region: str | None = None
-    """`SYNFUNDUS_S3_REGION`, else AWS's own variables; None: that of the profile, else us-east-1."""
-    addressing: str = "virtual"
-    """`SYNFUNDUS_S3_ADDRESSING`: `path` (the bucket in the path; default with an endpoint) or `virtual` (in the host's
-    name; default of AWS)."""
+    """Region of the buckets; None for the region of AWS's profile, else us-east-1."""
+    addressing: Addressing = "virtual"
+    """Place of the bucket in a URL: in its path, or in the name of the host (`virtual`)."""
 
 
-def _first_of(*names: str) -> str | None:
-    """The first of AWS's own variables that is set."""
-    return next(filter(None, map(os.environ.get, names)), None)  # noqa: TID251  the one place
+class Environment(BaseSettings):
+    """Environment variables of a machine or a person, which are no part of a study. An empty variable counts as unset.
 
+    A field without an alias is read from `SYNFUNDUS_<FIELD>`; other programs' variables keep their own names.
+    """
 
-def _s3() -> S3Environment:
-    endpoint = _read("S3_ENDPOINT") or _first_of("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-    region = _read("S3_REGION") or _first_of("AWS_REGION", "AWS_DEFAULT_REGION")
-    addressing = _read("S3_ADDRESSING") or ("path" if endpoint else "virtual")
-    if addressing not in ADDRESSINGS:
-        raise WrongInputError(f"{PREFIX}S3_ADDRESSING: {addressing!r} is not known; say {' or '.join(ADDRESSINGS)}")
-    return S3Environment(endpoint, region, addressing)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, validate_by_name=True, use_attribute_docstrings=True
+    )
 
-
-@dataclass(frozen=True)
-class Environment:
-    """Environment of a machine or a person, never of a study; each is an environment variable `SYNFUNDUS_<NAME>`."""
-
-    patient_key: str | None = field(default_factory=lambda: _read("PATIENT_KEY"))
-    """Secret of the keyed hash of patient ids. None: one is generated in `config_folder`, its owner's only."""
-
-    real_data: str | None = field(default_factory=lambda: _read("REAL_DATA"))
+    patient_key: str | None = Field(default=None, repr=False)
+    """Secret key of the keyed hash of patient ids. None: `prepare` generates one in `config_folder`."""
+    real_data: str | None = None
     """Folder of the real photographs (`images/`, `labels.csv`) that the real study and its test use."""
+    revision: str | None = None
+    """Git revision of this code, set in the container image, where there is no checkout."""
+    sampling_pool: str | None = None
+    """Nodes of a Ray cluster that sample: those whose label `synfundus.io/pool` has this value. None: any node."""
+    s3_endpoint: str | None = Field(
+        default=None, validation_alias=AliasChoices(f"{PREFIX}S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    )
+    """URL of an S3 store that is not AWS. The first variable that is set counts."""
+    s3_region: str | None = Field(
+        default=None, validation_alias=AliasChoices(f"{PREFIX}S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
+    )
+    """Region of the buckets. The first variable that is set counts."""
+    s3_addressing: Addressing | None = Field(default=None, validation_alias=f"{PREFIX}S3_ADDRESSING")
+    """Place of the bucket in a URL. None: `path` with an endpoint, else `virtual`."""
+    config_home: Path = Field(default_factory=lambda: Path.home() / ".config", validation_alias="XDG_CONFIG_HOME")
+    """Folder of the user's configuration files."""
+    kubeconfig: str = Field(default="~/.kube/config", validation_alias="KUBECONFIG")
+    """Files with the addresses of Kubernetes clusters, joined by colons."""
+    ray_address: str | None = Field(default=None, validation_alias="RAY_ADDRESS")
+    """Ray cluster that this process belongs to. None: a command starts Ray on this machine."""
+    ray_auth_mode: str = Field(default="token", validation_alias="RAY_AUTH_MODE")
+    """Authentication of a Ray cluster that a command starts."""
 
-    config_folder: Path = field(default_factory=_config_home)
-    """Where the generated patient key lives."""
+    def __init__(self, **values: Any) -> None:
+        """Read the environment; `values` take precedence.
 
-    s3: S3Environment = field(default_factory=_s3)
-    """How a root on S3 is reached."""
+        Raises:
+            WrongInputError: a variable has a value that is not allowed.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            wrong = error.errors(include_url=False)[0]
+            raise WrongInputError(
+                f"{wrong['loc'][0]}: {wrong['input']!r} is not allowed ({wrong['msg']}); correct or unset this variable"
+            ) from None
 
-    revision: str | None = field(default_factory=lambda: _read("REVISION"))
-    """Git revision of this code where there is no checkout; the image sets it."""
+    @property
+    def config_folder(self) -> Path:
+        """Folder of the generated patient key."""
+        return self.config_home / "synfundus"
 
-    sampling_pool: str | None = field(default_factory=lambda: _read("SAMPLING_POOL"))
-    """Nodes of a Ray cluster that draw samples: those whose label `synfundus.io/pool` has this value. None: any."""
-
-    kubeconfig: str = field(default_factory=lambda: os.environ.get("KUBECONFIG") or "~/.kube/config")  # noqa: TID251
-    """Kubernetes' own variable: files that say how clusters are reached, joined by colons."""
-
-    ray_address: str | None = field(default_factory=lambda: os.environ.get("RAY_ADDRESS") or None)  # noqa: TID251
-    """Ray's own variable: the cluster that this process belongs to. None: Ray is started on this machine."""
+    @property
+    def s3(self) -> S3Environment:
+        """Address of the S3 store that roots and sources lie on."""
+        addressing = self.s3_addressing or ("path" if self.s3_endpoint else "virtual")
+        return S3Environment(self.s3_endpoint, self.s3_region, addressing)

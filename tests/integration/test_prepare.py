@@ -14,9 +14,10 @@ from support.fundus_photographs import cropped, encoded, photograph
 from synfundus.environment import Environment
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.fundus.config import PrepareConfig
-from synfundus.fundus.dataset import SPLITS, PreparedImages
+from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.sources import SourceListing
 from synfundus.fundus.sources.folder import FolderSource
+from synfundus.fundus.splits import SPLITS
 from synfundus.stages.prepare import prepare
 from synfundus.storage import Storage, is_complete, open_storage, read_manifest
 
@@ -39,7 +40,7 @@ class Heard:
 
 
 def settings(key: str | None = KEY) -> Environment:
-    return Environment(patient_key=key, real_data=None, config_folder=Path("/nonexistent"))
+    return Environment(patient_key=key, real_data=None, config_home=Path("/nonexistent"))
 
 
 @pytest.fixture(scope="module")

@@ -1,31 +1,66 @@
-"""What comes from the environment."""
+"""The environment variables of the library."""
 
-import os
+import pickle
 from pathlib import Path
 
 import pytest
 
-from synfundus.distributed.session import FEWER_HELPERS, WORKERS_MALLOC, prepare_ray_environment
 from synfundus.environment import Environment, S3Environment
 from synfundus.errors import WrongInputError
 
 
-def test_each_setting_has_its_variable_and_an_empty_one_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SYNFUNDUS_PATIENT_KEY", "k" * 20)
-    monkeypatch.setenv("SYNFUNDUS_REAL_DATA", "")
-    monkeypatch.setenv("XDG_CONFIG_HOME", "/config")
-    monkeypatch.setenv("SYNFUNDUS_REVISION", "abc")
-    monkeypatch.setenv("SYNFUNDUS_SAMPLING_POOL", "gpu")
-    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    monkeypatch.setenv("KUBECONFIG", "")
-    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION"):
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = ("PATIENT_KEY", "REAL_DATA", "REVISION", "SAMPLING_POOL", "S3_ENDPOINT", "S3_REGION", "S3_ADDRESSING")
+    others = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
+    for name in (*(f"SYNFUNDUS_{name}" for name in ours), *others, "XDG_CONFIG_HOME", "KUBECONFIG", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
-    assert Environment() == Environment(
-        "k" * 20, None, Path("/config/synfundus"), S3Environment(), "abc", "gpu", "~/.kube/config", "head:6379"
+
+
+def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        "SYNFUNDUS_PATIENT_KEY": "k" * 20,
+        "SYNFUNDUS_REAL_DATA": "/photographs",
+        "SYNFUNDUS_REVISION": "abc",
+        "SYNFUNDUS_SAMPLING_POOL": "gpu",
+        "XDG_CONFIG_HOME": "/config",
+        "KUBECONFIG": "/a:/b",
+        "RAY_ADDRESS": "head:6379",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    environment = Environment()
+    assert environment == Environment(
+        patient_key="k" * 20,
+        real_data="/photographs",
+        revision="abc",
+        sampling_pool="gpu",
+        config_home=Path("/config"),
+        kubeconfig="/a:/b",
+        ray_address="head:6379",
     )
+    assert environment.config_folder == Path("/config/synfundus")
 
 
-def test_a_store_is_found_by_our_variables_before_those_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing_set = Environment()
+    for name in (
+        "SYNFUNDUS_REAL_DATA",
+        "SYNFUNDUS_S3_ENDPOINT",
+        "SYNFUNDUS_S3_ADDRESSING",
+        "KUBECONFIG",
+        "RAY_ADDRESS",
+    ):
+        monkeypatch.setenv(name, "")
+    assert Environment() == nothing_set
+    assert nothing_set.real_data is None
+    assert nothing_set.kubeconfig == "~/.kube/config"
+    assert nothing_set.s3 == S3Environment(None, None, "virtual")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://any")
+    assert Environment().s3.endpoint == "http://any"
+
+
+def test_our_variables_of_a_store_take_precedence_over_those_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://any")
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     assert Environment().s3 == S3Environment("http://any", "eu-central-1", "path")
@@ -36,28 +71,21 @@ def test_a_store_is_found_by_our_variables_before_those_of_aws(monkeypatch: pyte
     assert Environment().s3 == S3Environment("http://ours", "here", "virtual")
 
 
-@pytest.mark.parametrize("said", ["auto", "Path", "http://ours"])
-def test_an_addressing_that_is_not_known_is_refused(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    monkeypatch.setenv("SYNFUNDUS_S3_ADDRESSING", said)
-    with pytest.raises(WrongInputError, match=f"SYNFUNDUS_S3_ADDRESSING: '{said}' is not known; say path or virtual"):
+@pytest.mark.parametrize("value", ["auto", "Path", "http://ours"])
+def test_a_wrong_value_is_an_error_of_one_line_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("SYNFUNDUS_S3_ADDRESSING", value)
+    with pytest.raises(WrongInputError) as caught:
         Environment()
+    assert str(caught.value) == (
+        f"SYNFUNDUS_S3_ADDRESSING: {value!r} is not allowed (Input should be 'path' or 'virtual');"
+        " correct or unset this variable"
+    )
 
 
-def test_a_local_ray_gets_a_token_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", *WORKERS_MALLOC, *FEWER_HELPERS):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    assert prepare_ray_environment() is None
-    assert os.environ["RAY_AUTH_MODE"] == "token"
-    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
-    for name, value in (WORKERS_MALLOC | FEWER_HELPERS).items():
-        assert os.environ[name] == value
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", *WORKERS_MALLOC, *FEWER_HELPERS):
-        monkeypatch.delenv(name)
-
-
-def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    assert prepare_ray_environment() == "head:6379"
-    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+def test_the_environment_can_be_pickled_and_does_not_show_the_patient_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNFUNDUS_PATIENT_KEY", "a secret key of patients")
+    environment = Environment()
+    assert pickle.loads(pickle.dumps(environment)) == environment
+    assert "a secret key" not in repr(environment)

@@ -1,4 +1,4 @@
-"""One Ray session for everything that a command does."""
+"""The Ray session of a command, and the environment of Ray's processes."""
 
 import logging
 import os
@@ -12,63 +12,75 @@ from typing import Any
 
 import psutil
 
+from synfundus.environment import Environment
 from synfundus.errors import SynfundusError
 
 MIN_LOGICAL_CPUS = 4
-"""Ray's CPU count is bookkeeping; fewer than four starve its own tasks beside a pool of actors."""
+"""Smallest number of CPUs that Ray is told of. With fewer, a pool of actors would starve Ray's own tasks."""
 SPARE_CPUS = 2
-"""For Ray's own tasks, beside the workers or actors of a stage."""
+"""Logical CPUs for Ray's own tasks, besides those of a stage's workers."""
 OBJECT_STORE_BYTES = 300 * 2**20
 START_ATTEMPTS = 3
 EXIT_S = 3.0
-"""Workers end with their raylet, within a second."""
+"""Time that workers have to end after their raylet; they need less than a second."""
 
 WORKERS_MALLOC = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
 }
-"""glibc's malloc in Ray's workers. They train in a thread that is not the first, whose arena gives every large tensor
-back to the system and faults its pages in again: some 10,000 faults a step of the demo's generator, none with these."""
+"""Settings of glibc's malloc for Ray's workers; the chart sets the same in every pod.
+
+A worker trains in a thread that is not its first. The arena of such a thread returns each large tensor to the system
+and faults its pages in again: about 10,000 page faults per step of the demo's generator without these settings, none
+with them.
+"""
 
 FEWER_HELPERS = {
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # no other machine is there to be taken away
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # no machine can be taken away from a local cluster
     "RAY_num_workers_soft_limit": "0",
-    "RAY_idle_worker_killing_time_threshold_ms": "10000",  # idle workers go, but not between two passes of a stage
+    "RAY_idle_worker_killing_time_threshold_ms": "10000",  # long enough to keep workers between two passes of a stage
 }
-"""Ray's processes wake up a hundred times a second each, idle or not, and each time stop a thread that trains."""
+"""Settings that keep a local cluster small.
+
+Each of Ray's processes wakes up a hundred times a second, idle or not, and interrupts a thread that trains.
+"""
+
+QUIET_AND_LIGHT = {
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # the C++ core prints harmless errors for every actor pool (ray#53727)
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Settings for any cluster, local or not."""
 
 
 def prepare_ray_environment() -> str | None:
-    """Set what Ray reads at import, where the user has not.
+    """Set the variables that Ray reads at import, unless the user has set them.
 
-    A local cluster listens on an address of the machine, where others may reach it: it gets a token of its own.
+    A local cluster listens on an address of the machine that others may reach, so it gets an access token.
 
     Returns:
-        Address of the cluster that this process belongs to; None: start one.
+        Address of the cluster that this process belongs to; None if Ray has to be started.
     """
-    environment = os.environ  # noqa: TID251  Ray is set up through it
-    address = environment.get("RAY_ADDRESS")
-    if not address:
-        environment.setdefault("RAY_AUTH_MODE", "token")
-        if environment["RAY_AUTH_MODE"] == "token":
-            environment.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        for name, value in (WORKERS_MALLOC | FEWER_HELPERS).items():
-            environment.setdefault(name, value)
-    environment.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-    # Ray's C++ core writes errors of its own bookkeeping to the terminal (ray#53727, for every actor pool of Ray Data).
-    environment.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    environment.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
-    environment.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    return address
+    environment, variables = Environment(), os.environ  # noqa: TID251  Ray is configured through it
+    defaults = dict(QUIET_AND_LIGHT)
+    if environment.ray_address is None:
+        defaults |= WORKERS_MALLOC | FEWER_HELPERS | {"RAY_AUTH_MODE": environment.ray_auth_mode}
+        if environment.ray_auth_mode == "token":
+            defaults["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    for name, value in defaults.items():
+        variables.setdefault(name, value)
+    return environment.ray_address
 
 
 @contextmanager
 def ray_session(num_workers: int = 1) -> Iterator[None]:
-    """A local Ray cluster, or the one that this process already runs in (a job on a cluster).
+    """Start a local Ray cluster, or join the one that this process runs in (a job on a cluster).
 
     Args:
-        num_workers: most workers or actors that a stage asks for; with fewer logical CPUs it would wait forever.
+        num_workers: largest number of workers that a stage asks for at once; Ray would wait forever for a worker
+            without a logical CPU.
 
     Raises:
         SynfundusError: Ray did not start.
@@ -94,9 +106,10 @@ def ray_session(num_workers: int = 1) -> Iterator[None]:
 
 @contextmanager
 def _batch_scheduling() -> Iterator[None]:
-    """Processes started meanwhile do not interrupt each other when they wake up, only when a slice of time is over.
+    """Start processes under SCHED_BATCH in the body, so that a process that wakes up interrupts no other.
 
-    Ray's dozen helpers wake many times a second; on two cores each time stops a thread that the other one waits for.
+    Ray's dozen helper processes wake up many times a second. On two cores, each time would stop a training thread that
+    the other one waits for.
     """
     before = os.sched_getscheduler(0)
     with suppress(OSError):
@@ -109,7 +122,7 @@ def _batch_scheduling() -> Iterator[None]:
 
 
 def start_ray(**options: Any) -> None:
-    """`ray.init`, tried again: on a busy machine a start may take longer than the 30 s that Ray waits for it.
+    """Call `ray.init`, up to `START_ATTEMPTS` times: on a busy machine a start may take longer than Ray's 30 s.
 
     Raises:
         SynfundusError: Ray did not start.
@@ -126,35 +139,35 @@ def start_ray(**options: Any) -> None:
             ray.shutdown()
             if not attempts_left:
                 reason = " ".join(str(error).split()).rstrip(".")
-                raise SynfundusError(f"Ray did not start ({reason}); free processor or memory and try again") from error
+                raise SynfundusError(f"Ray did not start ({reason}); free CPU or memory and try again") from error
     quiet_ray_data()
 
 
 def stop_ray() -> None:
-    """`ray.shutdown`, and an end to workers that outlive their raylet.
+    """Shut Ray down, and kill workers that outlive their raylet.
 
-    About one session in ten leaves one: on its way out it waits for ever for a lock of Ray's own that is gone, with all
-    its memory (ray 2.60, `~CoreWorkerProcessImpl`, where a publisher posts to an event loop that is being destroyed).
+    About one session in ten leaves such a worker. While it ends, it waits forever for a lock of Ray's own and keeps its
+    memory (ray 2.60, `~CoreWorkerProcessImpl`: a publisher posts to an event loop that is being destroyed).
     """
     import ray
 
     workers: dict[psutil.Process, list[psutil.Process]] = {}
     for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # others come and go
+        with suppress(psutil.NoSuchProcess):  # it has ended since it was listed
             if child.name() == "raylet":
                 workers[child] = child.children(recursive=True)
     ray.shutdown()
-    orphans = [worker for raylet, its in workers.items() if not raylet.is_running() for worker in its]
-    _, left = psutil.wait_procs(orphans, timeout=EXIT_S)
-    for worker in left:
+    orphans = [worker for raylet, children in workers.items() if not raylet.is_running() for worker in children]
+    _, alive = psutil.wait_procs(orphans, timeout=EXIT_S)
+    for worker in alive:
         with suppress(psutil.NoSuchProcess):
             worker.kill()
-    psutil.wait_procs(left, timeout=EXIT_S)
+    psutil.wait_procs(alive, timeout=EXIT_S)
 
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """A second Ctrl-C must not break off the cleaning up after the first."""
+    """Ignore Ctrl-C in the body, so that a second one does not interrupt the clean-up after the first."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -167,27 +180,27 @@ def _interrupts_ignored() -> Iterator[None]:
 
 @contextmanager
 def _silent_native_code() -> Iterator[None]:
-    """What C++ writes to the process's standard error is dropped: Ray tells there which log level it was given.
+    """Drop what C++ code writes to standard error in the body: Ray announces its log level there.
 
-    A failure of Ray's start is a Python exception all the same.
+    A failed start of Ray is still a Python exception.
     """
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    saved, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(devnull)
 
 
 def quiet_ray_data() -> None:
-    """Our own progress line is enough."""
+    """Turn off Ray Data's progress bars and logs; a stage shows its own progress."""
     import ray
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.execution_no_progress_timeout_s = -1  # a cluster may take long to grow; Ctrl-C and deadlines are the user's
+    context.execution_no_progress_timeout_s = -1  # a cluster may take long to add nodes; the user sets deadlines
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     logging.getLogger("ray.train").setLevel(logging.ERROR)

@@ -13,7 +13,7 @@ from synfundus.fundus.patients import hash_patient, key_fingerprint, patient_key
 
 
 def settings(folder: Path, key: str | None = None, ray_address: str | None = None) -> Environment:
-    return Environment(patient_key=key, real_data=None, config_folder=folder, ray_address=ray_address)
+    return Environment(patient_key=key, real_data=None, config_home=folder, ray_address=ray_address)
 
 
 def root(folder: Path) -> str:
@@ -22,9 +22,9 @@ def root(folder: Path) -> str:
 
 def test_a_key_is_generated_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     config = tmp_path / "config" / "synfundus"
-    first = patient_key(settings(config), root(tmp_path))
+    first = patient_key(settings(config.parent), root(tmp_path))
     assert stat.S_IMODE((config / "patient.key").stat().st_mode) == 0o600
-    assert patient_key(settings(config), root(tmp_path)) == first
+    assert patient_key(settings(config.parent), root(tmp_path)) == first
     assert [path.name for path in config.iterdir()] == ["patient.key"]
     assert patient_key(settings(tmp_path / "elsewhere"), root(tmp_path)) != first
 
@@ -48,7 +48,7 @@ def test_no_key_is_generated_in_a_pod(tmp_path: Path) -> None:
 def test_the_setting_comes_before_the_file(tmp_path: Path) -> None:
     key = patient_key(settings(tmp_path, "correct horse battery staple"), root(tmp_path))
     assert key == patient_key(settings(tmp_path / "other", "correct horse battery staple"), root(tmp_path))
-    assert not (tmp_path / "patient.key").exists()
+    assert not (tmp_path / "synfundus" / "patient.key").exists()
     with pytest.raises(WrongInputError, match=r"SYNFUNDUS_PATIENT_KEY.*5 characters"):
         patient_key(settings(tmp_path, "short"), root(tmp_path))
 
@@ -56,7 +56,7 @@ def test_the_setting_comes_before_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     patient_key(settings(tmp_path), root(tmp_path))
-    os.chmod(tmp_path / "patient.key", mode)
+    os.chmod(tmp_path / "synfundus" / "patient.key", mode)
     with pytest.raises(WrongInputError, match=f"mode {mode:03o}.*chmod 600"):
         patient_key(settings(tmp_path), root(tmp_path))
 

@@ -1,0 +1,43 @@
+"""The chart repeats parts of the library's environment: the two must not drift apart."""
+
+import re
+from pathlib import Path
+
+from pydantic import AliasChoices
+
+from synfundus.distributed.session import FEWER_HELPERS, QUIET_AND_LIGHT, WORKERS_MALLOC
+from synfundus.environment import PREFIX, Environment
+
+TEMPLATES = Path(__file__).parents[3] / "helm" / "synfundus" / "templates"
+TEXT = "\n".join(path.read_text() for path in sorted(TEMPLATES.glob("*.*")))
+
+
+def variables_of_environment() -> set[str]:
+    """Return the names of all variables that `Environment` reads."""
+    names: set[str] = set()
+    for field, info in Environment.model_fields.items():
+        alias = info.validation_alias or f"{PREFIX}{field.upper()}"
+        names.update(map(str, alias.choices) if isinstance(alias, AliasChoices) else [str(alias)])
+    return names
+
+
+def test_pods_get_the_malloc_settings_of_local_workers() -> None:
+    in_chart = dict(re.findall(r'\{name: (MALLOC_\w+), value: "([^"]*)"\}', TEXT))
+    assert in_chart == WORKERS_MALLOC
+
+
+def test_a_variable_of_ray_in_the_chart_has_the_value_that_the_library_sets() -> None:
+    ours = QUIET_AND_LIGHT | FEWER_HELPERS
+    for name, value in re.findall(r'\{name: (RAY_\w+), value: "([^"]*)"\}', TEXT):
+        assert ours.get(name) == value, name
+
+
+def test_every_variable_of_ours_in_the_chart_is_one_that_the_library_reads() -> None:
+    in_chart = set(re.findall(rf"{PREFIX}[A-Z0-9_]+", TEXT))
+    assert in_chart
+    assert in_chart <= variables_of_environment()
+
+
+def test_every_variable_of_the_s3_store_can_be_set_in_the_chart() -> None:
+    for name in ("S3_ENDPOINT", "S3_REGION", "S3_ADDRESSING"):
+        assert f"{{name: {PREFIX}{name}, value:" in TEXT

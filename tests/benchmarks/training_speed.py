@@ -28,7 +28,8 @@ from safetensors.torch import save_file
 from timed_task import CLOCK, READY, WARM_UP, Timed
 from turns import TURN_S, Side, take_turns
 
-from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
+from synfundus.stages.annotator import AnnotatorTask
+from synfundus.stages.generator import GeneratorTask
 from synfundus.distributed.task import TrainingTask
 from synfundus.distributed.train import train
 from synfundus.storage import Storage, open_storage

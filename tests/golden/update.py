@@ -34,8 +34,7 @@ COMMON = {
     "batch_size": 16,
     "learning_rate": 1e-3,
     "warmup_steps": 5,
-    "precision": "fp32",
-    "num_threads": 1,
+    "resources": {"precision": "fp32", "num_threads": 1},
 }
 GENERATOR = GeneratorConfig.model_validate(
     COMMON
@@ -82,7 +81,7 @@ def twenty_steps(model: str) -> dict[str, Any]:
             phantom_dataset(storage, "data/golden", NUM_IMAGES, SIZE_PX)
             images = PreparedImages(storage, "data/golden")
             learner = _learner(model, images)
-            losses = [learner.train_step(step)["loss"] for step in range(NUM_STEPS)]
+            losses = [learner.train_step(step).loss for step in range(NUM_STEPS)]
             return {
                 "losses": losses,
                 "settings": learner.config.model_dump(mode="json"),

@@ -11,7 +11,8 @@ from support.datasets_of_phantoms import phantom_dataset
 from support.killed_once import KilledOnce
 from support.plain_training import train_plainly
 from synfundus.diagnosis.config import AnnotatorConfig
-from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
+from synfundus.stages.annotator import AnnotatorTask
+from synfundus.stages.generator import GeneratorTask
 from synfundus.distributed.train import train
 from synfundus.storage import Storage, read_manifest
 

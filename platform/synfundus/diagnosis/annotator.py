@@ -1,7 +1,7 @@
 """The annotator in use: images in, calibrated probabilities and annotations out.
 
-What gives the logits is a scorer, our network or an external one or a table of predictions; calibration, thresholds
-and rules are the same for all.
+A scorer gives the logits: our network, an external network, or a table of predictions. Calibration, thresholds and
+rules are the same for all three.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,28 +14,28 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from synfundus.diagnosis.calibration import Calibration
-from synfundus.diagnosis.external_config import NO_NEW_IMAGES
+from synfundus.diagnosis.config import NO_NEW_IMAGES, Column, OutputMapConfig
 from synfundus.diagnosis.model import ModelSpec, preprocess
-from synfundus.diagnosis.outputs import Column, OutputMap
+from synfundus.diagnosis.outputs import head_logits
 from synfundus.errors import WrongInputError
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_VALUES, FloatArray, grade_distribution
 
 MICRO_BATCH = 16
-"""Images a forward pass, always: at a fixed shape a row's result does not depend on its neighbours."""
+"""Images per forward pass. The number is fixed, so that the result of a row does not depend on its neighbours."""
 
 
 class Scorer(Protocol):
-    """Gives the raw logits of images."""
+    """Source of the raw logits of images."""
 
     sees_images: bool
-    """Whether it can judge an image that it was not made for."""
+    """True for a network, which accepts any image; False for a table of predictions."""
 
     def logits(self, images_BHWC: NDArray[np.uint8], image_ids: Sequence[str] | None = None) -> FloatArray:
-        """Raw logits (B, 19) of uint8 images of any size; NaN where there is none."""
+        """Return the raw logits (B, 19) of uint8 images of any size; NaN where there is no logit."""
         ...
 
     def features(self, images_BHWC: NDArray[np.uint8]) -> FloatArray:
-        """Pooled features (B, D) before the head."""
+        """Return the pooled features (B, D) before the head."""
         ...
 
 
@@ -45,40 +45,44 @@ class NetworkScorer:
     sees_images = True
 
     def __init__(
-        self, network: nn.Module, spec: ModelSpec, device: torch.device | str = "cpu", outputs: OutputMap | None = None
+        self,
+        network: nn.Module,
+        spec: ModelSpec,
+        device: torch.device | str = "cpu",
+        output_map: OutputMapConfig | None = None,
     ) -> None:
-        """`outputs` says what the outputs of an external network mean; None: they are our 19 logits."""
+        """Move `network` to `device`. `output_map` is that of an external network; None means our 19 logits."""
         self.device = torch.device(device)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
-        self.spec, self.outputs = spec, outputs
+        self.spec, self.output_map = spec, output_map
 
     def _forward(self, images_BHWC: NDArray[np.uint8], function: Callable[[Tensor], Tensor]) -> FloatArray:
-        """`function` of the preprocessed images; the last micro-batch is filled up with black ones."""
+        """Return `function` of the preprocessed images; black images fill up the last micro-batch."""
         spec, rows = self.spec, []
         self.network.eval()
         for start in range(0, len(images_BHWC), MICRO_BATCH):
-            part_BHWC = images_BHWC[start : start + MICRO_BATCH]
+            micro_BHWC = images_BHWC[start : start + MICRO_BATCH]
             full_BHWC = np.zeros((MICRO_BATCH, *images_BHWC.shape[1:]), np.uint8)
-            full_BHWC[: len(part_BHWC)] = part_BHWC
+            full_BHWC[: len(micro_BHWC)] = micro_BHWC
             with torch.inference_mode():
                 x_BCHW = preprocess(
                     torch.from_numpy(full_BHWC).to(self.device), spec.image_size_px, spec.mean, spec.std
                 )
-                rows.append(function(x_BCHW)[: len(part_BHWC)].float().cpu().numpy())
+                rows.append(function(x_BCHW)[: len(micro_BHWC)].float().cpu().numpy())
         return np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
 
     def logits(
         self,
         images_BHWC: NDArray[np.uint8],
-        image_ids: Sequence[str] | None = None,  # noqa: ARG002  a network looks at pixels alone
+        image_ids: Sequence[str] | None = None,  # noqa: ARG002  a network needs pixels only
     ) -> FloatArray:
         raw_BR = self._forward(images_BHWC, self.network)
         if not len(raw_BR):
             return np.zeros((0, NUM_VALUES), np.float32)
-        if self.outputs is None:
+        if self.output_map is None:
             return raw_BR
         order: list[Column] = list(range(self.spec.num_classes))
-        return self.outputs.head_logits(raw_BR, order)
+        return head_logits(self.output_map, raw_BR, order)
 
     def features(self, images_BHWC: NDArray[np.uint8]) -> FloatArray:
         network = self.network
@@ -91,17 +95,17 @@ class NetworkScorer:
 
 
 class TableScorer:
-    """Predictions that somebody else made for these very images."""
+    """A table of predictions for known images, made elsewhere."""
 
     sees_images = False
 
     def __init__(self, logits: Mapping[str, FloatArray]) -> None:
-        """`logits`: image id -> (19,)."""
+        """Take the logits (19,) of each image id."""
         self._logits = logits
 
     def logits(
         self,
-        images_BHWC: NDArray[np.uint8],  # noqa: ARG002  a table knows names alone
+        images_BHWC: NDArray[np.uint8],  # noqa: ARG002  a table needs ids only
         image_ids: Sequence[str] | None = None,
     ) -> FloatArray:
         if image_ids is None:
@@ -109,21 +113,21 @@ class TableScorer:
         unknown_V = np.full(NUM_VALUES, np.nan, np.float32)
         return np.stack([self._logits.get(image_id, unknown_V) for image_id in image_ids])
 
-    def features(self, images_BHWC: NDArray[np.uint8]) -> FloatArray:  # noqa: ARG002  there are none
+    def features(self, images_BHWC: NDArray[np.uint8]) -> FloatArray:  # noqa: ARG002  a table has no features
         raise WrongInputError(NO_NEW_IMAGES)
 
 
 @dataclass(frozen=True)
 class AnnotatorOutput:
-    """What the annotator says of B images."""
+    """Annotations of B images."""
 
     probability_BV: FloatArray
-    """(B, 19) calibrated; NaN where a label is unusable."""
+    """Calibrated probabilities (B, 19); NaN where a label is unusable."""
     annotations: list[dict[str, int | None]]
-    """All 16 labels an image: grade or 0/1 after the thresholds, None where unusable or where it does not arise."""
+    """All 16 labels of each image: grade or 0/1 after the thresholds; None where unusable or ruled out."""
 
     def probabilities(self, row: int) -> dict[str, float | list[float] | None]:
-        """Per label the calibrated probability, for `dr_grade` its distribution over 0 to 4; None where unusable."""
+        """Return each label's calibrated probability, None if unusable; for `dr_grade` the distribution over 0 to 4."""
         p_V = self.probability_BV[row]
         out: dict[str, float | list[float] | None] = {}
         for name in LABEL_NAMES:
@@ -136,10 +140,10 @@ class AnnotatorOutput:
 
 
 class Annotator:
-    """A scorer with its calibration; `checkpoint.load_annotator` makes one."""
+    """A scorer with its calibration; `checkpoint.load_annotator` loads one."""
 
     def __init__(self, scorer: Scorer, calibration: Calibration, digest: str) -> None:
-        """`digest`: SHA-256 of what determines the output (weights, input, calibration)."""
+        """Take a scorer, its calibration, and the digest of everything that decides the output."""
         self.scorer, self.calibration, self.digest = scorer, calibration, digest
 
     def predict(self, images_BHWC: NDArray[np.uint8], image_ids: Sequence[str] | None = None) -> AnnotatorOutput:
@@ -151,10 +155,14 @@ class Annotator:
         return AnnotatorOutput(*self.calibration.annotate(self.scorer.logits(images_BHWC, image_ids)))
 
     def features(self, images_BHWC: NDArray[np.uint8]) -> FloatArray:
-        """Pooled features (B, D), float32, of uint8 images; the network's size decides D."""
+        """Return the pooled features (B, D), float32, of uint8 images; D depends on the network."""
         return self.scorer.features(images_BHWC)
 
     def require_new_images(self) -> None:
-        """Raises WrongInputError, before any work is done, when the annotator cannot judge new images."""
+        """Refuse an annotator that cannot annotate new images.
+
+        Raises:
+            WrongInputError: the annotator is a table of predictions.
+        """
         if not self.scorer.sees_images:
             raise WrongInputError(NO_NEW_IMAGES)

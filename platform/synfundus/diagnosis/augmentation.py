@@ -1,7 +1,7 @@
-"""Augmentation of training images; every draw is a pure function of (seed, global sample position).
+"""Augmentation of training images. Every random number is a pure function of (seed, global sample position).
 
-Mild on purpose: lesions are small, and a fundus photograph is taken upright. A horizontal flip makes a right eye a
-left one, so it swaps `eye_side`; there is no vertical flip, which makes no eye that exists.
+The augmentation is mild, because lesions are small and fundus photographs are taken upright. A horizontal flip turns a
+right eye into a left one, so it swaps `eye_side`. There is no vertical flip, which would make an eye that cannot exist.
 """
 
 import math
@@ -19,8 +19,8 @@ from synfundus.seeds import random_numbers
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What was drawn for each image of a batch, each (B,)."""
+class Draws:
+    """Random numbers of a batch, each array (B,)."""
 
     flip_B: NDArray[np.bool_]
     angle_rad_B: NDArray[np.float64]
@@ -29,11 +29,11 @@ class Draw:
     contrast_B: NDArray[np.float64]
 
 
-def draw(config: AugmentationConfig, seed: int, positions: range) -> Draw:
-    """The draws of global sample positions; the same for a position whatever batch it lies in."""
+def draw(config: AugmentationConfig, seed: int, positions: range) -> Draws:
+    """Draw the augmentation of each global sample position, independent of the batch that it lies in."""
     u_BK = np.stack([random_numbers("augmentation", seed, position).random(5) for position in positions])
     signed_BK = 2.0 * u_BK - 1.0
-    return Draw(
+    return Draws(
         flip_B=u_BK[:, 0] < config.flip_probability,
         angle_rad_B=signed_BK[:, 1] * math.radians(config.rotation_deg),
         scale_B=np.exp(signed_BK[:, 2] * math.log1p(config.scale)),
@@ -42,10 +42,10 @@ def draw(config: AugmentationConfig, seed: int, positions: range) -> Draw:
     )
 
 
-def _warp(x_BCHW: Tensor, drawn: Draw) -> Tensor:
-    """Rotate and magnify about the centre, bilinear; what comes in from outside repeats the border."""
-    cos = torch.from_numpy(np.cos(drawn.angle_rad_B) / drawn.scale_B)
-    sin = torch.from_numpy(np.sin(drawn.angle_rad_B) / drawn.scale_B)
+def _warp(x_BCHW: Tensor, draws: Draws) -> Tensor:
+    """Rotate and magnify about the centre, bilinear; pixels from outside repeat the border."""
+    cos = torch.from_numpy(np.cos(draws.angle_rad_B) / draws.scale_B)
+    sin = torch.from_numpy(np.sin(draws.angle_rad_B) / draws.scale_B)
     zero = torch.zeros_like(cos)
     theta = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
     grid = F.affine_grid(theta.to(x_BCHW), list(x_BCHW.shape), align_corners=False)
@@ -55,22 +55,22 @@ def _warp(x_BCHW: Tensor, drawn: Draw) -> Tensor:
 def augment(
     x_BCHW: Tensor, p_BV: Tensor, config: AugmentationConfig, seed: int, positions: range
 ) -> tuple[Tensor, Tensor]:
-    """Augmented images (normalised, as `model.preprocess` makes them) and their head probabilities.
+    """Augment normalised images, as `model.preprocess` returns them, and their head probabilities.
 
-    `p_BV` changes in `eye_side` alone, 1 - p where the image was flipped.
+    In `p_BV` only `eye_side` changes: it becomes 1 - p where the image was flipped.
     """
-    drawn = draw(config, seed, positions)
-    flip_B = torch.from_numpy(drawn.flip_B).to(x_BCHW.device)
+    draws = draw(config, seed, positions)
+    flip_B = torch.from_numpy(draws.flip_B).to(x_BCHW.device)
     x_BCHW = torch.where(flip_B[:, None, None, None], x_BCHW.flip(3), x_BCHW)
     side = HEADS["eye_side"]
     p_BV = p_BV.clone()
     p_BV[:, side] = torch.where(flip_B[:, None], 1.0 - p_BV[:, side], p_BV[:, side])
     if config.rotation_deg or config.scale:
-        x_BCHW = _warp(x_BCHW, drawn)
+        x_BCHW = _warp(x_BCHW, draws)
     if config.brightness or config.contrast:
         mean_B111 = x_BCHW.mean(dim=(1, 2, 3), keepdim=True)
         contrast_B, shift_B = (
-            torch.from_numpy(v).to(x_BCHW)[:, None, None, None] for v in (drawn.contrast_B, drawn.brightness_B)
+            torch.from_numpy(v).to(x_BCHW)[:, None, None, None] for v in (draws.contrast_B, draws.brightness_B)
         )
         x_BCHW = (x_BCHW - mean_B111) * contrast_B + mean_B111 + shift_B
     return x_BCHW.contiguous(memory_format=torch.channels_last), p_BV

@@ -1,7 +1,7 @@
-"""An external annotator in the place of ours: a table of predictions, or any timm model with a column map.
+"""An external annotator in place of ours: a table of predictions, or any timm model with a column map.
 
-It is calibrated on the validation part as ours is, measured in the same way, and lies in the same place; what was
-trained on which images is not known here, so its metrics may be better than it deserves on images that it has seen.
+It is calibrated on the validation split, measured and stored as ours is. Its training images are unknown here: if the
+test images were among them, its metrics are too good.
 """
 
 import json
@@ -17,13 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from synfundus.diagnosis.annotator import NetworkScorer, Scorer, TableScorer
-from synfundus.diagnosis.calibration import Calibration, fit_calibration
-from synfundus.diagnosis.checkpoint import CONFIG, save_annotator, save_predictions
-from synfundus.diagnosis.external_config import ExternalConfig
-from synfundus.diagnosis.metrics import measure_parts, predict_split
+from synfundus.diagnosis.calibration import Calibration
+from synfundus.diagnosis.checkpoint import save_network, save_predictions
+from synfundus.diagnosis.config import ExternalConfig
+from synfundus.diagnosis.fitting import fit_calibration
+from synfundus.diagnosis.manifest import CONFIG, AnnotatorManifest
+from synfundus.diagnosis.measuring import measure_splits, predict_split
+from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.diagnosis.model import ModelSpec, build_annotator, read_weights
+from synfundus.diagnosis.outputs import head_logits
 from synfundus.errors import WrongInputError
-from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.dataset import PreparedImages, read_labels
 from synfundus.fundus.preprocess import image_id
 from synfundus.labels import FloatArray
 from synfundus.storage import Storage
@@ -31,77 +35,83 @@ from synfundus.storage import Storage
 ID_COLUMN, FILE_COLUMN = "image_id", "file_name"
 
 
-def adopt_external(storage: Storage, folder: str, config: ExternalConfig, images: PreparedImages) -> dict[str, Any]:
-    """Calibrate an external annotator on the validation part, measure it, and write it to `folder`.
+def adopt_external(
+    storage: Storage, folder: str, config: ExternalConfig, images: PreparedImages, digest: str
+) -> AnnotatorMetrics:
+    """Calibrate an external annotator on the validation split, measure it, and write it to `folder`.
+
+    Args:
+        digest: digest of everything that the result depends on.
 
     Returns:
-        What `metrics.json` holds.
+        The content of `metrics.json`.
 
     Raises:
-        WrongInputError: a file, column, row or output is missing or wrong; says which.
+        WrongInputError: a file, column, row or output is missing or wrong; the message names it.
     """
-    facts = {"external": True, "data": images.folder}
+    manifest = AnnotatorManifest(digest=digest, data=images.folder, external=True)
     if config.predictions is not None:
         logits = read_predictions(config)
         _require_overlap(logits, images, config.predictions)
-        calibration, metrics = _judge(TableScorer(logits), images)
-        save_predictions(storage, folder, logits, calibration, metrics, facts)
+        calibration, metrics = _calibrate(TableScorer(logits), images)
+        save_predictions(storage, folder, logits, calibration, metrics, manifest)
         return metrics
     network, spec = load_external_network(config)
-    scorer = NetworkScorer(network, spec, outputs=config.outputs)
-    calibration, metrics = _judge(scorer, images)
-    save_annotator(storage, folder, network, spec, calibration, metrics, facts, config.outputs)
+    scorer = NetworkScorer(network, spec, output_map=config.output_map)
+    calibration, metrics = _calibrate(scorer, images)
+    save_network(storage, folder, network, spec, calibration, metrics, manifest, config.output_map)
     return metrics
 
 
-def _judge(scorer: Scorer, images: PreparedImages) -> tuple[Calibration, dict[str, Any]]:
-    parts = {split: predict_split(scorer, images, split) for split in ("validation", "test")}
-    calibration = fit_calibration(parts["validation"], training=None)
-    return calibration, measure_parts(parts, calibration)
+def _calibrate(scorer: Scorer, images: PreparedImages) -> tuple[Calibration, AnnotatorMetrics]:
+    """Calibrate on the validation split, measure on validation and test."""
+    splits = {split: predict_split(scorer, images, split) for split in ("validation", "test")}
+    calibration = fit_calibration(splits["validation"], training=None)
+    return calibration, measure_splits(splits, calibration)
 
 
 def read_predictions(config: ExternalConfig) -> dict[str, FloatArray]:
-    """Logits (19,) per image id of the CSV that `config` names; an empty cell is NaN.
+    """Read the CSV that `config` names: logits (19,) by image id; an empty cell is NaN.
 
     Raises:
-        WrongInputError: no such file, column missing, a cell that is no number or no probability, an image twice.
+        WrongInputError: no such file, a missing column, a cell that is no number or no probability, a repeated image.
     """
     path = Path(str(config.predictions)).expanduser()
     if not path.is_file():
-        raise WrongInputError(f"predictions: there is no file {path}")
+        raise WrongInputError(f"predictions: no such file {path}; correct the path")
     try:
         table = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types={ID_COLUMN: pa.string()}))
     except pa.ArrowInvalid as error:
-        raise WrongInputError(f"{path} is no CSV table: {str(error).splitlines()[0]}") from error
-    order = config.used()
+        raise WrongInputError(f"{path}: not a CSV table ({str(error).splitlines()[0]}); correct the file") from error
+    order = config.used_columns()
     for name in map(str, order):
         if name not in table.column_names:
-            raise WrongInputError(f"{path} has no column {name!r}; its columns are {', '.join(table.column_names)}")
+            raise WrongInputError(f"{path}: no column {name!r}; its columns are {', '.join(table.column_names)}")
     raw_BR = np.stack([_numbers(table, str(name), path, config.scores) for name in order], axis=1)
-    logit_BV = config.head_logits(raw_BR.astype(np.float32), order)
+    logit_BV = head_logits(config, raw_BR.astype(np.float32), order)
     ids = _image_ids(table, config, path)
     logits = dict(zip(ids, logit_BV, strict=True))
     if len(logits) < len(ids):
-        twice = next(image_id for row, image_id in enumerate(ids) if image_id in ids[:row])
-        raise WrongInputError(f"{path} has image {twice} twice; keep one row an image")
+        repeated = next(image_id for row, image_id in enumerate(ids) if image_id in ids[:row])
+        raise WrongInputError(f"{path}: image {repeated} has two rows; keep one row per image")
     return logits
 
 
 def _numbers(table: pa.Table, name: str, path: Path, scores: str) -> NDArray[np.float64]:
-    """A column as float64; row numbers in messages are those of the file, whose header is line 1."""
+    """Return a column as float64. Line numbers in messages count the header as line 1."""
     column = table.column(name)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
-        raise WrongInputError(f"{path}, column {name!r}: holds {column.type}, expected numbers or empty cells")
+        raise WrongInputError(f"{path}, column {name!r}: holds {column.type}; expected numbers or empty cells")
     values = np.asarray(pc.cast(column, pa.float64()).to_numpy(), np.float64)
     wrong = np.isinf(values) | ((scores == "probability") & ((values < 0) | (values > 1)))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise WrongInputError(f"{path}, line {row + 2}, column {name!r}: {values[row]:g} is no {scores} score")
+        raise WrongInputError(f"{path}, line {row + 2}, column {name!r}: {values[row]:g} is not a {scores} score")
     return values
 
 
 def _image_ids(table: pa.Table, config: ExternalConfig, path: Path) -> list[str]:
-    """Image ids of the rows: as they stand, or from the content of the named files."""
+    """Return the image id of each row: its column `image_id`, or computed from the content of the named file."""
     if ID_COLUMN in table.column_names:
         return [str(value) for value in table.column(ID_COLUMN).to_pylist()]
     if FILE_COLUMN not in table.column_names or config.images_folder is None:
@@ -110,23 +120,25 @@ def _image_ids(table: pa.Table, config: ExternalConfig, path: Path) -> list[str]
     for row, name in enumerate(table.column(FILE_COLUMN).to_pylist()):
         file = folder / str(name)
         if not file.is_file():
-            raise WrongInputError(f"{path}, line {row + 2}: there is no file {file}")
+            raise WrongInputError(f"{path}, line {row + 2}: no such file {file}; correct file_name or images_folder")
         ids.append(image_id(file.read_bytes()))
     return ids
 
 
 def _require_overlap(logits: Mapping[str, FloatArray], images: PreparedImages, path: str) -> None:
-    """A table for other images would fill nothing and say nothing: refuse it."""
-    batches = images.batches("validation", 256)
+    """Refuse a table that has no image of the validation split: it would fill nothing."""
+    batches = read_labels(images.storage, images.folder, "validation")
     if not any(image_id in logits for batch in batches for image_id in batch.image_ids):
-        raise WrongInputError(f"{path}: none of its images is in the validation part of {images.folder}")
+        raise WrongInputError(
+            f"{path}: none of its images is in the validation split of {images.folder}; give a table of these images"
+        )
 
 
 def load_external_network(config: ExternalConfig) -> tuple[nn.Module, ModelSpec]:
-    """The network that `config` names, its weights loaded, and what it expects as input.
+    """Build the network that `config` names, load its weights, and return it with its input settings.
 
     Raises:
-        WrongInputError: no architecture, weights that do not fit, an output number that it does not have.
+        WrongInputError: unknown architecture, weights that do not fit, or an output number that the model lacks.
     """
     path = Path(str(config.weights)).expanduser()
     tensors = read_weights(str(path))
@@ -139,17 +151,19 @@ def load_external_network(config: ExternalConfig) -> tuple[nn.Module, ModelSpec]
         network.load_state_dict(tensors)
     except RuntimeError as error:
         lines = str(error).splitlines()
-        raise WrongInputError(f"weights: {path} does not fit {spec.architecture}: {lines[-1].strip()}") from error
-    for column in config.used():
+        raise WrongInputError(
+            f"weights: {path} does not fit {spec.architecture} ({lines[-1].strip()}); correct architecture"
+        ) from error
+    for column in config.used_columns():
         if not 0 <= int(column) < spec.num_classes:
             raise WrongInputError(f"columns: the model has outputs 0 to {spec.num_classes - 1}, not {column}")
     return network, spec
 
 
 def _deduced_spec(config: ExternalConfig, tensors: Mapping[str, Tensor]) -> ModelSpec:
-    """Input as timm states it for the architecture; the number of outputs from the head's weights."""
+    """Return timm's input settings of the architecture, and the number of outputs of the head's weights."""
     if config.architecture is None or config.image_size_px is None:
-        raise WrongInputError(f"weights: {config.weights} has no {CONFIG}; state architecture and image_size_px")
+        raise WrongInputError(f"weights: {config.weights} has no {CONFIG}; set architecture and image_size_px")
     known: Mapping[str, Any] = build_annotator(config.architecture).pretrained_cfg  # type: ignore[assignment]
     head = f"{known['classifier']}.weight"
     if head not in tensors:

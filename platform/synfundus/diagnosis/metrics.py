@@ -1,98 +1,63 @@
-"""How good the annotator is on real images with experts' labels: each measure with its interval and n, per label."""
+"""The annotator's `metrics.json`: every measure per split and head, with its 95 % interval and n."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
-import numpy as np
-from scipy.special import expit
-
-from synfundus.diagnosis.annotator import Scorer
-from synfundus.diagnosis.calibration import Calibration, Predictions
-from synfundus.fundus.dataset import PreparedImages
-from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES
-from synfundus.measures.statistics import (
-    Measure,
-    auc,
-    average_precision,
-    ece,
-    f1,
-    quadratic_kappa,
-    sensitivity,
-    specificity,
-)
-
-READ_BATCH = 256
+from synfundus.diagnosis.manifest import METRICS, AnnotatorManifest
+from synfundus.measures.measure import Measure
+from synfundus.metadata import Metadata
+from synfundus.storage import Storage, read_manifest, read_trusted
 
 
-def predict_split(scorer: Scorer, images: PreparedImages, split: str) -> Predictions:
-    """Raw logits and experts' labels of a whole part, read in batches."""
-    logits, p, expert, patients = (
-        [np.zeros((0, NUM_VALUES), np.float32)],
-        [np.zeros((0, NUM_VALUES), np.float32)],
-        [np.zeros((0, NUM_LABELS), np.bool_)],
-        list[str](),
-    )
-    for batch in images.batches(split, READ_BATCH):
-        logits.append(scorer.logits(batch.images_BHWC, batch.image_ids))
-        p.append(batch.p_BV)
-        expert.append(batch.expert_BK)
-        patients.extend(batch.patients)
-    return Predictions(np.concatenate(logits), np.concatenate(p), np.concatenate(expert), patients)
+class HeadMetrics(Metadata):
+    """Measures of one of the 19 heads on one split.
+
+    An unusable head has AUC and average precision only: it annotates nothing that could be counted.
+    """
+
+    num_images: int
+    """Images with an expert's label."""
+    num_patients: int
+    num_positive: int
+    """Images of the positive class."""
+    auc: Measure
+    average_precision: Measure
+    sensitivity: Measure
+    specificity: Measure
+    f1: Measure
+    ece: Measure
+    """Expected calibration error."""
 
 
-def measure_head(predictions: Predictions, calibration: Calibration, v: int) -> dict[str, Any]:
-    """The measures of head `v`. An unusable head shows how it ranks, but annotates nothing that could be counted."""
-    head = calibration.heads[HEAD_NAMES[v]]
-    y, logit, groups = predictions.head(v)
-    ranking = {"auc": auc(y, logit, groups), "average_precision": average_precision(y, logit, groups)}
-    if head.unusable is not None:
-        none = Measure.not_measurable(f"unusable: {head.unusable}", len(y))
-        decided = dict.fromkeys(("sensitivity", "specificity", "f1", "ece"), none)
-    else:
-        p = expit(head.scale * logit + head.offset)
-        prediction = p >= head.threshold
-        decided = {
-            "sensitivity": sensitivity(y, prediction, groups),
-            "specificity": specificity(y, prediction, groups),
-            "f1": f1(y, prediction, groups),
-            "ece": ece(y, p, groups=groups),
-        }
-    return {
-        "num_images": len(y),
-        "num_patients": len(np.unique(groups)),
-        "num_positive": int(y.sum()),
-        **{name: measure.to_dict() for name, measure in (ranking | decided).items()},
-    }
+class SplitMetrics(Metadata):
+    """Measures on one split."""
+
+    heads: dict[str, HeadMetrics]
+    """By head, in the order of `labels.HEAD_NAMES`; a binary label has the head of its name."""
+    quadratic_kappa: Measure
+    """Agreement of the annotated DR grades with the experts' grades."""
 
 
-def measure_grades(predictions: Predictions, calibration: Calibration) -> Measure:
-    """Quadratic kappa of the annotated DR grades."""
-    rows = np.flatnonzero(predictions.expert_BK[:, 0])
-    if "dr_grade" in calibration.unusable:
-        return Measure.not_measurable(f"unusable: {calibration.unusable['dr_grade']}", len(rows))
-    # The grade itself, before the rule on what is not a fundus: an expert has graded these images.
-    p_BV = calibration.probabilities(predictions.logit_BV[rows])
-    told = np.isfinite(p_BV[:, 0])
-    grade = predictions.p_BV[rows][told][:, HEADS["dr_grade"]].sum(axis=1).round().astype(np.int64)
-    return quadratic_kappa(
-        grade, calibration.grades(p_BV[told]), groups=np.asarray(predictions.patients, np.str_)[rows][told]
-    )
+class AnnotatorMetrics(Metadata):
+    """`metrics.json` of an annotator."""
+
+    version: Literal[1] = 1
+    """Schema of this record."""
+    unusable: dict[str, str]
+    """Unusable labels, each with the reason."""
+    unusable_heads: dict[str, str]
+    """Unusable heads, each with the reason."""
+    splits: dict[str, SplitMetrics]
+    """By split: validation and test."""
+    fresh_tensors: tuple[str, ...] | None = None
+    """Tensors that did not start from the weights of `init_from`; None without `init_from`."""
 
 
-def measure_part(predictions: Predictions, calibration: Calibration) -> dict[str, Any]:
-    """All labels of one part; `dr_grade` holds one entry per cumulative head, and kappa."""
-    labels: dict[str, Any] = {}
-    for name in LABEL_NAMES:
-        heads = {HEAD_NAMES[v]: measure_head(predictions, calibration, v) for v in range(NUM_VALUES)[HEADS[name]]}
-        labels[name] = heads.get(name, {"heads": heads})
-    labels["dr_grade"]["quadratic_kappa"] = measure_grades(predictions, calibration).to_dict()
-    return labels
+def read_annotator_metrics(storage: Storage, folder: str) -> AnnotatorMetrics:
+    """Return the metrics of the complete annotator in `folder`.
 
-
-def measure_parts(parts: Mapping[str, Predictions], calibration: Calibration) -> dict[str, Any]:
-    """What `metrics.json` holds: the labels that cannot be told, and every measure per part and label."""
-    return {
-        "unusable": calibration.unusable,
-        "unusable_heads": {name: head.unusable for name, head in calibration.heads.items() if head.unusable},
-        "parts": {split: measure_part(predictions, calibration) for split, predictions in parts.items()},
-    }
+    Raises:
+        WrongInputError: the folder is not complete or holds no annotator.
+        StorageError: the file differs from its manifest.
+    """
+    manifest = read_manifest(storage, folder, AnnotatorManifest)
+    return AnnotatorMetrics.from_json(read_trusted(storage, folder, METRICS, manifest), f"{folder}/{METRICS}")

@@ -1,4 +1,4 @@
-"""The annotator's network: any timm classifier with one logit per head of `labels.HEAD_NAMES`, and its input.
+"""The annotator's network (any timm classifier with one logit per head of `labels.HEAD_NAMES`) and its input.
 
 Shapes: B images, C channels, H, W pixels, V heads (19).
 """
@@ -15,34 +15,33 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from synfundus.config import Config
+from synfundus.diagnosis.manifest import WEIGHTS
 from synfundus.errors import WrongInputError
 from synfundus.labels import HEAD_NAMES, NUM_VALUES
+from synfundus.metadata import Metadata
 
-WEIGHTS = "model.safetensors"
 IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""timm's default. timm itself takes seconds to import and is left to those who build a network or read its weights."""
+"""timm's defaults, repeated here because timm takes seconds to import."""
 
 
-class ModelSpec(Config):
-    """Which network, and what it expects as input; equal to what timm reads from `config.json`."""
+class ModelSpec(Metadata):
+    """Architecture and input of a network; stored in timm's `config.json`."""
 
     architecture: str
-    """A name of timm's registry."""
+    """Model name in timm's registry."""
     image_size_px: int
-    """Side of the square that the network sees."""
+    """Height and width of the input."""
     num_classes: int = NUM_VALUES
-    """Outputs. An external model may have others than our heads."""
+    """Number of outputs; an external model may have others than our heads."""
     mean: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
-    """Per channel, of pixels in [0, 1]."""
+    """Mean of each channel, for pixels in [0, 1]."""
     std: tuple[float, float, float] = IMAGENET_DEFAULT_STD
-    """Per channel, of pixels in [0, 1]."""
-
+    """Standard deviation of each channel, for pixels in [0, 1]."""
     model_args: dict[str, Any] = Field(default_factory=dict)
-    """Further arguments of the architecture, as timm's `config.json` has them."""
+    """Keyword arguments of timm's `create_model`, as `config.json` has them."""
 
     def timm_config(self, network: nn.Module) -> dict[str, Any]:
-        """`config.json` as `timm.create_model("local-dir:…")` reads it."""
+        """Return `config.json` as `timm.create_model("local-dir:…")` reads it."""
         known: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
         config: dict[str, Any] = {
             "architecture": self.architecture,
@@ -68,6 +67,7 @@ class ModelSpec(Config):
 
     @classmethod
     def from_timm_config(cls, config: Mapping[str, Any]) -> "ModelSpec":
+        """Read timm's `config.json`."""
         input_cfg = config["pretrained_cfg"]
         return cls(
             architecture=config["architecture"],
@@ -82,10 +82,10 @@ class ModelSpec(Config):
 def build_annotator(
     architecture: str, num_classes: int = NUM_VALUES, drop_rate: float = 0.0, **model_args: Any
 ) -> nn.Module:
-    """An untrained timm classifier; nothing is downloaded.
+    """Build an untrained timm classifier. Nothing is downloaded.
 
     Raises:
-        WrongInputError: timm has no such architecture; names the nearest one.
+        WrongInputError: timm has no such architecture; the message names the nearest one.
     """
     import timm
 
@@ -105,9 +105,9 @@ def preprocess(
     mean: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN,
     std: tuple[float, float, float] = IMAGENET_DEFAULT_STD,
 ) -> Tensor:
-    """The network's input: uint8 (B, H, W, 3) to float32 (B, 3, S, S), resized with antialiasing and normalised.
+    """Convert uint8 images (B, H, W, 3) to the network's input: float32 (B, 3, S, S), resized and normalised.
 
-    Stays on the device of a tensor; of an array on the CPU.
+    A tensor stays on its device; an array becomes a tensor on the CPU.
     """
     x_BHWC = torch.as_tensor(images_BHWC)
     x_BCHW = x_BHWC.permute(0, 3, 1, 2).float().div(255.0)
@@ -121,38 +121,44 @@ def preprocess(
 
 
 def read_weights(source: str) -> dict[str, Tensor]:
-    """Tensors of a folder in our layout, or of a .safetensors or .pth file; no code is unpickled.
+    """Read the tensors of a folder in our layout, or of a .safetensors or .pth file. No code is unpickled.
 
     Raises:
-        WrongInputError: there is none, or it holds something else than tensors.
+        WrongInputError: there is no such file, or it holds anything but tensors.
     """
     from timm.models import load_state_dict
 
     path = Path(source).expanduser()
     file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():
-        raise WrongInputError(f"no weights at {file}; name a folder with {WEIGHTS}, or a .safetensors or .pth file")
+        raise WrongInputError(
+            f"{file}: no such file of weights; name a folder with {WEIGHTS}, or a .safetensors or .pth file"
+        )
     try:
         tensors = load_state_dict(str(file), weights_only=True)
         return {str(name): value for name, value in tensors.items() if isinstance(value, Tensor)}
     except Exception as error:  # torch, pickle, zipfile and safetensors each raise their own
         reason = str(error).splitlines()[0]
-        raise WrongInputError(f"cannot read weights from {file} ({reason}); tensors only, as safetensors") from error
+        raise WrongInputError(
+            f"{file}: cannot read weights ({reason}); give a file of tensors only, best as safetensors"
+        ) from error
 
 
 def initialise(network: nn.Module, source: str) -> list[str]:
-    """Take up the weights of `source` whose name and shape fit; the others (a head, mostly) are dropped.
+    """Load the tensors of `source` that fit by name and shape into `network`; mostly the head does not fit.
 
     Returns:
-        Names of the network's tensors that keep their own initialisation, for the record of the training.
+        Names of the network's tensors that keep their random initialisation.
 
     Raises:
-        WrongInputError: nothing fits.
+        WrongInputError: no tensor fits.
     """
     own = network.state_dict()
     found = read_weights(source)
     fitting = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
     if not any(value.ndim > 1 for value in fitting.values()):
-        raise WrongInputError(f"init_from: no tensor of {source} fits this architecture; name weights of the same one")
+        raise WrongInputError(
+            f"init_from: no tensor of {source} fits this architecture; name weights of the same architecture"
+        )
     network.load_state_dict(fitting, strict=False)
     return [name for name in own if name not in fitting]

@@ -1,12 +1,10 @@
 """Training of the annotator: masked, balanced binary cross-entropy over the 19 heads, on experts' labels only.
 
-With several workers, batch norm normalises with the statistics of a worker's own rows, and its running statistics are
-those of rank 0, which DistributedDataParallel broadcasts before each forward pass; they are part of `state`, so that a
-resumed run stays exact. The gradient is otherwise that of the global batch, since the loss is normalised by constants.
+With several workers, batch norm normalises with the statistics of a worker's own rows. Its running statistics are those
+of rank 0, which DistributedDataParallel broadcasts before each forward pass; they are part of `state`, so that a
+resumed run stays exact. Apart from batch norm, the gradient is that of the global batch, because the loss is normalised
+by constants.
 """
-
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +13,13 @@ from torch import Tensor
 
 from synfundus.diagnosis.annotator import NetworkScorer
 from synfundus.diagnosis.augmentation import augment
-from synfundus.diagnosis.calibration import fit_calibration
-from synfundus.diagnosis.checkpoint import save_annotator
+from synfundus.diagnosis.checkpoint import save_network
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.counts import LabelCounts, count_labels
-from synfundus.diagnosis.metrics import measure_parts, predict_split
+from synfundus.diagnosis.fitting import fit_calibration
+from synfundus.diagnosis.manifest import AnnotatorManifest
+from synfundus.diagnosis.measuring import measure_splits, predict_split
+from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.diagnosis.model import ModelSpec, build_annotator, initialise, preprocess
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
@@ -29,17 +29,18 @@ from synfundus.storage import Storage
 from synfundus.training.learner import Learner, image_indices
 
 MAX_IMBALANCE = 10.0
-"""A class weighs at most this many times the other one; beyond it, rare labels would be learnt from single images."""
+"""Largest ratio of the weights of a head's two classes; with more, single images would decide rare labels."""
 MAX_HEAD_WEIGHT = 20.0
-"""A head whose label is known for less than 1/20 of the labelled images weighs less than the others."""
+"""Largest weight of a head; reached when its label is known for 1/20 of the labelled images."""
 
 
 def class_weights(counts: LabelCounts) -> tuple[FloatArray, FloatArray]:
-    """Weight of a positive and of a negative of each head, (19,) each; 0 for a head without both classes.
+    """Return the weights (19,) of a positive and of a negative of each head; 0 for a head without both classes.
 
-    Within a head the classes balance (up to `MAX_IMBALANCE`) at mean weight 1 over its known images; a head then weighs
-    the inverse of its known fraction, so that all heads weigh alike; all is divided by the number of heads. These are
-    constants of the labelled training images, so the loss is a plain mean, whatever the world size.
+    Within a head the two classes balance, up to `MAX_IMBALANCE`, and the mean weight over its known images is 1. Each
+    head is then multiplied by the inverse of its known fraction, so that all heads have the same weight, and divided by
+    the number of heads. The weights are constants of the training labels, so the loss is a plain mean for any world
+    size.
     """
     known_V = np.maximum(counts.known, 1)
     rate_V = counts.positive_V / known_V
@@ -54,71 +55,76 @@ def class_weights(counts: LabelCounts) -> tuple[FloatArray, FloatArray]:
 def masked_loss(
     logit_BV: Tensor, p_BV: Tensor, known_BV: Tensor, positive_weight_V: Tensor, negative_weight_V: Tensor
 ) -> Tensor:
-    """Mean over images of the weighted binary cross-entropies of the known heads; unknown ones give no gradient."""
+    """Return the mean over images of the known heads' weighted cross-entropies; unknown heads give no gradient."""
     logit_BV = logit_BV.float()
     weight_BV = p_BV * positive_weight_V + (1.0 - p_BV) * negative_weight_V
-    # where, not a product: an unknown head must not pass on a non-finite logit's gradient either
+    # `where` instead of a product: a non-finite logit of an unknown head must not reach the gradient.
     per_head_BV = F.binary_cross_entropy_with_logits(logit_BV, p_BV, weight=weight_BV, reduction="none")
     return torch.where(known_BV, per_head_BV, 0.0).sum(dim=1).mean()
 
 
 class AnnotatorLearner(Learner):
-    """The annotator in training on the `train` part of prepared images."""
+    """The annotator in training on the `train` split of prepared images."""
 
     config: AnnotatorConfig
 
     def __init__(
         self, images: PreparedImages, config: AnnotatorConfig, device: torch.device, rank: int = 0, world_size: int = 1
     ) -> None:
-        """Raises WrongInputError when no label has both values in the training part."""
+        """Build the network and count the training labels.
+
+        Raises:
+            WrongInputError: no label has both values in the training split.
+        """
         self.images = images
-        self.counts = count_labels(images, "train")
-        # Images without a label to learn from would only thin out the batches.
+        self.counts = count_labels(images.storage, images.folder, "train")
+        # Images without a label to learn from are left out, because they would make the effective batch smaller.
         self.teaching = self.counts.teaching()
         if not len(self.teaching):
             raise WrongInputError(
                 f"{images.folder}: no label has both values in its {images.num_images('train')} training images;"
-                " there is nothing to learn, add labelled images"
+                " add labelled images"
             )
-        # Weights of the start depend on the seed alone, so all workers begin with the same network.
+        # The initial weights depend only on the seed, so all workers start with the same network.
         torch.manual_seed(derive_seed("weights", config.seed))
         network = build_annotator(config.architecture, NUM_VALUES, config.dropout)
-        self.fresh_tensors = initialise(network, config.init_from) if config.init_from is not None else None
+        self.fresh_tensors = tuple(initialise(network, config.init_from)) if config.init_from is not None else None
         super().__init__(network, config, device, rank, world_size)
         self._weights = tuple(torch.from_numpy(w_V).to(device) for w_V in class_weights(self.counts))
 
     def loss(self, positions: range) -> Tensor:
-        """Masked loss of the images at these global sample positions, augmented."""
+        """Return the masked loss of the images at these global sample positions, augmented."""
         config = self.config
         rows = self.teaching[image_indices(config.seed, positions, len(self.teaching), self.images.num_cached)]
         batch = self.images.batch("train", rows)
         x_BCHW = preprocess(torch.from_numpy(batch.images_BHWC).to(self.device), config.image_size_px)
         p_BV = torch.from_numpy(batch.p_BV).to(self.device)
         x_BCHW, p_BV = augment(x_BCHW, p_BV, config, config.seed, positions)
-        # Dropout draws from torch's global generator: reseeded here, it needs no place in the saved state.
+        # Dropout uses torch's global generator. It is reseeded for each batch, so a checkpoint need not hold its state.
         torch.manual_seed(derive_seed("dropout", config.seed, positions.start))
         logit_BV = self.forward_network(x_BCHW)
         known_BV = torch.from_numpy(expand_known(batch.expert_BK)).to(self.device)
         return masked_loss(logit_BV, p_BV, known_BV, *self._weights)
 
     def spec(self) -> ModelSpec:
+        """Return architecture and input size."""
         return ModelSpec(architecture=self.config.architecture, image_size_px=self.config.image_size_px)
 
-    def save(self, storage: Storage, folder: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Calibrate on the validation part, measure there and on the test part, and write the annotator to `folder`.
+    def save(self, storage: Storage, folder: str, digest: str) -> AnnotatorMetrics:
+        """Calibrate on the validation split, measure on validation and test, and write the annotator to `folder`.
 
-        Rank 0 alone calls this. `facts` are further keys of the manifest, equal for equal input.
+        Called on rank 0 only.
+
+        Args:
+            digest: digest of everything that the training depends on.
 
         Returns:
-            What `metrics.json` holds.
+            The content of `metrics.json`.
         """
         scorer = NetworkScorer(self.network, self.spec(), self.device)
-        parts = {split: predict_split(scorer, self.images, split) for split in ("validation", "test")}
-        calibration = fit_calibration(parts["validation"], self.counts)
-        metrics = measure_parts(parts, calibration)
-        if self.fresh_tensors is not None:
-            metrics["init_from"] = {"fresh_tensors": self.fresh_tensors}
-        save_annotator(
-            storage, folder, self.network, self.spec(), calibration, metrics, {**facts, "data": self.images.folder}
-        )
+        splits = {split: predict_split(scorer, self.images, split) for split in ("validation", "test")}
+        calibration = fit_calibration(splits["validation"], self.counts)
+        metrics = measure_splits(splits, calibration, self.fresh_tensors)
+        manifest = AnnotatorManifest(digest=digest, data=self.images.folder)
+        save_network(storage, folder, self.network, self.spec(), calibration, metrics, manifest)
         return metrics

@@ -1,8 +1,8 @@
-"""A trained generator on storage: diffusers' layout, safetensors, a manifest with hashes.
+"""Write and read a trained generator: diffusers' layout, safetensors, a manifest with digests.
 
     <folder>/unet/config.json, unet/diffusion_pytorch_model.safetensors     UNet2DConditionModel.from_pretrained
     <folder>/scheduler/scheduler_config.json                                DDIMScheduler.from_pretrained
-    <folder>/metrics.json                                                   of the training
+    <folder>/metrics.json                                                   metrics of the training
     <folder>/manifest.json                                                  written last
 
 Nothing is unpickled. docs/generator.md shows how to sample with diffusers alone.
@@ -16,45 +16,35 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from synfundus.diffusion.config import ScheduleConfig
+from synfundus.diffusion.manifest import METRICS, SCHEDULER_CONFIG, UNET_CONFIG, UNET_WEIGHTS, GeneratorManifest
+from synfundus.diffusion.metrics import GeneratorMetrics
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS
-from synfundus.digests import canonical_json, sha256_hex
+from synfundus.digests import canonical_json
 from synfundus.errors import WrongInputError
 from synfundus.storage import Storage, read_manifest, read_trusted, write_manifest
-
-UNET_CONFIG = "unet/config.json"
-UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
-SCHEDULER_CONFIG = "scheduler/scheduler_config.json"
-METRICS = "metrics.json"
-KIND = "generator"
 
 
 @dataclass(frozen=True, eq=False)
 class Generator:
-    """What sampling needs."""
+    """A loaded generator, ready for sampling."""
 
     unet: nn.Module
     """diffusers' UNet2DConditionModel with its averaged weights, channels_last, in evaluation mode."""
     schedule: ScheduleConfig
     size_px: int
+    """Height and width of the images."""
     digest: str
-    """SHA-256 over weights, U-Net settings and schedule: two generators with one digest make the same samples."""
+    """`GeneratorManifest.generator_digest`: two generators with one digest make the same samples."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width in px, as the engine takes them."""
+        """Channels, height and width in px, as `Engine` expects them."""
         return IMAGE_CHANNELS, self.size_px, self.size_px
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    """Of what decides the samples; not of metrics, nor of where and how the training ran."""
-    parts = {name: manifest["files"][name]["sha256"] for name in (UNET_CONFIG, UNET_WEIGHTS, SCHEDULER_CONFIG)}
-    return sha256_hex(canonical_json({"files": parts, "schedule": manifest["schedule"]}))
 
 
 def save_generator(
@@ -62,16 +52,14 @@ def save_generator(
     folder: str,
     unet: nn.Module,
     schedule: ScheduleConfig,
-    metrics: Mapping[str, Any],
-    facts: Mapping[str, Any],
-) -> str:
-    """Write a generator below `folder`; its manifest, last, holds `facts` too.
+    metrics: GeneratorMetrics,
+    digest: str,
+) -> GeneratorManifest:
+    """Write a generator to `folder`, its manifest last.
 
     Args:
-        unet: diffusers' UNet2DConditionModel with the weights to keep (the averaged ones).
-
-    Returns:
-        The generator's digest.
+        unet: diffusers' UNet2DConditionModel with the weights to save (the averaged ones).
+        digest: digest of everything that the training depends on.
 
     Raises:
         AlreadyExistsError: the folder holds another generator.
@@ -82,43 +70,33 @@ def save_generator(
         UNET_CONFIG: canonical_json(json.loads(network.to_json_string())),
         UNET_WEIGHTS: safetensors.torch.save(weights, {"format": "pt"}),
         SCHEDULER_CONFIG: canonical_json(Schedule(schedule).scheduler_config()),
-        METRICS: canonical_json(metrics),
+        METRICS: metrics.to_json(),
     }
     written = [storage.write_once(f"{folder}/{name}", data) for name, data in contents.items()]
-    own_facts = {"kind": KIND, "size_px": network.config.sample_size, "schedule": schedule.model_dump(mode="json")}
-    return _digest(write_manifest(storage, folder, written, {**facts, **own_facts}))
+    manifest = GeneratorManifest(digest=digest, size_px=network.config.sample_size, schedule=schedule)
+    return write_manifest(storage, folder, written, manifest)
 
 
 def load_generator(storage: Storage, folder: str, device: torch.device | str = "cpu") -> Generator:
-    """The generator below `folder`, its hashes verified.
+    """Load the generator in `folder`; each file is verified against the manifest.
 
     Raises:
-        WrongInputError: the folder is not complete or holds something else.
-        StorageError: a file differs from what its manifest says.
+        WrongInputError: the folder is not complete or holds no generator.
+        StorageError: a file differs from its manifest, or the manifest is one of another version.
     """
     from diffusers import UNet2DConditionModel
 
-    manifest = read_manifest(storage, folder)
-    if manifest.get("kind") != KIND:
-        raise WrongInputError(f"{folder} holds {manifest.get('kind')!r}, expected a generator")
-    try:
-        schedule = ScheduleConfig.model_validate(manifest["schedule"])
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(["schedule", *map(str, first["loc"])])
-        raise WrongInputError(
-            f"{folder}/manifest.json: schedule is not one of this version ({where}: {first['msg']}); upgrade synfundus"
-        ) from error
+    manifest = read_manifest(storage, folder, GeneratorManifest)
     read_trusted(storage, folder, SCHEDULER_CONFIG, manifest)
     unet = UNet2DConditionModel.from_config(json.loads(read_trusted(storage, folder, UNET_CONFIG, manifest)))
     weights = safetensors.torch.load(read_trusted(storage, folder, UNET_WEIGHTS, manifest))
     load_weights(unet, weights, f"{folder}/{UNET_WEIGHTS}")
     unet.to(device=device, memory_format=torch.channels_last).requires_grad_(False).eval()
-    return Generator(unet, schedule, int(manifest["size_px"]), _digest(manifest))
+    return Generator(unet, manifest.schedule, manifest.size_px, manifest.generator_digest)
 
 
 def read_weights(source: str) -> dict[str, Tensor]:
-    """Tensors of a U-Net: a .safetensors file, a directory `unet/` of diffusers, or the directory around one.
+    """Read the tensors of a U-Net from a .safetensors file, a folder `unet/` of diffusers, or the folder above it.
 
     Raises:
         WrongInputError: there is no such file, or it is not safetensors.
@@ -128,29 +106,33 @@ def read_weights(source: str) -> dict[str, Tensor]:
     candidates = [path] if path.suffix == ".safetensors" else [path / UNET_WEIGHTS, path / file]
     found = next((candidate for candidate in candidates if candidate.is_file()), None)
     if found is None:
-        raise WrongInputError(f"init_from: no weights at {source}; looked for {' and '.join(map(str, candidates))}")
+        raise WrongInputError(
+            f"init_from: no weights at {source} (looked for {' and '.join(map(str, candidates))}); correct the path"
+        )
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load_file(found)
     except (SafetensorError, OSError) as error:
-        raise WrongInputError(f"init_from: cannot read {found} as safetensors: {error}") from error
+        raise WrongInputError(
+            f"init_from: cannot read {found} as safetensors ({error}); give a file of safetensors"
+        ) from error
     return tensors
 
 
 def load_weights(unet: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Put `weights` into `unet`, all of them.
+    """Load all of `weights` into `unet`.
 
     Raises:
-        WrongInputError: names the first tensor that is missing, too much, or of another shape.
+        WrongInputError: a tensor is missing, unexpected or of another shape; the message names it.
     """
-    wanted = unet.state_dict()
+    expected = unet.state_dict()
     remedy = "give weights of a U-Net with the same settings as `unet`"
-    for name, value in wanted.items():
+    for name, value in expected.items():
         if name not in weights:
-            raise WrongInputError(f"{source} has no tensor {name}; {remedy}")
+            raise WrongInputError(f"{source}: no tensor {name}; {remedy}")
         if weights[name].shape != value.shape:
             shapes = f"{tuple(weights[name].shape)}, expected {tuple(value.shape)}"
             raise WrongInputError(f"{source}: {name} has shape {shapes}; {remedy}")
     for name in weights:
-        if name not in wanted:
-            raise WrongInputError(f"{source} has a tensor {name} that the U-Net lacks; {remedy}")
+        if name not in expected:
+            raise WrongInputError(f"{source}: tensor {name} is not in the U-Net; {remedy}")
     unet.load_state_dict(dict(weights))

@@ -5,9 +5,9 @@ on (seed, global sample position) alone; see synfundus.training.learner for what
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from synfundus.diffusion.checkpoint import load_weights, read_weights, save_generator
 from synfundus.diffusion.config import GeneratorConfig
 from synfundus.diffusion.engine import Engine, RowRequest
+from synfundus.diffusion.manifest import GeneratorManifest
+from synfundus.diffusion.metrics import GeneratorMetrics
 from synfundus.diffusion.noise import normal, uniform
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS, build_unet
@@ -27,6 +29,7 @@ from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, FloatArray, conditi
 from synfundus.seeds import derive_seed
 from synfundus.storage import Storage
 from synfundus.training.learner import Learner, image_indices
+from synfundus.training.metadata import StepMetrics
 
 MAX_LOSS_RATIO = 10.0
 """A loss over this many times that of a network that answers 0 has left its range: the training diverged."""
@@ -220,20 +223,18 @@ class GeneratorLearner(Learner):
             known_BK[:, _SIDE_LABEL] = ~no_fundus_B
             for column, condition in enumerate(condition_vector(p_BV, known_BK)):
                 requests.append(RowRequest(condition, column, self.config.sheet_solver))
-        dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float32
+        dtype = torch.bfloat16 if self.config.resources.precision == "bf16" else torch.float32
         engine = Engine(self.ema_network, self.config.schedule, self._shape_CHW, device=self.device, dtype=dtype)
         samples = engine.run(requests, num_columns)
         return np.concatenate([np.concatenate(list(row), axis=1) for row in np.split(samples, 2)], axis=0)
 
-    def save(
-        self, storage: Storage, folder: str, losses: Sequence[Mapping[str, float]], facts: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Write the averaged weights as a generator; `losses` go into its metrics, `facts` into its manifest.
+    def save(self, storage: Storage, folder: str, losses: Sequence[StepMetrics], digest: str) -> GeneratorManifest:
+        """Write the averaged weights as a generator to `folder`.
 
-        Returns:
-            `digest` of the generator and its `num_parameters`.
+        Args:
+            losses: loss curve, stored in `metrics.json`.
+            digest: digest of everything that the training depends on.
         """
         num_parameters = sum(parameter.numel() for parameter in self.ema_network.parameters())
-        metrics = {"losses": [dict(row) for row in losses], "num_parameters": num_parameters}
-        digest = save_generator(storage, folder, self.ema_network, self.config.schedule, metrics, facts)
-        return {"digest": digest, "num_parameters": num_parameters}
+        metrics = GeneratorMetrics(num_parameters=num_parameters, losses=tuple(losses))
+        return save_generator(storage, folder, self.ema_network, self.config.schedule, metrics, digest)

@@ -1,58 +1,104 @@
-"""`fill` over Ray Data: shards of a dataset in parallel, an annotator an actor."""
+"""Stage `fill`: give unknown labels calibrated probabilities, in a new dataset beside the prepared one."""
 
-from typing import Any
+from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from synfundus.diagnosis.checkpoint import load_annotator
-from synfundus.diagnosis.fill import FilledShard, close_filled, shards_to_fill, write_filled_shard
-from synfundus.distributed.map import run_on_pool
-from synfundus.progress import Progress
-from synfundus.storage import Storage
+from synfundus.diagnosis.manifest import AnnotatorManifest
+from synfundus.fundus.manifest import DataManifest, LabelSources
+from synfundus.labels import LABEL_NAMES
+from synfundus.progress import show_progress
+from synfundus.resources import PoolResources
+from synfundus.stages.record import Basis
+from synfundus.stages.requirements import require_gpu
+from synfundus.stages.stage import Rows, Stage
+from synfundus.storage import Storage, manifest_digest, read_manifest
+from synfundus.study import Study
 
-NUM_THREADS = 1
+if TYPE_CHECKING:
+    from synfundus.diagnosis.fill import FilledShard
 
 
 class Filler:
-    """Fills a shard of the dataset `source` into `target`; `files` are its shards."""
+    """A worker of the pool: fills one shard after the other."""
 
     def __init__(
-        self, storage: Storage, source: str, target: str, annotator: str, files: list[str], use_gpu: bool
+        self, storage: Storage, source_folder: str, target_folder: str, annotator_folder: str, resources: PoolResources
     ) -> None:
-        torch.set_num_threads(NUM_THREADS)
-        self.storage, self.source, self.target, self.files = storage, source, target, files
-        self.annotator = load_annotator(storage, annotator, torch.device("cuda" if use_gpu else "cpu"))
+        """Load the annotator."""
+        import torch
 
-    def __call__(self, position: int) -> FilledShard:
-        """What was written of the shard at a position in `files`."""
-        return write_filled_shard(self.storage, self.source, self.files[position], self.annotator, self.target)
+        from synfundus.diagnosis.checkpoint import load_annotator
+
+        torch.set_num_threads(resources.num_threads)
+        self.storage, self.source_folder, self.target_folder = storage, source_folder, target_folder
+        self.annotator = load_annotator(storage, annotator_folder, "cuda" if resources.num_gpus else "cpu")
+
+    def __call__(self, file: str) -> FilledShard:
+        """Write the filled shard `file`."""
+        from synfundus.diagnosis.fill import write_filled_shard
+
+        return write_filled_shard(self.storage, self.source_folder, file, self.annotator, self.target_folder)
 
 
-def fill(
-    storage: Storage,
-    source: str,
-    annotator: str,
-    target: str,
-    digest: str,
-    pool_size: int,
-    progress: Progress,
-    *,
-    use_gpu: bool = False,
-) -> dict[str, Any]:
-    """Fill the dataset `source` into `target` with the annotator in folder `annotator`.
+@dataclass(frozen=True)
+class FillSummary:
+    """Number of filled values of each label."""
 
-    Args:
-        digest: of everything that the new dataset depends on, kept in its manifest.
-        use_gpu: one GPU an actor.
+    sources: Mapping[str, LabelSources]
 
-    Returns:
-        The manifest of the new dataset.
-    """
-    files = shards_to_fill(storage, source)
-    shards: list[FilledShard] = []
-    arguments = (storage, source, target, annotator, files, use_gpu)
-    for shard in run_on_pool(Filler, arguments, len(files), pool_size, gpu=use_gpu):
-        shards.append(shard)
-        progress.update(len(shards))
-    annotator_digest = load_annotator(storage, annotator).digest
-    return close_filled(storage, source, annotator_digest, target, shards, digest)
+    def rows(self) -> Rows:
+        """Return the summary as lines for the user's screen."""
+        filled = [f"{name} {self.sources[name].filled}" for name in LABEL_NAMES if self.sources[name].filled]
+        return [("filled", ", ".join(filled) or "nothing: no head is usable, or every label is known")]
+
+
+class Fill(Stage[None]):
+    """Fill unknown labels."""
+
+    name = "fill"
+    help = "Give unknown labels calibrated probabilities, in a new dataset beside the prepared one."
+
+    def inputs(self, study: Study) -> tuple[str, ...]:
+        return (study.data_folder, study.annotator_folder)
+
+    def output(self, study: Study) -> str:
+        return study.filled_folder
+
+    def basis(self, study: Study, storage: Storage) -> Basis:
+        data = read_manifest(storage, study.data_folder, DataManifest)
+        annotator = read_manifest(storage, study.annotator_folder, AnnotatorManifest)
+        inputs: Basis = {"data": manifest_digest(data), "annotator": manifest_digest(annotator)}
+        return {"fill": study.public["fill"], "inputs": inputs}
+
+    def check(self, study: Study, storage: Storage) -> None:  # noqa: ARG002  resources of this machine only
+        require_gpu("fill.resources", study.fill.resources)
+
+    def describe(self, study: Study, storage: Storage, found: None) -> Rows:  # noqa: ARG002  nothing to look up
+        return [
+            ("read", f"{study.data_folder}, {study.annotator_folder}"),
+            ("write", f"{study.filled_folder} below {storage.root}; experts' labels stay as they are"),
+        ]
+
+    def run(self, study: Study, storage: Storage, digest: str, found: None) -> None:  # noqa: ARG002  nothing found
+        from synfundus.diagnosis.fill import close_filled
+        from synfundus.distributed.map import run_on_pool
+
+        source, target, resources = study.data_folder, study.filled_folder, study.fill.resources
+        files = read_manifest(storage, source, DataManifest).shards
+        arguments = (storage, source, target, study.annotator_folder, resources)
+        shards: list[FilledShard] = []
+        with show_progress(self.name, len(files), "shards") as progress:
+            for shard in run_on_pool(Filler, arguments, files, resources):
+                shards.append(shard)
+                progress.update(len(shards))
+        annotator = read_manifest(storage, study.annotator_folder, AnnotatorManifest)
+        close_filled(storage, source, annotator.annotator_digest, target, shards, digest)
+
+    def summary(self, study: Study, storage: Storage) -> FillSummary:
+        return FillSummary(read_manifest(storage, study.filled_folder, DataManifest).sources)
+
+    def num_workers(self, study: Study) -> int:
+        return study.fill.resources.pool_size

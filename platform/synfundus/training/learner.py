@@ -1,8 +1,8 @@
-"""What both trainings share: the learning-rate curve, the order of samples, exact resume.
+"""A model in training: learning-rate curve, order of images, optimiser, exact resume.
 
-Everything random in a training is a pure function of (seed, step, global sample position), and the global batch is
-fixed whatever the world size; so resuming needs a step number and the tensors of `Learner.state`, and no random state.
-A learner knows torch and torch.distributed only; `distributed/training.py` drives it on Ray Train, a plain loop can.
+Everything random in a training is a pure function of (seed, step, global sample position), and the global batch does
+not depend on the world size. So resuming needs the step number and the tensors of `Learner.state`, but no random state.
+A learner uses torch and torch.distributed only: Ray Train drives it in `distributed/train.py`, a plain loop in tests.
 """
 
 import math
@@ -19,10 +19,11 @@ from torch.nn.parallel import DistributedDataParallel
 from synfundus.errors import TrainingDivergedError, WrongInputError
 from synfundus.seeds import random_numbers
 from synfundus.training.config import OptimisationConfig
+from synfundus.training.metadata import StepMetrics
 
 
 def learning_rate_at(step: int, config: OptimisationConfig) -> float:
-    """Linear warm-up to the peak, then half a cosine down to the final fraction at `num_steps`."""
+    """Return the learning rate: linear warm-up to the peak, then half a cosine to the final fraction at `num_steps`."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, config.num_steps - config.warmup_steps)
@@ -31,13 +32,14 @@ def learning_rate_at(step: int, config: OptimisationConfig) -> float:
 
 
 SHUFFLE_BLOCK = 256
-"""Images that stay together in the shuffle of an epoch: about a row group."""
+"""Images that stay together in the shuffle of an epoch: about one row group."""
 MAX_WINDOW_BLOCKS = 16
+"""Largest number of blocks among which images are shuffled."""
 
 
 @lru_cache(maxsize=4)
 def _epoch_order(seed: int, epoch: int, num_images: int, window_blocks: int, block_size: int) -> NDArray[np.int64]:
-    """A block shuffle: blocks in random order, then images within windows of `window_blocks` blocks."""
+    """Return a block shuffle: blocks in random order, then images shuffled within windows of `window_blocks` blocks."""
     rng = random_numbers("order", seed, epoch)
     blocks = rng.permutation(math.ceil(num_images / block_size))
     order = np.concatenate([np.arange(b * block_size, min((b + 1) * block_size, num_images)) for b in blocks])
@@ -50,11 +52,11 @@ def _epoch_order(seed: int, epoch: int, num_images: int, window_blocks: int, blo
 def image_indices(
     seed: int, positions: range, num_images: int, num_cached: int, *, block_size: int = SHUFFLE_BLOCK
 ) -> NDArray[np.int64]:
-    """Which image each global sample position trains on: epoch after epoch, each a seeded block shuffle.
+    """Return the index of the image at each global sample position: one seeded block shuffle per epoch.
 
-    Blocks of images come in random order, and images are drawn from a window of them, so that a reader which holds
-    `num_cached` images need not decode a row group again for every batch. A window is a third of that, for a row group
-    holds images of the other parts and without labels, too; it is one block at least and `MAX_WINDOW_BLOCKS` at most.
+    Images are shuffled within a window of blocks, so that a reader with a cache of `num_cached` images does not decode
+    a row group again for every batch. A window is a third of the cache, because a row group also holds images of the
+    other splits and images without labels. It has at least one block and at most `MAX_WINDOW_BLOCKS`.
     """
     window_blocks = max(1, min(MAX_WINDOW_BLOCKS, num_cached // (3 * block_size)))
     out = np.empty(len(positions), np.int64)
@@ -65,15 +67,19 @@ def image_indices(
 
 
 class Learner(ABC):
-    """A model in training. A subclass says what its loss is; optimiser, precision, workers and state are here."""
+    """A model in training. A subclass defines the loss; optimiser, precision, workers and state are here."""
 
     def __init__(
         self, network: nn.Module, config: OptimisationConfig, device: torch.device, rank: int = 0, world_size: int = 1
     ) -> None:
-        """Raises WrongInputError when the batch does not divide evenly among workers and accumulation steps."""
+        """Move `network` to `device` and build its optimiser.
+
+        Raises:
+            WrongInputError: the batch does not divide evenly among workers and accumulation steps.
+        """
         if config.batch_size % (world_size * config.accumulation_steps):
             raise WrongInputError(
-                f"batch_size {config.batch_size} does not divide into {world_size} workers"
+                f"batch_size: {config.batch_size} does not divide into {world_size} workers"
                 f" x {config.accumulation_steps} accumulation steps; change one of them"
             )
         self.config, self.device, self.rank, self.world_size = config, device, rank, world_size
@@ -89,27 +95,27 @@ class Learner(ABC):
 
     @abstractmethod
     def loss(self, positions: range) -> Tensor:
-        """Mean loss over the images at these global sample positions, through `self.forward_network`."""
+        """Return the mean loss of the images at these global sample positions, through `self.forward_network`."""
 
-    def after_step(self, step: int) -> None:  # noqa: B027  most learners have nothing to do here
-        """Called after each optimiser step (moving averages)."""
+    def after_step(self, step: int) -> None:  # noqa: B027  an optional hook
+        """Update moving averages; called after each optimiser step."""
 
     def sheet(self) -> NDArray[np.uint8] | None:
-        """A picture (H, W, 3) of where the training stands, drawn at each checkpoint by rank 0; None: none."""
+        """Return an image (H, W, 3) that shows the model's progress, or None. Rank 0 calls this at each checkpoint."""
         return None
 
     def _positions(self, step: int) -> Iterator[range]:
-        """The micro-batches of this worker at a step, as global sample positions."""
+        """Yield the global sample positions of this worker's micro-batches at a step."""
         size = self.config.batch_size // (self.world_size * self.config.accumulation_steps)
         first = step * self.config.batch_size + self.rank * size * self.config.accumulation_steps
         for micro in range(self.config.accumulation_steps):
             yield range(first + micro * size, first + (micro + 1) * size)
 
-    def train_step(self, step: int) -> dict[str, float]:
-        """One optimiser step on global batch `step`.
+    def train_step(self, step: int) -> StepMetrics:
+        """Take one optimiser step on global batch `step`, counted from 0.
 
         Returns:
-            `loss` (of this worker), `gradient_norm`, `learning_rate`.
+            Metrics of the step; the loss is this worker's.
 
         Raises:
             TrainingDivergedError: loss or gradient is not finite.
@@ -124,7 +130,7 @@ class Learner(ABC):
             last = micro == self.config.accumulation_steps - 1
             if isinstance(self.forward_network, DistributedDataParallel):
                 self.forward_network.require_backward_grad_sync = last
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.resources.precision == "bf16"):
                 loss = self.loss(positions) / self.config.accumulation_steps
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
@@ -136,10 +142,10 @@ class Learner(ABC):
             )
         self.optimizer.step()
         self.after_step(step)
-        return {"loss": total, "gradient_norm": norm, "learning_rate": rate}
+        return StepMetrics(step=step + 1, loss=total, gradient_norm=norm, learning_rate=rate)
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor that the next step depends on, by name. A subclass adds its own."""
+        """Return every tensor that the next step depends on, by name. A subclass adds its own."""
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
@@ -147,18 +153,18 @@ class Learner(ABC):
         return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Take up the state that `state` returned; the next step is then bit for bit that of an unbroken run."""
+        """Restore what `state` returned; the next step is then bit-equal to that of an uninterrupted run."""
         prefix = "network."
         self.network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
         for name, parameter in self.network.named_parameters():
-            kept: dict[str, Tensor] = {}
+            restored: dict[str, Tensor] = {}
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 value = tensors.get(f"optimizer.{key}.{name}")
                 if value is not None:
-                    kept[key] = (
+                    restored[key] = (
                         value.clone()
                         if key == "step"
                         else value.to(self.device).clone(memory_format=torch.preserve_format)
                     )
-            if kept:
-                self.optimizer.state[parameter] = kept
+            if restored:
+                self.optimizer.state[parameter] = restored

@@ -1,0 +1,30 @@
+"""The generator's `metrics.json`."""
+
+from typing import Literal
+
+from synfundus.diffusion.manifest import METRICS, GeneratorManifest
+from synfundus.metadata import Metadata
+from synfundus.storage import Storage, read_manifest, read_trusted
+from synfundus.training.metadata import StepMetrics
+
+
+class GeneratorMetrics(Metadata):
+    """`metrics.json` of a generator."""
+
+    version: Literal[1] = 1
+    """Schema of this record."""
+    num_parameters: int
+    """Parameters of the U-Net."""
+    losses: tuple[StepMetrics, ...]
+    """Loss curve of the training."""
+
+
+def read_generator_metrics(storage: Storage, folder: str) -> GeneratorMetrics:
+    """Return the metrics of the complete generator in `folder`.
+
+    Raises:
+        WrongInputError: the folder is not complete or holds no generator.
+        StorageError: the file differs from its manifest.
+    """
+    manifest = read_manifest(storage, folder, GeneratorManifest)
+    return GeneratorMetrics.from_json(read_trusted(storage, folder, METRICS, manifest), f"{folder}/{METRICS}")

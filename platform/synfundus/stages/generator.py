@@ -1,0 +1,125 @@
+"""Stage `train-generator`: train the conditional diffusion model on experts' and filled labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from synfundus.diffusion.config import GeneratorConfig
+from synfundus.diffusion.metrics import GeneratorMetrics, read_generator_metrics
+from synfundus.errors import WrongInputError
+from synfundus.fundus.manifest import DataManifest
+from synfundus.progress import show_progress
+from synfundus.stages.record import Basis
+from synfundus.stages.requirements import require_even_batch, require_gpu
+from synfundus.stages.stage import Rows, Stage
+from synfundus.storage import Storage, manifest_digest, read_manifest
+from synfundus.study import Study
+
+if TYPE_CHECKING:
+    import torch
+
+    from synfundus.training.learner import Learner
+    from synfundus.training.metadata import StepMetrics
+
+
+@dataclass(frozen=True)
+class GeneratorTask:
+    """Training of the generator, as Ray Train's workers receive it."""
+
+    config: GeneratorConfig
+    storage: Storage
+    run_name: str
+    data_folder: str
+    output_folder: str
+    digest: str
+    """Digest of everything that the training depends on."""
+
+    def build(self, device: torch.device, rank: int, world_size: int) -> Learner:
+        """Return a learner at step 0."""
+        from synfundus.diffusion.training import GeneratorLearner
+        from synfundus.fundus.dataset import PreparedImages
+
+        images = PreparedImages(self.storage, self.data_folder)
+        return GeneratorLearner(images, self.config, device, rank, world_size)
+
+    def finish(self, learner: Learner, losses: Sequence[StepMetrics]) -> None:
+        """Write the trained generator with its loss curve."""
+        from synfundus.diffusion.training import GeneratorLearner
+
+        assert isinstance(learner, GeneratorLearner)
+        learner.save(self.storage, self.output_folder, losses, self.digest)
+
+
+@dataclass(frozen=True)
+class GeneratorSummary:
+    """Steps and losses of the training, and the place of its sample sheets."""
+
+    num_steps: int
+    metrics: GeneratorMetrics
+    sheets: str | None
+    """URI of the sample sheets; None if `runs/` was emptied since."""
+
+    def rows(self) -> Rows:
+        """Return the summary as lines for the user's screen."""
+        first, last = self.metrics.losses[0], self.metrics.losses[-1]
+        rows = [
+            ("steps", str(self.num_steps)),
+            ("loss", f"{first.loss:.4f} at step {first.step}, {last.loss:.4f} at the end"),
+        ]
+        return [*rows, ("sheets", self.sheets)] if self.sheets is not None else rows
+
+
+class TrainGenerator(Stage[None]):
+    """Train the generator."""
+
+    name = "train-generator"
+    help = "Train the conditional diffusion model on experts' and filled labels."
+
+    def inputs(self, study: Study) -> tuple[str, ...]:
+        return (study.filled_folder,)
+
+    def output(self, study: Study) -> str:
+        return study.generator_folder
+
+    def basis(self, study: Study, storage: Storage) -> Basis:
+        data = manifest_digest(read_manifest(storage, study.filled_folder, DataManifest))
+        return {"generator": study.public["generator"], "inputs": {"data": data, **study.files_of("generator")}}
+
+    def check(self, study: Study, storage: Storage) -> None:  # noqa: ARG002  settings and files of this machine only
+        study.files_of("generator")
+        require_even_batch("generator", study.generator)
+        prepared, expected = study.data.prepare.size_px, study.generator.unet.size_px
+        if prepared != expected:
+            raise WrongInputError(
+                f"generator.unet.size_px: is {expected}, data.prepare.size_px is {prepared}; make them equal"
+            )
+        require_gpu("generator.resources", study.generator.resources)
+
+    def describe(self, study: Study, storage: Storage, found: None) -> Rows:  # noqa: ARG002  nothing to look up
+        config, resources = study.generator, study.generator.resources
+        return [
+            ("read", f"{study.filled_folder}, split train"),
+            ("train", f"{config.num_steps} steps of {config.batch_size} images"),
+            ("workers", f"{resources.num_workers} x {resources.num_threads} threads, {resources.precision}"),
+            ("write", f"{study.generator_folder} below {storage.root}"),
+        ]
+
+    def run(self, study: Study, storage: Storage, digest: str, found: None) -> None:  # noqa: ARG002  nothing found
+        from synfundus.distributed.train import train
+
+        task = GeneratorTask(
+            study.generator, storage, self.run_name(study), study.filled_folder, study.generator_folder, digest
+        )
+        with show_progress(self.name, study.generator.num_steps, "steps") as progress:
+            train(task, progress)
+
+    def summary(self, study: Study, storage: Storage) -> GeneratorSummary:
+        sheets = f"runs/{self.run_name(study)}/sheets"
+        uri = storage.uri(sheets) if next(iter(storage.names(sheets)), None) is not None else None
+        metrics = read_generator_metrics(storage, study.generator_folder)
+        return GeneratorSummary(study.generator.num_steps, metrics, uri)
+
+    def num_workers(self, study: Study) -> int:
+        return study.generator.resources.num_workers

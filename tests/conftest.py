@@ -18,19 +18,19 @@ from synfundus.storage import client as s3_client
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The real photographs first: they need nothing that the other process of `make test` is making meanwhile."""
+    """Run the test on real photographs first. It is the longest, and waits for nothing that another process makes."""
     items.sort(key=lambda item: "test_real_run" not in item.nodeid)
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
-    """An empty root on this disk."""
+    """An empty root on disk."""
     return open_storage(str(tmp_path / "root"))
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Folder of the real photographs; skips where there is none."""
+    """Folder of the real photographs. Skips the test if `SYNFUNDUS_REAL_DATA` is not set."""
     folder = Environment().real_data
     if folder is None:
         pytest.skip("SYNFUNDUS_REAL_DATA is not set: no real photographs here")
@@ -39,13 +39,15 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def ray_session(_s3_process: Store) -> Iterator[None]:
-    """A real local Ray cluster of four logical CPUs, shared by the tests of a run; its workers know the S3 store."""
-    # A worker that has imported the library stays for the next test, too.
+    """A real local Ray cluster of four logical CPUs, shared by all tests. Its workers can reach the S3 store."""
+    # A worker that has imported the library is kept for the next test.
     os.environ.update({"RAY_AUTH_MODE": "disabled", "RAY_idle_worker_killing_time_threshold_ms": "60000"})
     prepare_ray_environment()
     folders = (Path(__file__).parent, Path(__file__).parent / "benchmarks")
-    with pytest.MonkeyPatch.context() as workers:  # they have the environment that Ray was started in
-        workers.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))  # tests send them things by name
+    with pytest.MonkeyPatch.context() as workers:  # workers get the environment that Ray is started in
+        workers.setenv(
+            "PYTHONPATH", os.pathsep.join(map(str, folders))
+        )  # pickles of the tests name modules of these folders
         for name, value in _s3_process.environment.items():
             workers.setenv(name, value)
         start_ray(num_cpus=4, include_dashboard=False, object_store_memory=300 * 2**20)
@@ -55,20 +57,20 @@ def ray_session(_s3_process: Store) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def finished_study(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> FinishedStudy:
-    """A tiny study of phantoms, run whole by `synfundus study run FILE` in a process of its own. Tests leave it be.
+    """A tiny study of phantoms, run whole by `synfundus study run FILE` in another process. Tests must not change it.
 
-    Of the two processes of `make test` the first that needs it makes it; the other one waits for it.
+    `make test` has two processes: the first one that needs the study makes it, and the other one waits for it.
     """
-    mine = tmp_path_factory.getbasetemp()
-    folder = (mine if worker_id == "master" else mine.parent) / "finished"
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "finished"
     folder.mkdir(exist_ok=True)
-    file, said = folder / "tiny.yaml", folder / "said.json"
+    file, outcome_file = folder / "tiny.yaml", folder / "outcome.json"
     with FileLock(folder / "lock"):
-        if not said.exists():
+        if not outcome_file.exists():
             file.write_text(PHANTOMS)
             outcome = run_process("study", "run", file)
-            said.write_text(json.dumps([outcome.code, outcome.out, outcome.err]))
-    code, out, err = json.loads(said.read_text())
+            outcome_file.write_text(json.dumps([outcome.code, outcome.out, outcome.err]))
+    code, out, err = json.loads(outcome_file.read_text())
     assert code == 0, err
     return FinishedStudy(file, folder / "root", out, err)
 
@@ -81,18 +83,18 @@ def _s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @pytest.fixture
 def s3_store(_s3_process: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """A real S3 store with one bucket, and the environment of this process that leads to it."""
+    """A real S3 store with one bucket. The environment of this process points to it."""
     for name, value in _s3_process.environment.items():
         monkeypatch.setenv(name, value)
-    clients = (s3_client.s3_client, s3_client.arrow_filesystem)  # a test may put others in their place
+    clients = (s3_client.s3_client, s3_client.arrow_filesystem)  # a test may replace them
     yield _s3_process
     for kept in clients:
-        kept.cache_clear()  # with the credentials that it found
+        kept.cache_clear()  # a client keeps the credentials that it found
 
 
 @pytest.fixture
 def proxy(s3_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """A proxy before the S3 store, through which this process goes."""
+    """A proxy in front of the S3 store, which this process uses."""
     with proxy_of(s3_store.endpoint) as running:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
         yield running
@@ -100,5 +102,5 @@ def proxy(s3_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 
 @pytest.fixture
 def patient_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the tiny study, for what runs in this process; the key of whoever runs the tests stays out of them."""
+    """Set the patient key of the tiny study in this process, in place of the developer's own."""
     monkeypatch.setenv("SYNFUNDUS_PATIENT_KEY", PATIENT_KEY)

@@ -1,4 +1,4 @@
-"""Small prepared datasets of phantoms, for tests that need one."""
+"""Small prepared datasets of phantoms."""
 
 import io
 
@@ -13,9 +13,11 @@ from synfundus.phantom.render import PhantomConfig, phantom_record
 from synfundus.storage import Storage, write_manifest
 
 SPLIT_OF_PATIENT = ("train", "train", "train", "validation", "test")
+"""Splits of five patients; they repeat."""
 
 
 def png(pixels_HWC: object) -> bytes:
+    """Return an image as PNG."""
     sink = io.BytesIO()
     Image.fromarray(pixels_HWC).save(sink, "PNG")  # type: ignore[arg-type]
     return sink.getvalue()

@@ -1,4 +1,4 @@
-"""A training whose worker dies once; in a module of its own, because Ray's workers import it by name."""
+"""A training whose worker is killed once. A module of its own, because Ray's workers import it by name."""
 
 import os
 import signal
@@ -14,9 +14,10 @@ from synfundus.training.metadata import StepMetrics
 
 @dataclass(frozen=True)
 class KilledOnce(WrappedTask):
-    """A task whose worker of rank 1 kills itself hard once, at a step between two checkpoints."""
+    """A task whose worker of rank 1 kills itself once with SIGKILL, at a step between two checkpoints."""
 
     marker: Path
+    """File that the worker writes first, so that it kills itself only once."""
     at_step: int
 
     def build(self, device: torch.device, rank: int, world_size: int) -> Learner:

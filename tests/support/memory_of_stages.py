@@ -1,4 +1,4 @@
-"""Stages whose peak memory is asked for; in a module of its own, because new processes import it by name."""
+"""Stages whose peak memory is measured. A module of its own, because new processes import it by name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,18 +14,23 @@ from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.training import AnnotatorLearner
 from synfundus.diffusion.training import GeneratorLearner
 from synfundus.fundus import dataset
-from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.dataset import PreparedImages, read_labels
 from synfundus.fundus.shard import encode_table
 from synfundus.fundus.splits import SPLITS
 from synfundus.labels import LABEL_NAMES
-from synfundus.samples.plan import SamplesConfig, make_plan
-from synfundus.samples.sampler import SamplingTask, ShardSampler, ShardWork, copy_reference
+from synfundus.samples.config import SamplesConfig
+from synfundus.samples.plan import make_plan
+from synfundus.samples.sampler import SamplingTask, ShardSampler
 from synfundus.samples.shards import decode_shard
+from synfundus.samples.verify import copy_reference
+from synfundus.samples.work import divide
 from synfundus.storage import Storage, open_storage, write_manifest
 
 SIZE_PX = 32
 CACHE_BYTES = 2**20
+"""Cache of decoded images; small, so that it does not hide growth."""
 DISTINCT = 64
+ROWS_PER_SHARD = 256
 SAMPLES = SamplesConfig.model_validate(
     {
         "num_samples": 1,
@@ -38,36 +43,37 @@ SAMPLES = SamplesConfig.model_validate(
 
 
 def write_noise_images(storage: Storage, folder: str, num_images: int) -> None:
-    """Discs of noise; each picture occurs many times, for nobody looks for copies here."""
+    """Write a dataset of discs of noise. Each of `DISTINCT` images occurs many times; nothing here looks for copies."""
     rng = np.random.default_rng(0)
     line = np.linspace(-1, 1, SIZE_PX)
     inside_HW1 = (line[:, None] ** 2 + line**2 <= 1)[:, :, None]
-    pictures = [
+    images = [
         png(np.where(inside_HW1, rng.integers(30, 255, (SIZE_PX, SIZE_PX, 3)), 0).astype(np.uint8))
         for _ in range(DISTINCT)
     ]
-    written, rows_a_shard = [], 256
-    for shard in range(num_images // rows_a_shard):
-        rows = []
-        for i in range(shard * rows_a_shard, (shard + 1) * rows_a_shard):
-            row: dict[str, object] = {"image_id": f"{i:016d}", "image": {"bytes": pictures[i % DISTINCT], "path": None}}
-            row |= {"patient": f"patient-{i // 2}", "split": SPLITS[(0, 0, 0, 1, 2)[i // 2 % 5]]}
-            for name in LABEL_NAMES:
-                value = int(rng.integers(0, 2)) if name in ("eye_side", "is_amd") else None
-                row |= {name: value, f"source_{name}": "unknown" if value is None else "expert"}
-                row[f"filled_{name}"] = None
-            rows.append(row)
-        written.append(storage.write_once(f"{folder}/images-{shard:05d}.parquet", encode_table(rows)))
+    rows = []
+    for i in range(num_images):
+        row: dict[str, object] = {"image_id": f"{i:016d}", "image": {"bytes": images[i % DISTINCT], "path": None}}
+        row |= {"patient": f"patient-{i // 2}", "split": SPLITS[(0, 0, 0, 1, 2)[i // 2 % 5]]}
+        for name in LABEL_NAMES:
+            value = int(rng.integers(0, 2)) if name in ("eye_side", "is_amd") else None
+            row |= {name: value, f"source_{name}": "unknown" if value is None else "expert", f"filled_{name}": None}
+        rows.append(row)
+    written = [
+        storage.write_once(f"{folder}/images-{start:05d}.parquet", encode_table(rows[start : start + ROWS_PER_SHARD]))
+        for start in range(0, num_images, ROWS_PER_SHARD)
+    ]
     write_manifest(storage, folder, written, data_manifest(rows, SIZE_PX))
 
 
 def _read(storage: Storage, folder: str, number: int) -> None:
+    """Read all images."""
     images = PreparedImages(storage, folder)
     assert sum(len(batch) for split in SPLITS for batch in images.batches(split, 64)) == number
 
 
 def _train(storage: Storage, folder: str, number: int) -> None:
-    """Batches drawn from all over the images, as in an epoch; few of them are trained on."""
+    """Read batches from all over the images, as an epoch does; train on a few of them."""
     images = PreparedImages(storage, folder)
     annotator = AnnotatorLearner(images, ANNOTATOR, torch.device("cpu"))
     generator = GeneratorLearner(images, GENERATOR, torch.device("cpu"))
@@ -80,24 +86,22 @@ def _train(storage: Storage, folder: str, number: int) -> None:
 
 
 def _fill(storage: Storage, folder: str, number: int) -> None:
+    """Fill the labels of all images."""
     fill_here(storage, folder, load_annotator(storage, "annotators/p"), f"data/filled-{number}")
 
 
 def _sample(storage: Storage, folder: str, number: int) -> None:
-    """What an actor of the pool does, in this process."""
-    images = PreparedImages(storage, "data/few")
+    """Sample as one worker of the pool does, and read the shards as an evaluation does."""
     config = SAMPLES.model_copy(update={"num_samples": number})
-    plan = make_plan(config, images.batches("train", 64), generator="g", annotator="a", data="d")
-    task = SamplingTask(storage, f"samples/{number}", "generators/p", "annotators/p", "data/few", plan, use_gpu=False)
-    starts = range(0, number, config.shard_rows)
-    work = [ShardWork(0, shard, tuple(range(start, start + config.shard_rows))) for shard, start in enumerate(starts)]
-    reference, _ = copy_reference(images, config.held_out_quantile)
-    sampler = ShardSampler(task, work, reference)
-    for shard in range(len(work)):
-        sampler(shard)
-    # Read as an evaluation does, a shard at a time.
-    read = sum(decode_shard(storage.read(item.name(task.folder))).num_rows for item in work)
-    assert read == number
+    labels = read_labels(storage, "data/few", "train")
+    plan = make_plan(config, labels, generator_digest="g", annotator_digest="a", data_digest="d")
+    task = SamplingTask(storage, f"samples/{number}", "generators/p", "annotators/p", "data/few", plan)
+    work = divide(0, range(number), config.shard_rows)
+    reference = copy_reference(PreparedImages(storage, "data/few"), config.held_out_quantile)
+    sampler = ShardSampler(task, reference)
+    for item in work:
+        sampler(item)
+    assert sum(decode_shard(storage.read(item.name(task.folder))).num_rows for item in work) == number
 
 
 STAGES: dict[str, Callable[[Storage, str, int], None]] = {
@@ -109,9 +113,9 @@ STAGES: dict[str, Callable[[Storage, str, int], None]] = {
 
 
 def peak_mib(stage: str, root: str, folder: str, number: int) -> float:
-    """Highest resident memory of this process, which does nothing else, once the stage is done."""
+    """Run a stage and return the peak resident memory of this process in MiB. The process does nothing else."""
     dataset.CACHE_BYTES = CACHE_BYTES
     torch.set_num_threads(1)
-    pa.set_cpu_count(1)  # each of Arrow's threads has a heap of its own, whose sizes differ by 15 MiB from run to run
+    pa.set_cpu_count(1)  # each of Arrow's threads has its own heap, whose size varies by 15 MiB from run to run
     STAGES[stage](open_storage(root), folder, number)
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024

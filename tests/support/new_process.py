@@ -1,4 +1,4 @@
-"""Functions run in new processes, forked from one that has imported the library and done nothing: no import is paid."""
+"""Processes for functions of tests. They are forked from one that has imported the library, so they start quickly."""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -9,12 +9,12 @@ PRELOADED = [
     "synfundus.diffusion.training",
     "timm",
     "diffusers.models.unets.unet_2d_condition",
-    "torch._dynamo",  # an optimiser imports it
+    "torch._dynamo",  # torch.optim imports it
 ]
 
 
 def new_processes(number: int = 1) -> ProcessPoolExecutor:
-    """A pool of them. What they are to run lies in a module of its own, which they import by name."""
+    """Return a pool of new processes. Functions sent to it must lie in a module that can be imported by name."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     return ProcessPoolExecutor(number, mp_context=context)

@@ -1,4 +1,4 @@
-"""A training by a plain loop, without Ray: what one on Ray Train is compared with."""
+"""A training in a plain loop without Ray, with which a training on Ray Train is compared."""
 
 from pathlib import Path
 
@@ -10,7 +10,11 @@ from synfundus.distributed.task import TrainingTask
 
 
 def train_plainly(task: TrainingTask, meeting_point: Path) -> None:
-    """All steps of `task` on its number of workers, each a new process; they meet at a file that is not there yet."""
+    """Run all steps of `task`, each worker in a new process.
+
+    Args:
+        meeting_point: a file that does not exist yet, through which the workers find each other.
+    """
     num_workers = task.config.resources.num_workers
     with new_processes(num_workers) as pool:
         for worker in [pool.submit(_work, task, rank, meeting_point.as_uri()) for rank in range(num_workers)]:

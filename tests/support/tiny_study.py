@@ -1,4 +1,4 @@
-"""A study small enough to be run whole in a test, and the command line as a test calls it."""
+"""A study small enough to run whole in a test, and ways to call the command line in a test."""
 
 import json
 import os
@@ -22,7 +22,7 @@ annotator:
   num_steps: 12
   batch_size: 8
   warmup_steps: 2
-  num_threads: 1
+  resources: {num_threads: 1}
   checkpoint_every_steps: 6
   log_every_steps: 2
 generator:
@@ -30,7 +30,7 @@ generator:
   num_steps: 60
   batch_size: 8
   warmup_steps: 10
-  num_threads: 1
+  resources: {num_threads: 1}
   checkpoint_every_steps: 10
   log_every_steps: 5
   sheet_num_columns: 2
@@ -42,7 +42,7 @@ samples:
   micro_batch: 4
   shard_rows: 8
   max_attempts: 2
-  pool_size: 1
+  resources: {pool_size: 1}
 """
 PHANTOMS = f"""\
 recipe: phantom-cpu
@@ -61,22 +61,24 @@ OUTPUTS = {
     "evaluate": f"reports/{NAME}",
     "publish": f"releases/{NAME}",
 }
-"""What each stage writes, in the order of the stages."""
+"""Folder that each stage writes, in the order of the stages."""
 
 
 @dataclass(frozen=True)
 class FinishedStudy:
-    """A study that was run from beginning to end."""
+    """A study whose every stage is complete."""
 
     file: Path
     root: Path
     out: str
+    """Standard output of the run."""
     err: str
+    """Standard error of the run."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left on the terminal."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -84,36 +86,36 @@ class Outcome:
 
     @property
     def complaints(self) -> list[str]:
-        """Lines on standard error but those of progress, of which a slow machine has more than a quick one."""
+        """Lines of standard error without those of progress, whose number depends on the machine's speed."""
         return [line for line in self.err.splitlines() if not line.startswith('{"stage": ')]
 
     @property
     def error_line(self) -> str:
-        """The one line of complaint, checked to be one and to be no traceback."""
+        """The only line of complaint. Fails if there are more, or if the error is a defect."""
         (line,) = self.complaints
         assert "a defect" not in line
         return line
 
 
 def run_here(capsys: pytest.CaptureFixture[str], *argv: object) -> Outcome:
-    """`synfundus …` in this process."""
+    """Run `synfundus` with these arguments in this process."""
     capsys.readouterr()
     try:
         code = cli.main([str(argument) for argument in argv])
-    except SystemExit as stop:  # argparse ends by it
+    except SystemExit as stop:
         code = int(stop.code or 0)
     captured = capsys.readouterr()
     return Outcome(code, captured.out, captured.err)
 
 
 def environment() -> dict[str, str]:
-    """Of a command in a process of its own: a Ray that it starts itself, no key of whoever runs the tests."""
+    """Return the environment of a command in another process: it starts its own Ray and has the tests' patient key."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "SYNFUNDUS_"))}
     return {**ours, "SYNFUNDUS_PATIENT_KEY": PATIENT_KEY, "RAY_worker_niceness": "0"}
 
 
 def start_process(*argv: object) -> "subprocess.Popen[str]":
-    """`synfundus …` by its console script, in a process group of its own as a terminal gives it."""
+    """Start `synfundus` by its console script, in a process group of its own, as a terminal does."""
     script = Path(sys.executable).with_name("synfundus")
     return subprocess.Popen(
         [str(script), *map(str, argv)],
@@ -122,13 +124,13 @@ def start_process(*argv: object) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # Where the tests run in the background, Ctrl-C is ignored, and children inherit that.
+        # A process in the background ignores SIGINT, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
 def finish(process: "subprocess.Popen[str]", timeout_s: float = 1800) -> Outcome:
-    """Wait for a process; a hanging one is ended with its group, so that it outlives no test."""
+    """Wait for a process. A hanging one is killed with its group, so that it does not outlive the test."""
     try:
         out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -138,11 +140,12 @@ def finish(process: "subprocess.Popen[str]", timeout_s: float = 1800) -> Outcome
 
 
 def run_process(*argv: object) -> Outcome:
+    """Run `synfundus` with these arguments in another process."""
     return finish(start_process(*argv))
 
 
 def listing(root: Path, *without: str) -> dict[str, tuple[int, int]]:
-    """Size and time of every file and folder below a root; `without` are folders directly below it."""
+    """Return size and time of every file and folder below a root, except in the folders `without` directly below it."""
     found = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
@@ -153,7 +156,7 @@ def listing(root: Path, *without: str) -> dict[str, tuple[int, int]]:
 
 
 def copy_before(finished: FinishedStudy, root: Path, verb: str) -> None:
-    """The finished root, copied as it was before this stage and all after it."""
+    """Copy the finished root to `root`, as it was before the stage `verb`."""
     shutil.copytree(finished.root, root)
     for later in list(OUTPUTS)[list(OUTPUTS).index(verb) :]:
         shutil.rmtree(root / OUTPUTS[later])
@@ -161,4 +164,5 @@ def copy_before(finished: FinishedStudy, root: Path, verb: str) -> None:
 
 
 def manifests(root: Path, folders: Sequence[str] = tuple(OUTPUTS.values())) -> dict[str, object]:
+    """Return the content of each folder's manifest."""
     return {folder: json.loads((root / folder / "manifest.json").read_text()) for folder in folders}

@@ -1,73 +1,172 @@
-"""`prepare` over Ray Data: originals in, `data/<name>/` out.
+"""Stage `prepare`: originals in, prepared images in `data/<name>/` out.
 
-    chunks of record references -> pass 1: read, prepare, code      -> staged tables below runs/   (tasks, streamed)
-                                -> proposals of the codes           -> pairs                       (tasks, streamed)
-                                -> registered comparison of pairs   -> likenesses                  (tasks, streamed)
-    driver: who stays, splits   -> pass 2: final rows of each chunk -> shards below data/<name>/   (tasks, streamed)
-                                -> rejected.json, contact_sheet.png, and manifest.json last
+    check       list the sources once                      -> records, sorted by name and cut into chunks
+    pass 1      read, prepare and code each original       -> staged tables below `runs/`    (on the pool)
+    copies      propose pairs by codes, then compare them  -> likenesses                     (on the pool)
+    verdicts    accept or reject, patients, splits         -> one row per accepted image
+    pass 2      shard of each chunk                        -> shards below `data/<name>/`    (on the pool)
+    close       `rejected.json`, `contact_sheet.png`       -> `manifest.json`, last
 
-The driver holds names, labels and 32 bytes of code an image, never pixels. A task holds one original and one chunk of
-prepared images. A chunk is a run of records sorted by name, so what is written depends on neither the number of
-workers nor their order. After an interruption, staged chunks are taken over and equal shards are written again.
+This process holds names, labels and 40 bytes of code per image, never all pixels. A worker holds one original and the
+prepared images of one chunk. The output depends neither on the number of workers nor on their order. After an
+interruption, staged chunks are used again and equal shards are written again.
 """
 
-import math
-import pickle
-from collections.abc import Callable, Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from synfundus.digests import canonical_json, sha256_hex
+from synfundus.digests import digest_of
 from synfundus.environment import Environment
-from synfundus.errors import AlreadyExistsError, SynfundusError, WrongInputError
+from synfundus.errors import AlreadyExistsError, WrongInputError
 from synfundus.fundus.config import PrepareConfig
-from synfundus.fundus.contact_sheet import Tile, contact_sheet, pick_by_reason, pick_evenly, short_labels
-from synfundus.fundus.duplicates import CODE_BITS, Likeness, candidates
-from synfundus.fundus.patients import key_fingerprint, patient_key
-from synfundus.fundus.preparation import Verdicts, facts, final_rows, listing_digest, merge_listings
-from synfundus.fundus.sources import SourceListing, SourceRecord
-from synfundus.fundus.staging import (
-    FinalRow,
-    compare_records,
-    finish_chunk,
-    read_codes,
-    read_facts,
-    read_pictures,
-    stage_records,
-)
-from synfundus.progress import Progress
-from synfundus.storage import Storage, Written, is_complete, read_manifest, write_manifest
+from synfundus.fundus.listing import listing_digest, merge_listings
+from synfundus.fundus.manifest import DataManifest
+from synfundus.fundus.patients import patient_key
+from synfundus.fundus.sources import SourceListing, list_source
+from synfundus.fundus.sources.place import is_there
+from synfundus.fundus.splits import SPLITS
+from synfundus.progress import Progress, show_progress
+from synfundus.stages.record import Basis
+from synfundus.stages.stage import Rows, Stage
+from synfundus.storage import Storage, Written, read_manifest, write_manifest
+from synfundus.study import Study
 
-MAX_BLOCKS = 1000
-"""Ray Data blocks, each a task; more chunks than this share them."""
-PAIRS_PER_TASK = 32
-SHEET_ACCEPTED, SHEET_REJECTED = 40, 32
+if TYPE_CHECKING:
+    from synfundus.fundus.chunks import Chunks
+    from synfundus.fundus.staging import FinalRow
+    from synfundus.fundus.verdicts import Verdicts
 
-Item = dict[str, Any]
+PNG_BYTES_PER_PIXEL = 1.5
+"""Size of a prepared fundus photograph; an estimate for `--dry-run` only."""
+CONTACT_SHEET = "contact_sheet.png"
+REJECTED = "rejected.json"
+
+Listings = tuple[SourceListing, ...]
+"""One listing per source of the study."""
 
 
 @dataclass(frozen=True)
-class _Chunks:
-    """The listing cut into chunks, and where their staged tables lie."""
+class PrepareSummary:
+    """Numbers of accepted and rejected images."""
 
-    records: Sequence[SourceRecord]
-    rows: int
-    folder: str
+    manifest: DataManifest
+    contact_sheet: str | None
+    """URI of the contact sheet."""
 
-    def __len__(self) -> int:
-        return math.ceil(len(self.records) / self.rows)
+    def rows(self) -> Rows:
+        manifest = self.manifest
+        images, patients = manifest.num_images, manifest.num_patients
+        splits = [f"{split} {getattr(images, split)} images of {getattr(patients, split)} patients" for split in SPLITS]
+        rejected = ", ".join(f"{n} {reason.words}" for reason, n in manifest.rejected.items() if n) or "none"
+        rows = [("accepted", "; ".join(splits)), ("rejected", rejected)]
+        if manifest.images_counted_as_patient:
+            rows.append(("no patient id", f"{manifest.images_counted_as_patient} images count as a patient each"))
+        if manifest.rows_without_image or manifest.images_without_row:
+            unmatched = (
+                f"{manifest.rows_without_image} rows without image, {manifest.images_without_row} images without row"
+            )
+            rows.append(("tables", f"{unmatched}; listed in {REJECTED}"))
+        if self.contact_sheet is not None:
+            rows.append(("contact sheet", f"{self.contact_sheet} (private)"))
+        return rows
 
-    def span(self, chunk: int) -> range:
-        return range(chunk * self.rows, min((chunk + 1) * self.rows, len(self.records)))
 
-    def name(self, chunk: int) -> str:
-        return f"{self.folder}/chunk-{chunk:05d}.parquet"
+class Prepare(Stage[Listings]):
+    """Read, crop, check and split photographs."""
 
-    def item(self, chunk: int, payload: object = None) -> Item:
-        span = self.span(chunk)
-        return {"start": span.start, "staged": self.name(chunk), "payload": payload}
+    name = "prepare"
+    help = "Read, crop, check and split photographs; rejected ones are counted and shown."
+
+    def inputs(self, study: Study) -> tuple[str, ...]:  # noqa: ARG002  the sources lie outside the root
+        return ()
+
+    def output(self, study: Study) -> str:
+        return study.data_folder
+
+    def basis(self, study: Study, storage: Storage) -> Basis:  # noqa: ARG002  it has no inputs
+        return {"data": study.public["data"]}
+
+    def check(self, study: Study, storage: Storage) -> Listings:
+        """List every source.
+
+        Raises:
+            WrongInputError: a source cannot be listed or holds no image, the patient key is not usable, or a dataset
+                that was prepared elsewhere is not complete.
+        """
+        if study.data.prepared is not None:
+            raise WrongInputError(
+                f"data.prepared: {study.data_folder} is not complete below {storage.root};"
+                " copy it there, manifest.json last"
+            )
+        environment = Environment()
+        if environment.patient_key is not None:  # else `run` makes one; a check writes nothing
+            patient_key(environment, study.root)
+        listings = tuple(list_source(source) for source in study.data.sources)
+        merge_listings(listings)
+        return listings
+
+    def describe(self, study: Study, storage: Storage, found: Listings | None) -> Rows:
+        if not found:
+            return []
+        rows: Rows = []
+        for source, listing in zip(study.data.sources, found, strict=True):
+            patients = "by patient" if listing.has_patients else "no patient column: an image counts as a patient"
+            rows.append((source.layout, f"{len(listing.records)} images, split {patients}"))
+        num_images = sum(len(listing.records) for listing in found)
+        num_bytes = num_images * study.data.prepare.size_px**2 * PNG_BYTES_PER_PIXEL
+        rows.append(("write", f"{study.data_folder} below {storage.root}, about {num_bytes / 2**20:.0f} MiB"))
+        return rows
+
+    def run(self, study: Study, storage: Storage, digest: str, found: Listings) -> None:
+        num_images = sum(len(listing.records) for listing in found)
+        with show_progress(self.name, num_images, "images") as progress:
+            prepare(storage, study.data_folder, found, study.data.prepare, Environment(), digest, progress)
+
+    def is_made_elsewhere(self, study: Study) -> bool:
+        return study.data.prepared is not None
+
+    def compare_sources(self, study: Study, storage: Storage) -> Rows:
+        """Compare a complete dataset with its originals, if they can still be listed.
+
+        Photographs may be taken off the machine once they are prepared, and rights to them withdrawn.
+
+        Raises:
+            WrongInputError: the dataset was prepared from other images or labels.
+        """
+        if study.data.prepared is not None:
+            return []
+        if unreachable := _unreachable(study):
+            return [("originals", f"{unreachable}; the prepared images are used as they are")]
+        listing = merge_listings([list_source(source) for source in study.data.sources])
+        if read_manifest(storage, study.data_folder, DataManifest).images_digest != listing_digest(listing.records):
+            raise WrongInputError(
+                f"{study.data_folder} below {storage.root} was prepared from other images or labels;"
+                " give the study another name or root"
+            )
+        return []
+
+    def summary(self, study: Study, storage: Storage) -> PrepareSummary:
+        manifest = read_manifest(storage, study.data_folder, DataManifest)
+        has_sheet = CONTACT_SHEET in manifest.files
+        sheet = storage.uri(f"{study.data_folder}/{CONTACT_SHEET}") if has_sheet else None
+        return PrepareSummary(manifest, sheet)
+
+
+def _unreachable(study: Study) -> str:
+    """Return why sources of the study cannot be listed any more; empty if all can."""
+    reasons = []
+    for source in study.data.sources:
+        if source.layout == "phantom":
+            continue
+        try:
+            if not is_there(source.path):
+                reasons.append(f"no longer at {source.path}")
+        except WrongInputError as error:
+            reasons.append(str(error))
+    return "; ".join(reasons)
 
 
 def prepare(
@@ -75,54 +174,47 @@ def prepare(
     folder: str,
     listings: Sequence[SourceListing],
     config: PrepareConfig,
-    settings: Environment,
+    environment: Environment,
     digest: str,
     progress: Progress,
-) -> dict[str, Any]:
-    """Prepare all images of the sources into `folder`.
+) -> DataManifest:
+    """Prepare all images of the sources into `folder`, and return its manifest.
 
     Args:
-        digest: of every setting that the images depend on, kept in the manifest.
-        progress: told the number of originals read.
-
-    Returns:
-        The manifest, whose facts are the summary. A complete folder is left as it is.
+        listings: one per source; their order decides the names of the images.
+        digest: digest of every setting that the images depend on.
+        progress: receives the number of originals read.
 
     Raises:
-        WrongInputError: no image, none left, or `folder` was made from other settings or images.
+        WrongInputError: every image is rejected, or `folder` holds shards of other settings or images.
     """
+    from synfundus.fundus.chunks import Chunks
+    from synfundus.fundus.preparation import data_manifest, final_rows
+
     listing = merge_listings(listings)
-    images_digest = listing_digest(listing.records)
-    if is_complete(storage, folder):
-        return _known(storage, folder, digest, images_digest)
-    key = patient_key(settings, storage.root)
+    key = patient_key(environment, storage.root)
     staging = f"runs/staging/{folder}"
-    version = sha256_hex(canonical_json([images_digest, config.model_dump(mode="json")]))[:16]
-    chunks = _Chunks(listing.records, config.shard_rows, f"{staging}/{version}")
-    verdicts = _first_pass(storage, chunks, config, progress)
-    _find_copies(storage, chunks, config, verdicts, progress)
+    settings = config.model_dump(mode="json", exclude={"resources"})
+    version = digest_of([listing_digest(listing.records), settings])[:16]
+    chunks = Chunks(storage, listing.records, config.shard_rows, f"{staging}/{version}")
+    verdicts = _first_pass(chunks, config, progress)
+    _reject_copies(chunks, config, verdicts, progress)
     try:
         verdicts.require_any()
     except WrongInputError:
-        # Whoever mends the files and runs the same command must not meet the old verdicts again.
-        _clear(storage, staging)
+        _clear(storage, staging)  # else the next run would use these outcomes, though the files were corrected
         raise
     rows = final_rows(verdicts, config, key)
     try:
-        objects = _second_pass(storage, folder, chunks, rows, progress)
-        report = canonical_json(verdicts.report(listing))
-        objects.append(storage.write_once(f"{folder}/rejected.json", report))
-        sheet = _contact_sheet(storage, folder, chunks, verdicts, rows)
-        objects.append(storage.write_once(f"{folder}/contact_sheet.png", sheet))
+        objects = _second_pass(folder, chunks, config, rows, progress)
+        objects += _write_reports(folder, chunks, listing, verdicts, rows)
     except AlreadyExistsError as error:
         raise WrongInputError(
             f"{folder} holds part of an earlier preparation of other images or settings ({error});"
             f" delete it below {storage.root} or give the study another name"
         ) from error
-    known = {"kind": "data", "size_px": config.size_px, "digest": digest, "images_digest": images_digest}
-    known |= {"split_seed": config.split_seed, "split_fractions": config.split_fractions.model_dump()}
-    known |= {"patient_key": key_fingerprint(key)}
-    manifest = write_manifest(storage, folder, objects, {**known, **facts(listing, verdicts, rows)})
+    manifest = data_manifest(listing, verdicts, rows, config, digest, key)
+    manifest = write_manifest(storage, folder, objects, manifest)
     _clear(storage, staging)
     return manifest
 
@@ -132,167 +224,74 @@ def _clear(storage: Storage, folder: str) -> None:
         storage.remove(name)
 
 
-def _known(storage: Storage, folder: str, digest: str, images_digest: str) -> dict[str, Any]:
-    """Manifest of a complete folder, if it was made of the same."""
-    manifest = read_manifest(storage, folder)
-    for name, now, what in (("digest", digest, "settings"), ("images_digest", images_digest, "images or labels")):
-        if manifest.get(name) != now:
-            raise WrongInputError(
-                f"{folder} below {storage.root} was prepared from other {what}; give the study another name or root"
-            )
-    return manifest
+def _first_pass(chunks: Chunks, config: PrepareConfig, progress: Progress) -> Verdicts:
+    """Stage every chunk that has no staged table yet, and return what is accepted so far."""
+    from synfundus.distributed.map import run_on_pool
+    from synfundus.fundus.tasks import ChunkOfOriginals, stage_chunk
+    from synfundus.fundus.verdicts import Verdicts
 
-
-def _run(items: Sequence[Item], task: Callable[..., Item], *arguments: object) -> Iterator[Item]:
-    """`task(item, *arguments)` of every item, in the order they finish; our own errors come out as they were raised."""
-    import ray
-
-    if not items:
-        return
-    rows = [{"data": pickle.dumps(item)} for item in items]
-    source = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS))
-    for row in source.map(_guarded, fn_args=(task, arguments)).iter_rows():
-        result = pickle.loads(row["data"])  # noqa: S301  made by this program, in memory
-        if isinstance(result, SynfundusError):
-            raise result
-        yield result
-
-
-def _guarded(row: dict[str, bytes], task: Callable[..., Item], arguments: tuple[object, ...]) -> dict[str, bytes]:
-    """One task on a worker. Its errors of ours are results: Ray would hand on their text only."""
-    item = pickle.loads(row["data"])  # noqa: S301  made by this program, in memory
-    try:
-        return {"data": pickle.dumps(task(item, *arguments))}
-    except SynfundusError as error:
-        return {"data": pickle.dumps(error)}
-
-
-def _first_pass(storage: Storage, chunks: _Chunks, config: PrepareConfig, progress: Progress) -> Verdicts:
-    there = set(storage.names(chunks.folder))
-    missing = [chunk for chunk in range(len(chunks)) if chunks.name(chunk) not in there]
+    missing = chunks.missing()
     done = len(chunks.records) - sum(len(chunks.span(chunk)) for chunk in missing)
     progress.update(done)
-    items = [chunks.item(chunk, [chunks.records[i] for i in chunks.span(chunk)]) for chunk in missing]
-    for row in _run(items, _stage, storage, config):
-        done += int(row["num_images"])
+    items = [
+        ChunkOfOriginals(chunks.staged_name(chunk), [chunks.records[i] for i in chunks.span(chunk)])
+        for chunk in missing
+    ]
+    for num_originals in run_on_pool(stage_chunk, (chunks.storage, config), items, config.resources):
+        done += num_originals
         progress.update(done)
-    staged = []
-    for chunk in range(len(chunks)):
-        with storage.open_input(chunks.name(chunk)) as file:
-            staged += read_facts(file)
-    return Verdicts(chunks.records, staged)
+    return Verdicts(chunks.records, chunks.outcomes())
 
 
-def _stage(item: Item, storage: Storage, config: PrepareConfig) -> Item:
-    records: list[SourceRecord] = item["payload"]
-    storage.replace(item["staged"], stage_records(records, config))
-    return {"num_images": len(records)}
-
-
-def _find_copies(
-    storage: Storage, chunks: _Chunks, config: PrepareConfig, verdicts: Verdicts, progress: Progress
-) -> None:
-    """Propose pairs by their codes, compare them, and drop all but one of each photograph."""
+def _reject_copies(chunks: Chunks, config: PrepareConfig, verdicts: Verdicts, progress: Progress) -> None:
+    """Propose pairs by their codes, compare them, and reject all but one of each photograph."""
     import ray
+
+    from synfundus.distributed.map import run_on_pool
+    from synfundus.fundus.tasks import (
+        Pair,
+        StagedChunk,
+        accepted_codes,
+        compare_pairs,
+        pairs_to_compare,
+        propose_pairs,
+    )
 
     progress.update(len(chunks.records), "looking for copies")
-    kept = set(verdicts.kept)
-    indices: list[int] = []
-    plain = [np.zeros((0, CODE_BITS // 64), np.uint64)]
-    for chunk in range(len(chunks)):
-        with storage.open_input(chunks.name(chunk)) as file:
-            places, codes_NVW = read_codes(file)
-        mine = [n for n, place in enumerate(places) if chunks.span(chunk).start + place in kept]
-        indices += [chunks.span(chunk).start + places[n] for n in mine]
-        plain.append(codes_NVW[mine, 0])
-    shared = ray.put((np.array(indices, np.int64), np.ascontiguousarray(np.concatenate(plain))))
-    pairs: set[tuple[int, int]] = set()
-    for row in _run([chunks.item(chunk) for chunk in range(len(chunks))], _propose, storage, shared):
-        pairs.update((int(i), int(j)) for i, j in row["pairs"])
-    ordered = sorted(pairs)
-    items = []
-    for start in range(0, len(ordered), PAIRS_PER_TASK):
-        part = ordered[start : start + PAIRS_PER_TASK]
-        items.append({"pairs": part, "records": {i: chunks.records[i] for pair in part for i in pair}})
-    same: list[tuple[int, int]] = []
-    for row in _run(items, _compare, config):
-        likenesses: list[tuple[tuple[int, int], Likeness]] = row["likenesses"]
-        same += [pair for pair, likeness in likenesses if likeness.same_photograph]
+    known = ray.put(accepted_codes(chunks, verdicts.accepted))
+    staged = [StagedChunk(chunks.staged_name(chunk), chunks.span(chunk).start) for chunk in range(len(chunks))]
+    pairs: set[Pair] = set()
+    for proposed in run_on_pool(propose_pairs, (chunks.storage, known), staged, config.resources):
+        pairs.update(proposed)
+    same_photograph: list[Pair] = []
+    items = pairs_to_compare(sorted(pairs), chunks.records)
+    for likenesses in run_on_pool(compare_pairs, (config,), items, config.resources):
+        same_photograph += [pair for pair, likeness in likenesses if likeness.same_photograph]
         verdicts.same_eye += [pair for pair, likeness in likenesses if likeness.only_same_eye]
-    verdicts.drop_near_duplicates(same)
-
-
-def _propose(item: Item, storage: Storage, shared: Any) -> Item:
-    """Pairs of a chunk's images with any others, (n, 2), the smaller index first."""
-    import ray
-
-    indices_N, plain_NW = ray.get(shared)
-    with storage.open_input(item["staged"]) as file:
-        places, codes_QVW = read_codes(file)
-    asked = np.array(places, np.int64) + item["start"]
-    mine = np.isin(asked, indices_N)
-    found = candidates(codes_QVW[mine], plain_NW) if mine.any() else np.zeros((0, 2), np.int64)
-    pairs = np.sort(np.stack([asked[mine][found[:, 0]], indices_N[found[:, 1]]], axis=1), axis=1)
-    return {"pairs": pairs[pairs[:, 0] != pairs[:, 1]]}
-
-
-def _compare(item: Item, config: PrepareConfig) -> Item:
-    likenesses = compare_records(item["pairs"], item["records"], config)
-    return {"likenesses": list(zip(item["pairs"], likenesses, strict=True))}
+    verdicts.reject_near_duplicates(same_photograph)
 
 
 def _second_pass(
-    storage: Storage, folder: str, chunks: _Chunks, rows: Sequence[FinalRow | None], progress: Progress
+    folder: str, chunks: Chunks, config: PrepareConfig, rows: Sequence[FinalRow | None], progress: Progress
 ) -> list[Written]:
+    """Write the shards."""
+    from synfundus.distributed.map import run_on_pool
+    from synfundus.fundus.tasks import chunks_to_finish, write_shard
+
     progress.update(len(chunks.records), "writing shards")
-    items = []
-    for chunk in range(len(chunks)):
-        final = [rows[i] for i in chunks.span(chunk)]
-        if any(row is not None for row in final):
-            items.append({**chunks.item(chunk, final), "name": f"{folder}/images-{chunk:05d}.parquet"})
-    return [row["written"] for row in _run(items, _finish, storage)]
+    return list(run_on_pool(write_shard, (chunks.storage,), chunks_to_finish(chunks, folder, rows), config.resources))
 
 
-def _finish(item: Item, storage: Storage) -> Item:
-    final: list[FinalRow | None] = item["payload"]
-    with storage.open_input(item["staged"]) as file:
-        return {"written": storage.write_once(item["name"], finish_chunk(file, final))}
+def _write_reports(
+    folder: str, chunks: Chunks, listing: SourceListing, verdicts: Verdicts, rows: Sequence[FinalRow | None]
+) -> list[Written]:
+    """Write `rejected.json` and the contact sheet."""
+    from synfundus.fundus.contact_sheet import contact_sheet
+    from synfundus.fundus.rejection_report import rejection_report
 
-
-def _contact_sheet(
-    storage: Storage, folder: str, chunks: _Chunks, verdicts: Verdicts, rows: Sequence[FinalRow | None]
-) -> bytes:
-    """A picture of some accepted and some rejected images."""
-    gone = sorted(verdicts.rejections)
-    accepted = pick_evenly(verdicts.kept, SHEET_ACCEPTED)
-    rejected = pick_by_reason([(i, verdicts.rejections[i].reason) for i in gone], SHEET_REJECTED)
-    pictures = _pictures(storage, chunks, [*accepted, *rejected])
-    records = verdicts.records
-    good = []
-    for i in accepted:
-        row = rows[i]
-        assert row is not None
-        good.append(Tile(pictures[i], (records[i].name, row.split, short_labels(row.labels))))
-    bad = []
-    for i in rejected:
-        why = verdicts.rejections[i]
-        bad.append(Tile(pictures[i], (records[i].name, why.reason.value.replace("_", " "), why.detail), rejected=True))
-    counts = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in verdicts.counts().items() if n)
-    return contact_sheet(
-        f"{folder}: private, real photographs. Research use only, not a medical device.",
-        [
-            (f"Accepted: {len(verdicts.kept)} of {len(records)}, {len(good)} shown", good),
-            (f"Rejected: {len(gone)}" + (f" ({counts}), {len(bad)} shown" if gone else ""), bad),
-        ],
-    )
-
-
-def _pictures(storage: Storage, chunks: _Chunks, indices: Sequence[int]) -> dict[int, bytes | None]:
-    """PNG bytes of some images, from the staged tables."""
-    pictures: dict[int, bytes | None] = {}
-    for chunk in sorted({index // chunks.rows for index in indices}):
-        mine = [index for index in indices if index // chunks.rows == chunk]
-        with storage.open_input(chunks.name(chunk)) as file:
-            found = read_pictures(file, [index - chunks.span(chunk).start for index in mine])
-        pictures.update(zip(mine, found, strict=True))
-    return pictures
+    report = rejection_report(verdicts, listing).to_json()
+    sheet = contact_sheet(folder, chunks, verdicts, rows)
+    return [
+        chunks.storage.write_once(f"{folder}/{REJECTED}", report),
+        chunks.storage.write_once(f"{folder}/{CONTACT_SHEET}", sheet),
+    ]

@@ -1,4 +1,4 @@
-"""The contact sheet shows what it is given, readably."""
+"""The contact sheet: choice of images, captions, grid of tiles."""
 
 import io
 from collections import Counter
@@ -6,18 +6,10 @@ from collections import Counter
 import numpy as np
 from PIL import Image
 
-from synfundus.fundus.contact_sheet import (
-    ALARM,
-    COLUMNS,
-    TILE_PX,
-    Tile,
-    contact_sheet,
-    pick_by_reason,
-    pick_evenly,
-    short_labels,
-)
+from synfundus.fundus.contact_sheet import pick_by_reason, pick_evenly, short_labels
 from synfundus.fundus.preprocess import encode_png
 from synfundus.fundus.rejections import ImageRejectionReason
+from synfundus.fundus.tile_grid import ALARM, COLUMNS, TILE_PX, Tile, render_grid
 from synfundus.labels import LABEL_NAMES
 
 
@@ -30,37 +22,41 @@ def pixels(png: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def test_every_image_is_there_and_rejected_ones_are_framed() -> None:
+def test_every_image_is_on_the_sheet_and_rejected_ones_are_framed() -> None:
     colours = [(10 * i + 5, 200 - 10 * i, 60) for i in range(COLUMNS + 2)]
-    good = [Tile(flat(colour), (f"image {i}", "train")) for i, colour in enumerate(colours)]
-    bad = [Tile(flat((1, 2, 250)), ("copy.jpg", "near duplicate", "copy of x.jpg"), rejected=True), Tile(None, ("b",))]
-    sheet = pixels(contact_sheet("title", [("accepted", good), ("rejected", bad)]))
-    seen = Counter(map(tuple, sheet.reshape(-1, 3).tolist()))
+    accepted = [Tile(flat(colour), (f"image {i}", "train")) for i, colour in enumerate(colours)]
+    rejected = [
+        Tile(flat((1, 2, 250)), ("copy.jpg", "near duplicate", "copy of x.jpg"), rejected=True),
+        Tile(None, ("b",)),
+    ]
+    sheet = pixels(render_grid("title", [("accepted", accepted), ("rejected", rejected)]))
+    counts = Counter(map(tuple, sheet.reshape(-1, 3).tolist()))
     for colour in colours:
-        assert seen[colour] >= 0.99 * TILE_PX**2
-    assert seen[(1, 2, 250)] >= 0.9 * TILE_PX**2
-    assert seen[ALARM] >= 4 * (TILE_PX - 2) * 2
+        assert counts[colour] >= 0.99 * TILE_PX**2
+    assert counts[(1, 2, 250)] >= 0.9 * TILE_PX**2
+    assert counts[ALARM] >= 4 * (TILE_PX - 2) * 2
     assert sheet.shape[1] >= COLUMNS * TILE_PX
 
 
-def test_the_same_input_gives_the_same_bytes_and_captions_count() -> None:
+def test_equal_tiles_give_equal_bytes_and_captions_are_rendered() -> None:
     tiles = [Tile(flat((90, 50, 30)), ("a name that is far too long for the width of one tile.jpg", "test"))]
-    one = contact_sheet("t", [("accepted", tiles)])
-    assert one == contact_sheet("t", [("accepted", tiles)])
-    other = [Tile(tiles[0].png, (tiles[0].lines[0], "train"))]
-    assert one != contact_sheet("t", [("accepted", other)])
-    assert pixels(contact_sheet("t", [("accepted", []), ("rejected", [])])).shape[0] > 100
+    one = render_grid("t", [("accepted", tiles)])
+    assert one == render_grid("t", [("accepted", tiles)])
+    retitled = [Tile(tiles[0].png, (tiles[0].lines[0], "train"))]
+    assert one != render_grid("t", [("accepted", retitled)])
+    assert pixels(render_grid("t", [("accepted", []), ("rejected", [])])).shape[0] > 100
 
 
-def test_picks_are_spread_and_rare_reasons_are_seen() -> None:
+def test_picks_are_spread_and_rare_reasons_are_among_them() -> None:
     assert pick_evenly(list(range(100)), 5) == [0, 20, 40, 60, 80]
     assert pick_evenly([3, 4], 5) == [3, 4]
-    items = [(i, ImageRejectionReason.NEAR_DUPLICATE) for i in range(50)] + [(99, ImageRejectionReason.TRUNCATED), (98, ImageRejectionReason.UNREADABLE)]
+    items = [(i, ImageRejectionReason.NEAR_DUPLICATE) for i in range(50)]
+    items += [(99, ImageRejectionReason.TRUNCATED), (98, ImageRejectionReason.UNREADABLE)]
     picked = pick_by_reason(items, 10)
     assert picked == [98, 99, 0, 1, 2, 3, 4, 5, 6, 7]
 
 
-def test_labels_in_few_letters() -> None:
+def test_known_labels_are_abbreviated() -> None:
     row: dict[str, int | None] = dict.fromkeys(LABEL_NAMES)
     assert short_labels(row) == "no labels"
     assert short_labels({**row, "is_fundus": 1}) == "a fundus"

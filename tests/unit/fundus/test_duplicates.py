@@ -1,4 +1,4 @@
-"""Copies of one photograph are found; other photographs, even of the same eye, are not lost."""
+"""Search for copies: all copies of a photograph are found, and no other photograph is lost."""
 
 import io
 from collections.abc import Callable
@@ -9,19 +9,9 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from support.fundus_photographs import cropped, encoded, photograph
-from synfundus.fundus.duplicates import (
-    CODE_BITS,
-    CODE_RADIUS,
-    SAME_EXPOSURE_LEVELS,
-    VIEWS,
-    Codes,
-    Entry,
-    candidates,
-    choose,
-    codes,
-    compare,
-    pattern,
-)
+from synfundus.fundus.codes import CODE_BITS, CODE_RADIUS, VIEWS, Codes, candidates, codes
+from synfundus.fundus.copies import Entry, choose
+from synfundus.fundus.likeness import SAME_EXPOSURE_LEVELS, compare, pattern
 from synfundus.fundus.preprocess import ByteImage, Prepared, prepare_image
 
 Change = Callable[[Image.Image], bytes]
@@ -58,12 +48,12 @@ def all_codes(twins: list[ByteImage]) -> Codes:
 
 
 def proposed(one: Codes, other: Codes) -> bool:
-    """Whether either image, asked with its views, finds the other."""
+    """Return true if the views of either image find the other."""
     return any(len(candidates(a[None], np.ascontiguousarray(b[:1]))) for a, b in ((one, other), (other, one)))
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_copies_are_proposed_and_found(change: str) -> None:
+def test_a_changed_copy_is_proposed_and_found(change: str) -> None:
     for index in range(3):
         original = photograph(index)
         one, other = twin(encoded(original, "JPEG", quality=95)), twin(CHANGES[change](original))
@@ -82,8 +72,8 @@ def test_other_eyes_are_never_the_same_photograph() -> None:
             assert not compare(one, other).same_photograph
 
 
-def test_another_photograph_of_the_same_eye_is_the_same_eye_and_no_copy() -> None:
-    """The eye turned by a degree and the light from another side: registered vessels agree, the exposure does not."""
+def test_another_photograph_of_the_same_eye_is_no_copy() -> None:
+    """The eye is turned by a degree and lit from another side: registered vessels agree, the exposure does not."""
     original = photograph(0)
     turned = np.asarray(original.rotate(1.0, Image.Resampling.BICUBIC)).astype(float)
     light = np.linspace(0.75, 1.2, turned.shape[1])[None, :, None]
@@ -95,36 +85,36 @@ def test_another_photograph_of_the_same_eye_is_the_same_eye_and_no_copy() -> Non
 
 def test_comparison_does_not_depend_on_which_image_comes_first() -> None:
     one, other = (pattern(twin(encoded(photograph(0), "JPEG", quality=quality))) for quality in (95, 60))
-    there, back = compare(one, other), compare(other, one)
-    assert there.same_photograph
-    assert back.same_photograph
-    assert there.vessels == pytest.approx(back.vessels, abs=0.02)
+    forward, backward = compare(one, other), compare(other, one)
+    assert forward.same_photograph
+    assert backward.same_photograph
+    assert forward.vessels == pytest.approx(backward.vessels, abs=0.02)
 
 
-def test_nothing_is_said_of_images_that_are_dark() -> None:
+def test_dark_images_have_no_code_and_match_nothing() -> None:
     dark = np.zeros((128, 128), np.uint8)
     assert codes(dark) is None
     assert not compare(pattern(dark), pattern(dark)).same_eye
 
 
 def test_candidates_are_exactly_the_pairs_within_the_radius() -> None:
-    """Against the plain definition, on random codes with planted neighbours at every distance around the radius."""
+    """Compares with the definition, on random codes with planted neighbours at every distance around the radius."""
     rng = np.random.default_rng(0)
-    plain = rng.integers(0, 2**63, (200, 4), dtype=np.uint64)
-    asked = rng.integers(0, 2**63, (60, len(VIEWS), 4), dtype=np.uint64)
+    unmoved = rng.integers(0, 2**63, (200, 4), dtype=np.uint64)
+    views = rng.integers(0, 2**63, (60, len(VIEWS), 4), dtype=np.uint64)
     for q in range(60):
-        bits = np.unpackbits(plain[q].view(np.uint8))
+        bits = np.unpackbits(unmoved[q].view(np.uint8))
         # Spread evenly over the words, as the sampling points are.
         places = np.arange(CODE_RADIUS - 30 + q) * 5 % CODE_BITS
         bits[places] ^= 1
-        asked[q, q % len(VIEWS)] = np.packbits(bits).view(np.uint64)
-    found = {(int(q), int(n)) for q, n in candidates(asked, plain, tile=64)}
-    distance = np.bitwise_count(asked[:, :, None] ^ plain[None, None]).sum(axis=3).min(axis=1)
+        views[q, q % len(VIEWS)] = np.packbits(bits).view(np.uint64)
+    found = {(int(q), int(n)) for q, n in candidates(views, unmoved, tile=64)}
+    distance = np.bitwise_count(views[:, :, None] ^ unmoved[None, None]).sum(axis=3).min(axis=1)
     assert found == {(int(q), int(n)) for q, n in np.argwhere(distance <= CODE_RADIUS)}
     assert found == {(q, q) for q in range(31)}
 
 
-def test_of_two_copies_the_larger_field_stays_then_more_labels_then_the_name() -> None:
+def test_the_copy_with_larger_field_stays_then_more_labels_then_the_first_name() -> None:
     entries = {
         0: Entry("b", 100, 3),
         1: Entry("a", 100, 3),
@@ -133,19 +123,21 @@ def test_of_two_copies_the_larger_field_stays_then_more_labels_then_the_name() -
     }
     assert choose(entries, [(0, 1)]) == {0: 1}
     assert choose(entries, [(1, 3), (0, 3)]) == {0: 3, 1: 3}
-    assert choose(entries, [(2, 3), (1, 3), (0, 1)]) == {3: 2, 0: 1}, "an end of a chain that is no copy stays"
+    assert choose(entries, [(2, 3), (1, 3), (0, 1)]) == {3: 2, 0: 1}, (
+        "the end of a chain is no copy of the other end, so both stay"
+    )
     assert choose(entries, [(0, 1), (1, 3), (2, 3)]) == choose(entries, [(3, 2), (3, 1), (1, 0)])
 
 
 @pytest.mark.real_data
-def test_no_distinct_photograph_of_the_real_ones_is_lost_and_copies_are_found(real_data: Path) -> None:
+def test_no_distinct_real_photograph_is_lost_and_copies_are_found(real_data: Path) -> None:
     files = sorted((real_data / "images").iterdir())
     assert len(files) > 800
     twins = [twin(file.read_bytes()) for file in files]
     found = all_codes(twins)
     assert len(found) == len(files)
     pairs = {(int(q), int(n)) for q, n in candidates(found, np.ascontiguousarray(found[:, 0])) if q < n}
-    assert pairs, "photographs of one eye are proposed, so the comparison has something to decide"
+    assert pairs, "the real photographs have pairs that the comparison must decide"
     lost = [
         (files[i].name, files[j].name)
         for i, j in pairs

@@ -1,4 +1,4 @@
-"""One photograph in, one prepared image or a reason out."""
+"""Preparation of one photograph: a prepared image, or a reason for rejecting it."""
 
 import io
 import struct
@@ -53,7 +53,7 @@ def test_a_field_cut_at_top_and_bottom_is_padded_with_black() -> None:
     assert pixels[13:-13, 40:60].min(axis=2).mean() > 10
 
 
-def test_same_bytes_same_pixels() -> None:
+def test_equal_bytes_give_equal_pixels() -> None:
     data = encoded(photograph(1), "JPEG", quality=90)
     assert prepared(data).pixels_HWC.tobytes() == prepared(data).pixels_HWC.tobytes()
     assert encode_png(prepared(data).pixels_HWC) == encode_png(prepared(data).pixels_HWC)
@@ -61,7 +61,7 @@ def test_same_bytes_same_pixels() -> None:
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
 def test_resizing_is_antialiased(image_format: str) -> None:
-    """One-pixel stripes, finer than the result can hold, become their mean; subsampling would give black or white."""
+    """One-pixel stripes are finer than the result can hold and become their mean; subsampling gives black or white."""
     stripes = np.zeros((2048, 2048, 3), np.uint8)
     stripes[:, ::2] = 255
     options = {"quality": 100, "subsampling": 0} if image_format == "JPEG" else {}
@@ -102,12 +102,12 @@ def test_exif_orientation_is_applied_and_all_metadata_dropped(orientation: int) 
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_broken_exif_does_not_cost_the_photograph() -> None:
+def test_a_photograph_with_broken_exif_is_accepted() -> None:
     data = encoded(photograph(), "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff garbage")
     assert prepared(data).field_px > 250
 
 
-def test_modes_are_brought_to_rgb() -> None:
+def test_every_mode_is_converted_to_rgb() -> None:
     grey = photograph().convert("L")
     expected = prepared(encoded(grey)).pixels_HWC
     assert np.array_equal(expected[:, :, 0], expected[:, :, 2])
@@ -129,7 +129,7 @@ def test_modes_are_brought_to_rgb() -> None:
         assert max_difference(pixels, expected) <= bound + round(scale) - 1, (image.mode, image_format)
 
 
-def test_deep_grey_takes_little_memory() -> None:
+def test_deep_grey_needs_less_than_8_bytes_a_pixel() -> None:
     deep = Image.fromarray(np.linspace(0, 40_000, 1500 * 1500).astype(np.uint16).reshape(1500, 1500))
     tracemalloc.start()
     try:
@@ -137,10 +137,10 @@ def test_deep_grey_takes_little_memory() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 8 * 1500 * 1500  # bytes of NumPy's arrays; int64 and float64 took 24 a pixel
+    assert peak < 8 * 1500 * 1500  # int64 and float64 arrays would need 24 bytes a pixel
 
 
-def test_transparent_pixels_are_black_and_the_first_frame_counts() -> None:
+def test_transparent_pixels_are_black_and_the_first_frame_is_used() -> None:
     image = photograph().convert("RGBA")
     alpha = np.asarray(image).copy()
     alpha[:, : LEFT + DISC_PX // 2, 3] = 0
@@ -151,7 +151,7 @@ def test_transparent_pixels_are_black_and_the_first_frame_counts() -> None:
     assert np.array_equal(prepared(data).pixels_HWC, prepared(encoded(frames[0], "GIF")).pixels_HWC)
 
 
-def test_writing_in_the_dark_corner_does_not_widen_the_crop() -> None:
+def test_text_in_the_dark_corner_does_not_widen_the_crop() -> None:
     plain = photograph()
     written = np.asarray(plain).copy()
     written[6:14, 4:60] = 255
@@ -160,7 +160,7 @@ def test_writing_in_the_dark_corner_does_not_widen_the_crop() -> None:
     assert abs(prepared(encoded(Image.fromarray(written))).field_px - window) <= 2
 
 
-def test_a_frame_without_dark_surround_stays_whole() -> None:
+def test_a_frame_without_dark_surround_is_taken_whole() -> None:
     middle = disc(0).crop((90, 110, 210, 190))
     result = prepared(encoded(middle), 60)
     assert result.field_px == 120
@@ -168,7 +168,7 @@ def test_a_frame_without_dark_surround_stays_whole() -> None:
     assert np.abs(result.pixels_HWC[10:50].astype(int) - np.asarray(middle.resize((60, 40), 1))).max() <= 2
 
 
-def test_a_picture_labelled_as_no_fundus_is_kept_whole() -> None:
+def test_an_image_labelled_as_no_fundus_is_taken_whole() -> None:
     frame = photograph()
     result = prepared(encoded(frame), 96, is_fundus=False)
     assert result.field_px == FRAME[0]
@@ -177,7 +177,7 @@ def test_a_picture_labelled_as_no_fundus_is_kept_whole() -> None:
 
 
 def bomb() -> bytes:
-    """A small file that says it is 30,000 pixels square."""
+    """Return a small file whose header claims 30,000 x 30,000 pixels."""
     header = struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\x00" * 1000)), (b"IEND", b"")]
     body = b"".join(
@@ -218,7 +218,7 @@ FLOATS = encoded(Image.fromarray(np.asarray(photograph().convert("L")).astype(np
         (encoded(Image.new("RGB", (200, 200), (90, 40, 20))), ImageRejectionReason.NO_FIELD_OF_VIEW),
     ],
 )
-def test_each_reason_is_told(data: bytes, reason: ImageRejectionReason) -> None:
+def test_each_defect_has_its_reason_and_a_detail_of_one_line(data: bytes, reason: ImageRejectionReason) -> None:
     result = rejected(data)
     assert result.reason is reason
     assert result.detail
@@ -232,7 +232,7 @@ def test_a_few_bright_specks_are_no_field_of_view() -> None:
     assert rejected(encoded(Image.fromarray(specks))).reason is ImageRejectionReason.NO_FIELD_OF_VIEW
 
 
-def test_too_small_is_about_the_field_of_view_and_shows_the_picture() -> None:
+def test_too_small_measures_the_field_of_view_and_keeps_a_thumbnail() -> None:
     data = encoded(photograph())
     result = rejected(data, min_field_px=DISC_PX + 20)
     assert result.reason is ImageRejectionReason.TOO_SMALL

@@ -7,7 +7,7 @@ import pytest
 from support.s3_proxy import Proxy, refuse
 from support.s3_store import BUCKET, free_port
 from synfundus.errors import WrongInputError
-from synfundus.fundus.dataset import SPLITS
+from synfundus.fundus.splits import SPLITS
 from synfundus.storage import Storage, write_manifest
 from synfundus.study import Study, load_study
 from synfundus_jobs import prepare

@@ -1,7 +1,7 @@
-"""Memory does not grow with the number of images or samples: peaks of new processes, for few and for many.
+"""Peak memory of a stage does not grow with the number of images or samples.
 
-Here each stage's own code runs by itself, in seconds. The same over 1,000 and 20,000 tiny ones, with Ray around it, is
-tests/benchmarks/memory_growth.py.
+Each stage runs in a new process without Ray, within seconds, for few and for many images. The benchmark
+tests/benchmarks/memory_growth.py measures the same with Ray for 1,000 and 20,000 images.
 """
 
 import pytest
@@ -14,8 +14,8 @@ from synfundus.storage import open_storage
 FEW = 512
 MANY_IMAGES, MANY_SAMPLES = 8192, 4096
 ALLOWED_MIB = 12.0
-"""Far above what repeats of the same number differ by, far below what the many take: 24 MiB of pixels of the images,
-over 40 MiB of rows of the samples."""
+"""Largest allowed growth: far above the spread of repeats, far below what the many images (24 MiB of pixels) or samples
+(40 MiB of rows) take in memory."""
 
 
 def _in_new_process(stage: str, root: str, folder: str, number: int) -> float:
@@ -25,7 +25,7 @@ def _in_new_process(stage: str, root: str, folder: str, number: int) -> float:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Few and many images, and both models."""
+    """A root with few and with many images, and both models."""
     path = str(tmp_path_factory.mktemp("memory"))
     storage = open_storage(path)
     write_noise_images(storage, "data/few", FEW)

@@ -1,7 +1,6 @@
-"""`prepare` on real Ray Data: from files of every kind to a dataset, twice, interrupted, and with wrong input."""
+"""`prepare` on real Ray Data: files of every kind, a second run, an interruption, wrong input."""
 
 import csv
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from synfundus.environment import Environment
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.manifest import DataManifest, LabelSources
+from synfundus.fundus.rejection_report import RejectionReport
 from synfundus.fundus.sources import SourceListing
 from synfundus.fundus.sources.folder import FolderSource
 from synfundus.fundus.splits import SPLITS
@@ -29,8 +30,8 @@ KEY = "a secret of at least sixteen characters"
 NUM_GOOD = 12
 
 
-class Heard:
-    """Progress that remembers."""
+class Recorded:
+    """Progress that keeps every number it receives."""
 
     def __init__(self) -> None:
         self.done: list[int] = []
@@ -39,13 +40,15 @@ class Heard:
         self.done.append(done)
 
 
-def settings(key: str | None = KEY) -> Environment:
-    return Environment(patient_key=key, real_data=None, config_home=Path("/nonexistent"))
+def run(storage: Storage, listing: SourceListing, progress: Recorded | None = None) -> None:
+    """Prepare one source into `FOLDER`."""
+    environment = Environment(patient_key=KEY, real_data=None, config_home=Path("/nonexistent"))
+    prepare(storage, FOLDER, [listing], CONFIG, environment, "digest", progress or Recorded())
 
 
 @pytest.fixture(scope="module")
 def clinic(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve photographs of six patients, one no-fundus picture, and everything that can be wrong."""
+    """Twelve photographs of six patients, one image of no fundus, and one of each kind that is rejected."""
     folder = tmp_path_factory.mktemp("clinic")
     (folder / "images").mkdir()
     rows: list[dict[str, object]] = []
@@ -87,19 +90,20 @@ def contents(storage: Storage) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def done(clinic: Path, tmp_path_factory: pytest.TempPathFactory) -> Storage:
-    """The clinic's images, prepared without disturbance."""
+    """A root with the clinic's images, prepared without an interruption."""
     storage = open_storage(str(tmp_path_factory.mktemp("root")))
-    heard = Heard()
-    prepare(storage, FOLDER, [listing(clinic)], CONFIG, settings(), "d", heard)
-    assert heard.done == sorted(heard.done)
-    assert heard.done[-1] == NUM_GOOD + 9
+    progress = Recorded()
+    run(storage, listing(clinic), progress)
+    assert progress.done == sorted(progress.done)
+    assert progress.done[-1] == NUM_GOOD + 9
     return storage
 
 
-def test_every_image_is_kept_or_rejected_for_its_reason(done: Storage) -> None:
-    report = json.loads(done.read(f"{FOLDER}/rejected.json"))
-    reasons = {Path(row["name"]).name: row["reason"] for row in report["images"]}
-    assert reasons == {
+def test_every_image_is_accepted_or_rejected_for_its_reason(done: Storage) -> None:
+    name = f"{FOLDER}/rejected.json"
+    report = RejectionReport.from_json(done.read(name), name)
+    images = {Path(image.name).name: image for image in report.images}
+    assert {name: image.reason.value for name, image in images.items()} == {
         "blank.png": "no_field_of_view",
         "copy.jpg": "exact_duplicate",
         "small_copy.jpg": "near_duplicate",
@@ -108,34 +112,38 @@ def test_every_image_is_kept_or_rejected_for_its_reason(done: Storage) -> None:
         "notes.jpg": "not_an_image",
         "damaged.png": "unreadable",
     }
-    assert {k: v for k, v in report["counts"].items() if v} == dict.fromkeys(set(reasons.values()), 1)
-    twins = {Path(row["name"]).name: row for row in report["images"] if "twin" in row}
-    assert Path(twins["copy.jpg"]["twin"]).name == "good00.jpg"
-    assert twins["copy.jpg"]["conflicts"] == {"eye_side": [0, 1]}
-    assert Path(twins["small_copy.jpg"]["twin"]).name == "good01.jpg"
-    assert [line.rsplit(": ", 1)[1] for line in report["rows_without_image"]] == ["lost.jpg"]
-    assert [Path(name).name for name in report["images_without_row"]] == ["stray.png"]
+    assert {reason for reason, count in report.counts.items() if count == 1} == {i.reason for i in report.images}
+    assert sum(report.counts.values()) == len(images)
+    twins = {name: Path(image.twin).name for name, image in images.items() if image.twin is not None}
+    assert twins == {"copy.jpg": "good00.jpg", "small_copy.jpg": "good01.jpg"}
+    assert images["copy.jpg"].conflicts == {"eye_side": (0, 1)}
+    assert [line.rsplit(": ", 1)[1] for line in report.rows_without_image] == ["lost.jpg"]
+    assert [Path(name).name for name in report.images_without_row] == ["stray.png"]
 
 
-def test_the_dataset_reads_and_no_patient_straddles(done: Storage) -> None:
+def test_no_patient_is_in_two_splits(done: Storage) -> None:
     images = PreparedImages(done, FOLDER)
-    sides: dict[str, set[str]] = {}
+    splits: dict[str, set[str]] = {}
     total = 0
     for split in SPLITS:
         for batch in images.batches(split, 4):
             total += len(batch)
             assert batch.images_BHWC.shape[1:] == (64, 64, 3)
             for patient in batch.patients:
-                sides.setdefault(patient, set()).add(split)
-    manifest = read_manifest(done, FOLDER)
-    assert total == sum(manifest["num_images"].values()) == NUM_GOOD + 2
-    assert all(len(side) == 1 for side in sides.values())
+                splits.setdefault(patient, set()).add(split)
+    assert all(len(found) == 1 for found in splits.values())
+    manifest = read_manifest(done, FOLDER, DataManifest)
+    assert total == manifest.num_images.total == NUM_GOOD + 2
     # Six patients of two eyes, the lens cap, and the stray image, which counts as a patient.
-    assert len(sides) == sum(manifest["num_patients"].values()) == 8
-    assert manifest["images_counted_as_patient"] == 1
-    assert manifest["sources"]["eye_side"] == {"expert": NUM_GOOD, "filled": 0, "unknown": 2}
-    assert manifest["values"]["dr_grade"] == {"0": 3, "1": 3, "2": 2, "3": 2, "4": 2}
-    assert (manifest["rows_without_image"], manifest["images_without_row"]) == (1, 1)
+    assert len(splits) == manifest.num_patients.total == 8
+
+
+def test_the_manifest_counts_patients_labels_and_what_has_no_counterpart(done: Storage) -> None:
+    manifest = read_manifest(done, FOLDER, DataManifest)
+    assert manifest.images_counted_as_patient == 1
+    assert manifest.sources["eye_side"] == LabelSources(expert=NUM_GOOD, filled=0, unknown=2)
+    assert manifest.values["dr_grade"] == {0: 3, 1: 3, 2: 2, 3: 2, 4: 2}
+    assert (manifest.rows_without_image, manifest.images_without_row) == (1, 1)
 
 
 def test_neither_key_nor_patient_ids_are_written(done: Storage) -> None:
@@ -144,65 +152,44 @@ def test_neither_key_nor_patient_ids_are_written(done: Storage) -> None:
         assert b"Doe-" not in data, name
 
 
-def test_staged_tables_are_gone_and_the_sheet_is_a_picture(done: Storage) -> None:
+def test_staged_tables_are_removed_and_the_contact_sheet_shows_images(done: Storage) -> None:
     assert list(done.names("runs")) == []
-    manifest = read_manifest(done, FOLDER)
-    assert {"rejected.json", "contact_sheet.png"} < set(manifest["files"])
+    assert {"rejected.json", "contact_sheet.png"} < set(read_manifest(done, FOLDER, DataManifest).files)
     with Image.open(Path(done.uri(f"{FOLDER}/contact_sheet.png"))) as sheet:
         assert len(np.unique(np.asarray(sheet.convert("RGB")).reshape(-1, 3), axis=0)) > 1000
 
 
-def test_a_complete_folder_is_left_as_it_is(done: Storage, clinic: Path) -> None:
-    before = contents(done)
-    heard = Heard()
-    manifest = prepare(done, FOLDER, [listing(clinic)], CONFIG, settings(key=None), "d", heard)
-    assert manifest == read_manifest(done, FOLDER)
-    assert heard.done == []
-    assert contents(done) == before
-
-
-def test_order_of_the_listing_and_of_the_tasks_do_not_matter(done: Storage, clinic: Path, storage: Storage) -> None:
+def test_the_order_of_the_listing_does_not_matter(done: Storage, clinic: Path, storage: Storage) -> None:
     mixed = listing(clinic)
     np.random.default_rng(0).shuffle(mixed.records)
-    prepare(storage, FOLDER, [mixed], CONFIG, settings(), "d", Heard())
+    run(storage, mixed)
     assert contents(storage) == contents(done)
 
 
-def test_a_reused_name_is_refused(done: Storage, clinic: Path) -> None:
-    before = contents(done)
-    with pytest.raises(WrongInputError, match="prepared from other settings"):
-        prepare(done, FOLDER, [listing(clinic)], CONFIG, settings(), "another digest", Heard())
-    fewer = listing(clinic)
-    fewer.records.pop()
-    with pytest.raises(WrongInputError, match="prepared from other images or labels"):
-        prepare(done, FOLDER, [fewer], CONFIG, settings(), "d", Heard())
-    assert contents(done) == before
-
-
 @pytest.mark.parametrize("full_at", ["chunk-00002.parquet", "images-00001.parquet", "rejected.json", "manifest.json"])
-def test_after_an_interruption_the_next_run_goes_on(done: Storage, clinic: Path, tmp_path: Path, full_at: str) -> None:
+def test_after_an_interruption_the_next_run_resumes(done: Storage, clinic: Path, tmp_path: Path, full_at: str) -> None:
     disk = FullDisk((tmp_path / "root").as_uri(), full_at)
     with pytest.raises(StorageError, match=f"disk full while writing .*{full_at}"):
-        prepare(disk, FOLDER, [listing(clinic)], CONFIG, settings(), "d", Heard())
+        run(disk, listing(clinic))
     assert not is_complete(disk, FOLDER)
-    # What was staged is not staged again: that would fail here.
-    there = next((name for name in sorted(disk.names("runs")) if "chunk-" in name), None)
-    assert there is not None
-    prepare(replace(disk, full_at=Path(there).name), FOLDER, [listing(clinic)], CONFIG, settings(), "d", Heard())
+    # A staged chunk is not staged again: writing it a second time would fail here.
+    staged = next((name for name in sorted(disk.names("runs")) if "chunk-" in name), None)
+    assert staged is not None
+    run(replace(disk, full_at=Path(staged).name), listing(clinic))
     assert contents(disk) == contents(done)
 
 
-def test_nothing_left_is_wrong_input_and_writes_nothing(storage: Storage, tmp_path: Path) -> None:
+def test_if_every_image_is_rejected_nothing_is_written(storage: Storage, tmp_path: Path) -> None:
     folder = tmp_path / "broken"
     (folder / "images").mkdir(parents=True)
     (folder / "images" / "a.jpg").write_bytes(b"words")
     (folder / "labels.csv").write_text("file_name,is_fundus\na.jpg,1\n")
     with pytest.raises(WrongInputError, match=r"none of 1 images is left \(1 not_an_image\)"):
-        prepare(storage, FOLDER, [listing(folder)], CONFIG, settings(), "d", Heard())
+        run(storage, listing(folder))
     assert list(storage.names("data")) == []
 
 
-def test_leftovers_of_other_images_are_told(storage: Storage, clinic: Path) -> None:
+def test_objects_of_other_images_are_refused(storage: Storage, clinic: Path) -> None:
     storage.write_once(f"{FOLDER}/images-00000.parquet", b"something else")
     with pytest.raises(WrongInputError, match="part of an earlier preparation"):
-        prepare(storage, FOLDER, [listing(clinic)], CONFIG, settings(), "d", Heard())
+        run(storage, listing(clinic))

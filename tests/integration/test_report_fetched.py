@@ -1,4 +1,4 @@
-"""`synfundus fetch`: the report on this machine, checked against its manifest."""
+"""`synfundus fetch` copies the report to this machine and verifies it against its manifest."""
 
 from pathlib import Path
 
@@ -13,15 +13,17 @@ def test_the_report_is_copied_whole(finished_study: FinishedStudy, tmp_path: Pat
     outcome = run_here(capsys, "fetch", finished_study.file, "--to", tmp_path / "report")
     assert outcome.code == 0
     assert str(tmp_path / "report" / "index.html") in outcome.out
-    there = finished_study.root / OUTPUTS["evaluate"]
-    names = {path.relative_to(there) for path in there.rglob("*") if path.is_file()} - {Path("manifest.json")}
+    report = finished_study.root / OUTPUTS["evaluate"]
+    names = {path.relative_to(report) for path in report.rglob("*") if path.is_file()} - {Path("manifest.json")}
     assert Path("index.html") in names
     copied = tmp_path / "report"
     assert {path.relative_to(copied) for path in copied.rglob("*") if path.is_file()} == names
-    assert all((copied / name).read_bytes() == (there / name).read_bytes() for name in names)
+    assert all((copied / name).read_bytes() == (report / name).read_bytes() for name in names)
 
 
-def test_what_cannot_be_fetched_is_one_line(finished_study: FinishedStudy, tmp_path: Path, capsys: Capture) -> None:
+def test_a_report_that_cannot_be_fetched_is_refused_in_one_line(
+    finished_study: FinishedStudy, tmp_path: Path, capsys: Capture
+) -> None:
     early = run_here(capsys, "fetch", finished_study.file, "--set", f"root={tmp_path}", "--to", tmp_path / "report")
     assert (early.code, f"reports/{NAME}" in early.error_line) == (2, True)
     (tmp_path / "file").write_text("")

@@ -1,7 +1,6 @@
-"""Sampling over a pool of real Ray actors: a killed one, a second run, replacements; the shards load everywhere."""
+"""Sampling on a pool of real Ray actors: after a kill, in a second run, with replacements; readers of the shards."""
 
 import contextlib
-import json
 import os
 import signal
 import threading
@@ -20,14 +19,19 @@ import pytest
 
 from support.datasets_of_phantoms import phantom_dataset
 from support.models_of_phantoms import train_tiny_models
-from synfundus.fundus.dataset import PreparedImages, decode_pixels
+from synfundus.fundus.dataset import PreparedImages, read_labels
+from synfundus.fundus.shard import decode_pixels
 from synfundus.measures.copies import copy_descriptor, nearest
-from synfundus.samples import sampler as sampling
-from synfundus.samples.plan import SamplesConfig, make_plan
-from synfundus.samples.sampler import SamplingTask, sample
+from synfundus.samples import verify
+from synfundus.samples.config import SamplesConfig
+from synfundus.samples.manifest import SamplesManifest
+from synfundus.samples.plan import make_plan
+from synfundus.samples.sampler import SamplingTask
 from synfundus.samples.shards import read_samples
+from synfundus.samples.verification import Verification
 from synfundus.samples.verify import CopyReference
-from synfundus.storage import Storage, open_storage, read_manifest
+from synfundus.stages.sample import sample_on_pool
+from synfundus.storage import FileEntry, Storage, open_storage, read_manifest
 
 SAMPLES = {
     "num_samples": 96,
@@ -37,12 +41,11 @@ SAMPLES = {
     "micro_batch": 4,
     "shard_rows": 8,
     "max_attempts": 3,
-    "pool_size": 2,
 }
 
 
 class Watched:
-    """Progress that calls back once, at the first shard."""
+    """Progress that sets an event at the first shard."""
 
     def __init__(self) -> None:
         self.first_shard = threading.Event()
@@ -61,18 +64,18 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Storage:
     return storage
 
 
-def _task(storage: Storage, folder: str, **settings: object) -> SamplingTask:
-    config = SamplesConfig.model_validate({**SAMPLES, **settings})
-    images = PreparedImages(storage, "data/p")
-    plan = make_plan(config, images.batches("train", 64), generator="g", annotator="a", data="d")
-    return SamplingTask(storage, folder, "generators/p", "annotators/p", "data/p", plan, use_gpu=False)
+def _task(storage: Storage, folder: str, pool_size: int = 2) -> SamplingTask:
+    config = SamplesConfig.model_validate({**SAMPLES, "resources": {"pool_size": pool_size}})
+    labels = read_labels(storage, "data/p", "train")
+    plan = make_plan(config, labels, generator_digest="g", annotator_digest="a", data_digest="d")
+    return SamplingTask(storage, folder, "generators/p", "annotators/p", "data/p", plan)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(models: Storage, ray_session: None) -> SamplingTask:
-    """By one actor; the pools of the tests have two."""
+    """Samples that one actor made; the tests use pools of two."""
     task = _task(models, "samples/undisturbed", pool_size=1)
-    sample(task, Watched())
+    sample_on_pool(task, "", Watched())
     return task
 
 
@@ -81,27 +84,27 @@ def _images(table: pa.Table) -> list[dict[str, bytes]]:
     return cells
 
 
-def _first_shards(task: SamplingTask) -> dict[str, object]:
-    """Size and hash of every shard of attempt 0, by its name."""
-    files = read_manifest(task.storage, task.folder)["files"]
+def _first_shards(task: SamplingTask) -> dict[str, FileEntry]:
+    """Return size and SHA-256 of every shard of attempt 0, by its name."""
+    files = read_manifest(task.storage, task.folder, SamplesManifest).files
     return {name: entry for name, entry in files.items() if name.startswith("shards/")}
 
 
 def _actors() -> Iterator[int]:
-    """Process ids of the actors of this process's Ray session; others are not ours to kill."""
+    """Yield the process ids of the actors of this process's Ray session, and of no other session."""
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             if "ShardSampler" in " ".join(process.cmdline()):
                 yield process.pid
 
 
-def test_every_sample_is_there_once_as_asked(undisturbed: SamplingTask) -> None:
+def test_every_sample_exists_once_with_its_requested_condition(undisturbed: SamplingTask) -> None:
     rows = pd.concat([table.to_pandas() for _, table in read_samples(undisturbed.storage, undisturbed.folder)])
     assert Counter(rows["sample_id"]) == Counter(range(96))
     conditions = undisturbed.plan.conditions(range(96))
     for row in rows.to_dict("records"):
-        asked = row["condition_eye_side"]
-        assert (None if pd.isna(asked) else asked) == conditions[row["sample_id"]]["eye_side"]
+        requested = row["condition_eye_side"]
+        assert (None if pd.isna(requested) else requested) == conditions[row["sample_id"]]["eye_side"]
     assert rows["seed"].nunique() == 96
     assert rows["seed"].max() < 2**53
 
@@ -118,45 +121,47 @@ def test_a_killed_actor_changes_nothing(models: Storage, undisturbed: SamplingTa
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    sample(task, watched)
+    sample_on_pool(task, "", watched)
     killer.join()
     assert killed, "no actor was killed, so this test proved nothing"
-    assert read_manifest(task.storage, task.folder) == read_manifest(undisturbed.storage, undisturbed.folder)
+    manifests = [read_manifest(run.storage, run.folder, SamplesManifest) for run in (task, undisturbed)]
+    assert manifests[0] == manifests[1]
 
 
 def test_a_second_run_writes_nothing(undisturbed: SamplingTask) -> None:
     folder = Path(undisturbed.storage.uri(undisturbed.folder))
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    sample(undisturbed, Watched())
+    sample_on_pool(undisturbed, "", Watched())
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
 def test_too_near_samples_are_replaced_by_the_next_attempt(
     models: Storage, undisturbed: SamplingTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A threshold at the samples' own median rejects about half; each is drawn again with another seed."""
-    real = sampling.copy_reference
+    """A threshold at the samples' own median rejects about half; each is sampled again with another seed."""
+    real = verify.copy_reference
 
-    def strict(images: PreparedImages, quantile: float) -> tuple[CopyReference, int]:
-        reference, num_held_out = real(images, quantile)
+    def strict(images: PreparedImages, quantile: float) -> CopyReference:
+        reference = real(images, quantile)
         encoded = [cell["bytes"] for _, table in read_samples(models, undisturbed.folder) for cell in _images(table)]
         descriptors = copy_descriptor(np.stack([decode_pixels(data) for data in encoded]))
         median = float(np.median(nearest(descriptors, reference.descriptors_ND).distance))
-        return replace(reference, threshold=median), num_held_out
+        return replace(reference, threshold=median)
 
-    monkeypatch.setattr(sampling, "copy_reference", strict)
+    monkeypatch.setattr(verify, "copy_reference", strict)
     task = _task(models, "samples/strict", pool_size=1)
-    summary = sample(task, Watched())
+    summary = sample_on_pool(task, "", Watched()).summary
     assert _first_shards(task) == _first_shards(undisturbed)
-    verification = json.loads(models.read("samples/strict/verification.json"))
-    rejected = {(row["sample_id"], row["attempt"]) for row in verification["rejected"]}
+    name = "samples/strict/verification.json"
+    verification = Verification.from_json(models.read(name), name)
+    rejected = {(item.sample_id, item.attempt) for item in verification.rejected}
     assert 30 < sum(attempt == 0 for _, attempt in rejected) < 66
-    assert summary["unresolved"] == len(verification["unresolved"])
-    for sample_id, attempt in verification["accepted"]["attempt"]:
-        assert all((sample_id, earlier) in rejected for earlier in range(attempt))
-        assert (sample_id, attempt) not in rejected
+    assert summary.num_unresolved == len(verification.unresolved)
+    for item in verification.accepted:
+        assert all((item.sample_id, earlier) in rejected for earlier in range(item.attempt))
+        assert (item.sample_id, item.attempt) not in rejected
     rows = pd.concat([table.to_pandas() for _, table in read_samples(models, task.folder)])
-    assert Counter(rows["sample_id"]) == Counter(set(range(96)) - set(verification["unresolved"]))
+    assert Counter(rows["sample_id"]) == Counter(set(range(96)) - set(verification.unresolved))
 
 
 def test_shards_load_with_datasets_pandas_and_duckdb(undisturbed: SamplingTask, tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""Both trainings on real Ray Train workers: one of two killed on the way, the result is that of a plain loop."""
+"""Both trainings on real Ray Train workers: after one of two is killed, the model equals that of a plain loop."""
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,10 +10,13 @@ from support.datasets_of_phantoms import phantom_dataset
 from support.killed_once import KilledOnce
 from support.plain_training import train_plainly
 from synfundus.diagnosis.config import AnnotatorConfig
+from synfundus.diagnosis.manifest import AnnotatorManifest
+from synfundus.diffusion.manifest import GeneratorManifest
+from synfundus.distributed.train import train
+from synfundus.resources import TrainingResources
 from synfundus.stages.annotator import AnnotatorTask
 from synfundus.stages.generator import GeneratorTask
-from synfundus.distributed.train import train
-from synfundus.storage import Storage, read_manifest
+from synfundus.storage import Manifest, Storage, read_manifest
 
 ANNOTATOR = AnnotatorConfig(
     architecture="resnet10t",
@@ -22,43 +24,41 @@ ANNOTATOR = AnnotatorConfig(
     num_steps=12,
     batch_size=8,
     learning_rate=1e-3,
-    num_workers=2,
-    num_threads=1,
+    resources=TrainingResources(num_workers=2, num_threads=1),
     checkpoint_every_steps=4,
     log_every_steps=1,
 )
 
 
 class Silent:
-    def update(self, done: int, note: str = "") -> None:
-        """Nobody watches."""
+    """Progress that shows nothing."""
+
+    def update(self, done: int, note: str = "") -> None: ...
 
 
-def _train_both_ways(task: AnnotatorTask | GeneratorTask, tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Manifests of the undisturbed and of the killed run; the former knows nothing of Ray."""
+def _train_both_ways(task: AnnotatorTask | GeneratorTask, manifest: type[Manifest], tmp_path: Path) -> None:
+    """Train without Ray and without disturbance, then on Ray with a worker killed; require equal files."""
     train_plainly(task, tmp_path / "meeting-point")
-    undisturbed = read_manifest(task.storage, task.output_folder)
-    other = replace(task, run_name=f"{task.run_name}-killed", output_folder=f"{task.output_folder}-killed")
+    killed = replace(task, run_name=f"{task.run_name}-killed", output_folder=f"{task.output_folder}-killed")
     marker = tmp_path / "killed"
-    train(KilledOnce(other, marker, at_step=6), Silent())
+    train(KilledOnce(killed, marker, at_step=6), Silent())
     assert marker.exists(), "the worker was never killed, so this test proved nothing"
-    return undisturbed, read_manifest(task.storage, other.output_folder)
+    undisturbed = read_manifest(task.storage, task.output_folder, manifest)
+    assert read_manifest(task.storage, killed.output_folder, manifest).files == undisturbed.files
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_annotator_of_a_killed_worker_is_the_undisturbed_one(storage: Storage, tmp_path: Path) -> None:
+def test_an_annotator_is_the_same_if_a_worker_is_killed(storage: Storage, tmp_path: Path) -> None:
     phantom_dataset(storage, "data/p", 80, 32)
     task = AnnotatorTask(ANNOTATOR, storage, "p-annotator", "data/p", "annotators/p", "digest")
-    undisturbed, killed = _train_both_ways(task, tmp_path)
-    assert undisturbed["files"] == killed["files"]
+    _train_both_ways(task, AnnotatorManifest, tmp_path)
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_generator_of_a_killed_worker_is_the_undisturbed_one(storage: Storage, tmp_path: Path) -> None:
+def test_a_generator_is_the_same_if_a_worker_is_killed(storage: Storage, tmp_path: Path) -> None:
     phantom_dataset(storage, "data/p", 80, 32)
     config = models_of_phantoms.GENERATOR.model_copy(
-        update={"num_workers": 2, "checkpoint_every_steps": 4, "log_every_steps": 1}
+        update={"resources": ANNOTATOR.resources, "checkpoint_every_steps": 4, "log_every_steps": 1}
     )
     task = GeneratorTask(config, storage, "p-generator", "data/p", "generators/p", "digest")
-    undisturbed, killed = _train_both_ways(task, tmp_path)
-    assert undisturbed["files"] == killed["files"]
+    _train_both_ways(task, GeneratorManifest, tmp_path)

@@ -1,15 +1,20 @@
 """Stage `publish`: make a release of the accepted samples: data, card, Croissant file, public report."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from synfundus.diagnosis.manifest import METRICS as ANNOTATOR_METRICS
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.evaluation.manifest import METRICS, PUBLIC, ReportManifest, read_metrics
 from synfundus.samples.manifest import ReleaseInputs, ReleaseManifest, SamplesManifest
+from synfundus.samples.release_config import ReleaseConfig
 from synfundus.stages.record import Basis
 from synfundus.stages.stage import Rows, Stage
 from synfundus.storage import Storage, manifest_digest, read_manifest, read_trusted
 from synfundus.study import Study
+
+if TYPE_CHECKING:  # imports pyarrow
+    from synfundus.samples.publish import Evidence
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class PublishStage(Stage[None]):
         return study.release_folder
 
     def basis(self, study: Study, storage: Storage) -> Basis:
-        return read_release_inputs(study, storage).model_dump(mode="json")
+        inputs = _read_inputs(study, storage).model_dump(mode="json", exclude={"config"})
+        return {"release": study.public["release"], "inputs": inputs}
 
     def check(self, study: Study, storage: Storage) -> None:
         """Refuse nothing: every setting of a release was checked when the study was read."""
@@ -58,16 +64,10 @@ class PublishStage(Stage[None]):
         ]
 
     def run(self, study: Study, storage: Storage, digest: str, found: None) -> None:  # noqa: ARG002  nothing was found
-        from synfundus.diagnosis.metrics import read_annotator_metrics
-        from synfundus.samples.publish import Evidence, publish
+        from synfundus.samples.publish import publish
 
-        report = read_manifest(storage, study.report_folder, ReportManifest)
-        evidence = Evidence(
-            read_metrics(storage, study.report_folder),
-            read_annotator_metrics(storage, study.annotator_folder),
-            read_trusted(storage, study.report_folder, PUBLIC, report).decode(),
-        )
-        inputs = read_release_inputs(study, storage)
+        evidence = read_evidence(storage, study.report_folder, study.annotator_folder)
+        inputs = _read_inputs(study, storage)
         publish(storage, study.samples_folder, study.release_folder, inputs, evidence, digest)
 
     def summary(self, study: Study, storage: Storage) -> PublishStageSummary:
@@ -78,21 +78,47 @@ class PublishStage(Stage[None]):
         return 0
 
 
-def read_release_inputs(study: Study, storage: Storage) -> ReleaseInputs:
-    """Return everything that the study's release depends on, from its settings and the manifests of the inputs.
+def _read_inputs(study: Study, storage: Storage) -> ReleaseInputs:
+    return read_release_inputs(
+        storage, study.release, study.samples_folder, study.report_folder, study.annotator_folder
+    )
+
+
+def read_release_inputs(
+    storage: Storage, config: ReleaseConfig, samples_folder: str, report_folder: str, annotator_folder: str
+) -> ReleaseInputs:
+    """Return everything that a release depends on, from its settings and the manifests of the inputs.
 
     Raises:
         WrongInputError: an input is not complete.
     """
-    samples = read_manifest(storage, study.samples_folder, SamplesManifest)
-    report = read_manifest(storage, study.report_folder, ReportManifest)
-    annotator = read_manifest(storage, study.annotator_folder, AnnotatorManifest)
+    samples = read_manifest(storage, samples_folder, SamplesManifest)
+    report = read_manifest(storage, report_folder, ReportManifest)
+    annotator = read_manifest(storage, annotator_folder, AnnotatorManifest)
     return ReleaseInputs(
-        config=study.release,
+        config=config,
         samples_manifest_sha256=manifest_digest(samples),
         generator_digest=samples.generator_digest,
         annotator_digest=samples.annotator_digest,
         metrics_sha256=report.files[METRICS].sha256,
         annotator_metrics_sha256=annotator.files[ANNOTATOR_METRICS].sha256,
         report_sha256=report.files[PUBLIC].sha256,
+    )
+
+
+def read_evidence(storage: Storage, report_folder: str, annotator_folder: str) -> "Evidence":
+    """Return the results that a release shows.
+
+    Raises:
+        WrongInputError: an input is not complete.
+        StorageError: a file differs from its manifest.
+    """
+    from synfundus.diagnosis.metrics import read_annotator_metrics
+    from synfundus.samples.publish import Evidence
+
+    report = read_manifest(storage, report_folder, ReportManifest)
+    return Evidence(
+        read_metrics(storage, report_folder),
+        read_annotator_metrics(storage, annotator_folder),
+        read_trusted(storage, report_folder, PUBLIC, report).decode(),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.fundus.manifest import DataManifest, LabelSources
 from synfundus.labels import LABEL_NAMES
-from synfundus.progress import show_progress
+from synfundus.progress import Progress, show_progress
 from synfundus.resources import PoolResources
 from synfundus.stages.record import Basis
 from synfundus.stages.requirements import require_gpu
@@ -41,6 +41,33 @@ class Filler:
         from synfundus.diagnosis.fill import write_filled_shard
 
         return write_filled_shard(self.storage, self.source_folder, file, self.annotator, self.target_folder)
+
+
+def fill_on_pool(
+    storage: Storage,
+    source_folder: str,
+    annotator_folder: str,
+    target_folder: str,
+    resources: PoolResources,
+    digest: str,
+    progress: Progress,
+) -> DataManifest:
+    """Fill all shards of `source_folder` into `target_folder` on a pool of workers; return the new manifest.
+
+    Args:
+        digest: digest of everything that the new dataset depends on.
+    """
+    from synfundus.diagnosis.fill import close_filled
+    from synfundus.distributed.map import run_on_pool
+
+    files = read_manifest(storage, source_folder, DataManifest).shards
+    arguments = (storage, source_folder, target_folder, annotator_folder, resources)
+    shards: list[FilledShard] = []
+    for shard in run_on_pool(Filler, arguments, files, resources):
+        shards.append(shard)
+        progress.update(len(shards))
+    annotator = read_manifest(storage, annotator_folder, AnnotatorManifest)
+    return close_filled(storage, source_folder, annotator.annotator_digest, target_folder, shards, digest)
 
 
 @dataclass(frozen=True)
@@ -83,19 +110,10 @@ class Fill(Stage[None]):
         ]
 
     def run(self, study: Study, storage: Storage, digest: str, found: None) -> None:  # noqa: ARG002  nothing found
-        from synfundus.diagnosis.fill import close_filled
-        from synfundus.distributed.map import run_on_pool
-
-        source, target, resources = study.data_folder, study.filled_folder, study.fill.resources
-        files = read_manifest(storage, source, DataManifest).shards
-        arguments = (storage, source, target, study.annotator_folder, resources)
-        shards: list[FilledShard] = []
-        with show_progress(self.name, len(files), "shards") as progress:
-            for shard in run_on_pool(Filler, arguments, files, resources):
-                shards.append(shard)
-                progress.update(len(shards))
-        annotator = read_manifest(storage, study.annotator_folder, AnnotatorManifest)
-        close_filled(storage, source, annotator.annotator_digest, target, shards, digest)
+        folders = (study.data_folder, study.annotator_folder, study.filled_folder)
+        num_shards = len(read_manifest(storage, study.data_folder, DataManifest).shards)
+        with show_progress(self.name, num_shards, "shards") as progress:
+            fill_on_pool(storage, *folders, study.fill.resources, digest, progress)
 
     def summary(self, study: Study, storage: Storage) -> FillSummary:
         return FillSummary(read_manifest(storage, study.filled_folder, DataManifest).sources)

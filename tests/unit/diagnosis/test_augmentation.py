@@ -1,39 +1,39 @@
-"""Augmentation: pure in (seed, position), respects laterality, geometry against closed forms."""
+"""Augmentation: a pure function of (seed, position); a flip swaps the side; geometry equals closed forms."""
 
 import numpy as np
 import torch
 
-from synfundus.diagnosis.augmentation import Draw, _warp, augment, draw
+from synfundus.diagnosis.augmentation import Draws, _warp, augment, draw
 from synfundus.diagnosis.config import AugmentationConfig
 from synfundus.labels import HEADS, NUM_VALUES
 
 OFF = {"rotation_deg": 0.0, "scale": 0.0, "brightness": 0.0, "contrast": 0.0}
 
 
-def test_a_draw_depends_on_seed_and_position_alone() -> None:
+def test_a_draw_depends_only_on_seed_and_position() -> None:
     config = AugmentationConfig()
-    whole, part = draw(config, 3, range(100, 120)), draw(config, 3, range(110, 115))
+    whole, slice_ = draw(config, 3, range(100, 120)), draw(config, 3, range(110, 115))
     for name in ("flip_B", "angle_rad_B", "scale_B", "brightness_B", "contrast_B"):
-        np.testing.assert_array_equal(getattr(whole, name)[10:15], getattr(part, name))
+        np.testing.assert_array_equal(getattr(whole, name)[10:15], getattr(slice_, name))
     assert not np.array_equal(whole.angle_rad_B, draw(config, 4, range(100, 120)).angle_rad_B)
 
 
-def test_draws_have_the_stated_range_and_share() -> None:
+def test_draws_have_the_configured_range_and_probability() -> None:
     config = AugmentationConfig(flip_probability=0.3, rotation_deg=10, scale=0.1, brightness=0.2, contrast=0.4)
-    drawn = draw(config, 0, range(4000))
-    assert abs(drawn.flip_B.mean() - 0.3) < 0.03
+    draws = draw(config, 0, range(4000))
+    assert abs(draws.flip_B.mean() - 0.3) < 0.03
     for values, low, high in (
-        (np.degrees(drawn.angle_rad_B), -10, 10),
-        (np.log(drawn.scale_B), -np.log(1.1), np.log(1.1)),
-        (drawn.brightness_B, -0.2, 0.2),
-        (drawn.contrast_B, 0.6, 1.4),
+        (np.degrees(draws.angle_rad_B), -10, 10),
+        (np.log(draws.scale_B), -np.log(1.1), np.log(1.1)),
+        (draws.brightness_B, -0.2, 0.2),
+        (draws.contrast_B, 0.6, 1.4),
     ):
         assert low <= values.min() < low + 0.01 * (high - low)
         assert high - 0.01 * (high - low) < values.max() <= high
         assert abs(values.mean() - (low + high) / 2) < 0.02 * (high - low)
 
 
-def test_a_flip_mirrors_the_image_and_swaps_the_side_alone() -> None:
+def test_a_flip_mirrors_the_image_and_swaps_only_the_side() -> None:
     x, p = torch.randn(8, 3, 6, 6), torch.rand(8, NUM_VALUES)
     flipped_x, flipped_p = augment(x, p, AugmentationConfig(flip_probability=1.0, **OFF), 0, range(8))
     torch.testing.assert_close(flipped_x, x.flip(3), rtol=0, atol=0)
@@ -42,7 +42,7 @@ def test_a_flip_mirrors_the_image_and_swaps_the_side_alone() -> None:
     torch.testing.assert_close(flipped_p, expected, rtol=0, atol=0)
 
 
-def test_only_flipped_images_swap() -> None:
+def test_only_flipped_images_swap_their_side() -> None:
     x, p = torch.randn(64, 3, 4, 4), torch.ones(64, NUM_VALUES)
     config = AugmentationConfig(**OFF)
     flipped_x, flipped_p = augment(x, p, config, 5, range(64))
@@ -59,22 +59,22 @@ def test_strengths_of_zero_change_nothing() -> None:
     assert torch.equal(same_p, p)
 
 
-def test_rotation_and_scale_of_a_ramp() -> None:
-    """f(x, y) = x turned by a and magnified by s reads (x cos a - y sin a) / s, exactly where bilinear is exact."""
+def test_rotation_and_scale_of_a_ramp_equal_their_closed_form() -> None:
+    """f(x, y) = x, rotated by a and magnified by s, is (x cos a - y sin a) / s; bilinear sampling of it is exact."""
     size, angle, scale = 33, np.radians(7.0), 1.1
     axis = (torch.arange(size) + 0.5) * 2 / size - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     zero = np.zeros(1)
-    warped = _warp(x.expand(1, 3, size, size), Draw(zero > 1, np.array([angle]), np.array([scale]), zero, zero + 1))
+    warped = _warp(x.expand(1, 3, size, size), Draws(zero > 1, np.array([angle]), np.array([scale]), zero, zero + 1))
     expected = (x * np.cos(angle) - y * np.sin(angle)) / scale
     torch.testing.assert_close(warped[0, 0, 4:-4, 4:-4], expected[4:-4, 4:-4].float(), atol=1e-5, rtol=0)
 
 
-def test_contrast_and_brightness_closed_form() -> None:
+def test_contrast_and_brightness_equal_their_closed_form() -> None:
     x = torch.randn(2, 3, 4, 4)
     config = AugmentationConfig(flip_probability=0, rotation_deg=0, scale=0, brightness=0.5, contrast=0.5)
     out, _ = augment(x, torch.zeros(2, NUM_VALUES), config, 1, range(7, 9))
-    drawn = draw(config, 1, range(7, 9))
+    draws = draw(config, 1, range(7, 9))
     for b in range(2):
-        expected = (x[b] - x[b].mean()) * drawn.contrast_B[b] + x[b].mean() + drawn.brightness_B[b]
+        expected = (x[b] - x[b].mean()) * draws.contrast_B[b] + x[b].mean() + draws.brightness_B[b]
         torch.testing.assert_close(out[b], expected.float(), atol=1e-5, rtol=0)

@@ -1,6 +1,5 @@
-"""An annotator as it lies in storage: timm reads it, tampering is found, a row does not depend on its neighbours."""
+"""A saved annotator: timm loads it, a changed file is refused, a row does not depend on its neighbours."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,19 +9,24 @@ import timm
 import torch
 from numpy.typing import NDArray
 
+from support.data_manifest import data_manifest
 from synfundus.diagnosis.annotator import MICRO_BATCH, Annotator, NetworkScorer
 from synfundus.diagnosis.calibration import Calibration, HeadCalibration
-from synfundus.diagnosis.checkpoint import load_annotator, save_annotator
+from synfundus.diagnosis.checkpoint import load_annotator, save_network
+from synfundus.diagnosis.manifest import AnnotatorManifest
+from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.diagnosis.model import ModelSpec, build_annotator, preprocess
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.labels import HEAD_NAMES, NUM_VALUES
-from synfundus.storage import LocalStorage, Storage, write_manifest
+from synfundus.storage import LocalStorage, Storage, read_manifest, write_manifest
 
 FOLDER = "annotators/tiny"
 SPEC = ModelSpec(architecture="test_resnet", image_size_px=32)
 CALIBRATION = Calibration(
     heads={name: HeadCalibration(num_positive=9, num_negative=9, base_rate=0.5) for name in HEAD_NAMES}
 )
+METRICS = AnnotatorMetrics(unusable={}, unusable_heads={}, splits={})
+MANIFEST = AnnotatorManifest(digest="of the run", data="data/tiny")
 SaveTiny = Callable[..., torch.nn.Module]
 
 
@@ -31,8 +35,8 @@ def save_tiny(storage: Storage) -> SaveTiny:
     def save(folder: str = FOLDER, calibration: Calibration = CALIBRATION, seed: int = 0) -> torch.nn.Module:
         torch.manual_seed(seed)
         network = build_annotator("test_resnet").train()
-        network(torch.randn(8, 3, 32, 32))  # running statistics that are not those of the start
-        save_annotator(storage, folder, network, SPEC, calibration, {"m": 1}, {"study": "tiny"})
+        network(torch.randn(8, 3, 32, 32))  # running statistics other than the initial ones
+        save_network(storage, folder, network, SPEC, calibration, METRICS, MANIFEST)
         return network
 
     return save
@@ -76,7 +80,7 @@ def test_a_row_is_bit_equal_whatever_its_neighbours(
         np.testing.assert_array_equal(annotator.features(pixels[row : row + 1])[0], features[row])
 
 
-def test_features_are_what_the_head_sees(storage: Storage, save_tiny: SaveTiny, pixels: NDArray[np.uint8]) -> None:
+def test_features_are_the_input_of_the_head(storage: Storage, save_tiny: SaveTiny, pixels: NDArray[np.uint8]) -> None:
     network = save_tiny().eval()
     annotator = load_annotator(storage, FOLDER)
     head: torch.nn.Linear = network.get_classifier()  # type: ignore[operator]
@@ -92,19 +96,21 @@ def test_no_image_gives_no_row(storage: Storage, save_tiny: SaveTiny) -> None:
     assert output.annotations == []
 
 
-def test_the_digest_is_that_of_what_decides_the_output(storage: Storage, save_tiny: SaveTiny) -> None:
+def test_the_digest_covers_exactly_what_decides_the_output(storage: Storage, save_tiny: SaveTiny) -> None:
     save_tiny("annotators/a")
     save_tiny("annotators/b")
     save_tiny("annotators/c", seed=1)
     shifted = Calibration(heads=CALIBRATION.heads | {"eye_side": HeadCalibration(num_positive=9, num_negative=8)})
     save_tiny("annotators/d", calibration=shifted)
     digests = [load_annotator(storage, f"annotators/{name}").digest for name in "abcd"]
+    manifests = [read_manifest(storage, f"annotators/{name}", AnnotatorManifest) for name in "abcd"]
+    assert [manifest.annotator_digest for manifest in manifests] == digests
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "calibration.json", "config.json"])
-def test_a_changed_file_is_not_used(storage: LocalStorage, save_tiny: SaveTiny, file: str) -> None:
+def test_a_changed_file_is_refused(storage: LocalStorage, save_tiny: SaveTiny, file: str) -> None:
     save_tiny()
     path: Path = storage.path(f"{FOLDER}/{file}")
     data = bytearray(path.read_bytes())
@@ -119,8 +125,8 @@ def test_an_unfinished_or_foreign_folder_is_refused(storage: LocalStorage, save_
     storage.path(f"{FOLDER}/manifest.json").unlink()
     with pytest.raises(WrongInputError, match="annotators/tiny is not complete"):
         load_annotator(storage, FOLDER)
-    write_manifest(storage, "data/x", [], {"kind": "data"})
-    with pytest.raises(WrongInputError, match="data/x holds 'data', expected an annotator"):
+    write_manifest(storage, "data/x", [], data_manifest([], 32))
+    with pytest.raises(WrongInputError, match="holds 'data', expected 'annotator'"):
         load_annotator(storage, "data/x")
 
 
@@ -129,10 +135,10 @@ def test_saving_twice_gives_the_same_bytes(storage: LocalStorage, save_tiny: Sav
     before = storage.read(f"{FOLDER}/manifest.json")
     save_tiny()  # write-once: other bytes would raise
     assert storage.read(f"{FOLDER}/manifest.json") == before
-    assert json.loads(before)["study"] == "tiny"
+    assert read_manifest(storage, FOLDER, AnnotatorManifest).digest == "of the run"
 
 
-def test_probabilities_by_label(pixels: NDArray[np.uint8]) -> None:
+def test_probabilities_are_given_by_label_and_none_if_unusable(pixels: NDArray[np.uint8]) -> None:
     heads = CALIBRATION.heads | {"is_gc": HeadCalibration(num_positive=0, num_negative=9, unusable="test")}
     scorer = NetworkScorer(build_annotator("test_resnet"), SPEC)
     output = Annotator(scorer, Calibration(heads=heads), "digest").predict(pixels)

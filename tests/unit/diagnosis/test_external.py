@@ -1,4 +1,4 @@
-"""An external annotator in the place of ours: a table of predictions, or a timm model with a column map."""
+"""An external annotator in place of ours: a table of predictions, or a timm model with a column map."""
 
 import json
 from collections.abc import Callable
@@ -15,15 +15,17 @@ from scipy.special import expit, logit, softmax
 
 from support.models_of_phantoms import fill_here
 from synfundus.diagnosis.checkpoint import load_annotator
+from synfundus.diagnosis.config import ExternalConfig, OutputMapConfig
 from synfundus.diagnosis.external import adopt_external, load_external_network, read_predictions
-from synfundus.diagnosis.external_config import ExternalConfig
+from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diagnosis.model import preprocess
-from synfundus.diagnosis.outputs import OutputMap
+from synfundus.diagnosis.outputs import head_logits
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.manifest import LabelSources
 from synfundus.fundus.preprocess import image_id
 from synfundus.labels import HEADS, NUM_VALUES
-from synfundus.storage import Storage
+from synfundus.storage import Storage, read_manifest
 
 SIDE, GC = HEADS["eye_side"].start, HEADS["is_gc"].start
 GRADES = [f"g{k}" for k in range(5)]
@@ -31,22 +33,22 @@ GRADES = [f"g{k}" for k in range(5)]
 
 def test_five_exclusive_grades_become_cumulative_probabilities() -> None:
     raw = np.array([[0.5, 0.2, 0.1, 0.15, 0.05]], np.float32)
-    out = OutputMap(columns={"dr_grade": [0, 1, 2, 3, 4]}).head_logits(raw, [0, 1, 2, 3, 4])
+    out = head_logits(OutputMapConfig(columns={"dr_grade": [0, 1, 2, 3, 4]}), raw, [0, 1, 2, 3, 4])
     np.testing.assert_allclose(expit(out[0, :4]), [0.5, 0.3, 0.2, 0.05], rtol=1e-5)
     assert np.isnan(out[0, 4:]).all()
 
 
-def test_sigmoid_and_softmax_logits() -> None:
+def test_sigmoid_logits_are_independent_and_softmax_logits_exclude_each_other() -> None:
     raw = np.random.default_rng(0).normal(size=(3, 7)).astype(np.float32)
     order: list[int | str] = list(range(7))
-    by_itself = OutputMap(columns={"dr_grade": [0, 1, 2, 3, 4], "is_gc": 6, "eye_side": 5}, scores="sigmoid")
-    out = by_itself.head_logits(raw, order)
+    independent = OutputMapConfig(columns={"dr_grade": [0, 1, 2, 3, 4], "is_gc": 6, "eye_side": 5}, scores="sigmoid")
+    out = head_logits(independent, raw, order)
     np.testing.assert_allclose(out[:, GC], raw[:, 6], atol=1e-4)
     p_B5 = softmax(raw[:, :5].astype(np.float64), axis=1)
     np.testing.assert_allclose(expit(out[:, 1]), p_B5[:, 2:].sum(axis=1), rtol=1e-4)
-    over_all = OutputMap(columns={"is_gc": 6}, scores="softmax").head_logits(raw, order)
+    over_all = head_logits(OutputMapConfig(columns={"is_gc": 6}, scores="softmax"), raw, order)
     np.testing.assert_allclose(expit(over_all[:, GC]), softmax(raw.astype(np.float64), axis=1)[:, 6], rtol=1e-4)
-    cumulative = OutputMap(columns={"dr_grade": [3, 2, 1, 0]}, scores="sigmoid").head_logits(raw, order)
+    cumulative = head_logits(OutputMapConfig(columns={"dr_grade": [3, 2, 1, 0]}, scores="sigmoid"), raw, order)
     np.testing.assert_allclose(cumulative[:, :4], raw[:, 3::-1], atol=1e-4)
 
 
@@ -57,7 +59,7 @@ def test_sigmoid_and_softmax_logits() -> None:
         ({"columns": {"dr_grade": [1, 2]}, "weights": "w", "scores": "sigmoid"}, "takes 5 or 4 columns"),
         ({"columns": {"is_gc": ["a", "b"]}, "predictions": "p.csv"}, "is_gc takes 1 columns"),
         ({"columns": {"is_gc": "a"}}, "either predictions"),
-        ({"columns": {"is_gc": 1}, "weights": "w"}, "say sigmoid or softmax"),
+        ({"columns": {"is_gc": 1}, "weights": "w"}, "choose sigmoid or softmax"),
         ({"columns": {"is_gc": "a"}, "weights": "w", "scores": "sigmoid"}, "expected numbers of a model's outputs"),
         ({"columns": {}, "predictions": "p.csv"}, "names no label"),
         ({"column": {"is_gc": "a"}, "predictions": "p.csv"}, "did you mean 'columns'"),
@@ -76,7 +78,7 @@ def labelled(make_images: Callable[..., PreparedImages], make_row: Callable[...,
 
 
 def _truth(images: PreparedImages) -> dict[str, tuple[int, int, int]]:
-    """Image id -> side, grade, glaucoma as they were drawn (`conftest.spot_row`)."""
+    """Return side, grade and glaucoma by image id, as `conftest.spot_row` makes them."""
     import hashlib
 
     by_id = {hashlib.sha256(str(i).encode()).hexdigest()[:16]: i for i in range(150)}
@@ -84,7 +86,7 @@ def _truth(images: PreparedImages) -> dict[str, tuple[int, int, int]]:
 
 
 def _write_csv(path: Path, images: PreparedImages, key: str = "image_id") -> str:
-    """Side and grade are told well, glaucoma is guessed."""
+    """Write a table that predicts side and grade well and glaucoma by chance."""
     rng = np.random.default_rng(0)
     lines = [",".join([key, "left", "glaucoma", *GRADES, "remark"])]
     for image, (side, grade, _) in _truth(images).items():
@@ -104,25 +106,28 @@ def test_a_table_is_calibrated_measured_saved_and_fills(
     storage: Storage, labelled: PreparedImages, tmp_path: Path
 ) -> None:
     path = _write_csv(tmp_path / "predictions.csv", labelled)
-    metrics = adopt_external(storage, "annotators/table", _table_config(path), labelled)
-    test = metrics["parts"]["test"]
-    assert test["eye_side"]["auc"]["value"] > 0.9
-    assert test["dr_grade"]["quadratic_kappa"]["value"] > 0.8
-    assert "chance" in metrics["unusable"]["is_gc"]
-    assert metrics["unusable"]["is_pm"] == "the annotator has no such output"
+    metrics = adopt_external(storage, "annotators/table", _table_config(path), labelled, "of the run")
+    test = metrics.splits["test"]
+    assert test.heads["eye_side"].auc.interval[0] > 0.9
+    assert test.quadratic_kappa.interval[0] > 0.8
+    assert "chance" in metrics.unusable["is_gc"]
+    assert metrics.unusable["is_pm"] == "the annotator has no such output"
     annotator = load_annotator(storage, "annotators/table")
     manifest = fill_here(storage, labelled.folder, annotator, "data/filled")
-    assert manifest["sources"]["eye_side"] == {"expert": 120, "filled": 30, "unknown": 0}
-    assert manifest["sources"]["is_gc"] == {"expert": 150, "filled": 0, "unknown": 0}
+    assert manifest.sources["eye_side"] == LabelSources(expert=120, filled=30)
+    assert manifest.sources["is_gc"] == LabelSources(expert=150)
+    saved = read_manifest(storage, "annotators/table", AnnotatorManifest)
+    assert (saved.external, saved.sees_images, saved.digest, saved.data) == (True, False, "of the run", labelled.folder)
+    assert annotator.digest == saved.annotator_digest == manifest.annotator_digest
 
 
-def test_a_table_cannot_judge_new_images_and_says_so_beforehand(
+def test_a_table_is_refused_before_it_has_to_annotate_new_images(
     storage: Storage, labelled: PreparedImages, tmp_path: Path
 ) -> None:
     config = _table_config(_write_csv(tmp_path / "p.csv", labelled))
     with pytest.raises(WrongInputError, match="a table of predictions: it fills labels"):
         config.require_new_images()
-    adopt_external(storage, "annotators/table", config, labelled)
+    adopt_external(storage, "annotators/table", config, labelled, "")
     annotator = load_annotator(storage, "annotators/table")
     pixels = np.zeros((1, 8, 8, 3), np.uint8)
     for call in (annotator.require_new_images, lambda: annotator.predict(pixels), lambda: annotator.features(pixels)):
@@ -132,7 +137,7 @@ def test_a_table_cannot_judge_new_images_and_says_so_beforehand(
     assert np.isnan(unlisted.probability_BV).all()
 
 
-def test_file_names_are_resolved_by_content(tmp_path: Path) -> None:
+def test_images_are_identified_by_their_content(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"one")
     (tmp_path / "p.csv").write_text("file_name,left\na.jpg,0.75\n")
     config = ExternalConfig(
@@ -146,12 +151,12 @@ def test_file_names_are_resolved_by_content(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image_id,right\na,0.5\n", "has no column 'left'; its columns are image_id, right"),
-        ("image_id,left\na,0.5\nb,1.5\n", "line 3, column 'left': 1.5 is no probability score"),
-        ("image_id,left\na,yes\n", "column 'left': holds string, expected numbers"),
-        ("image_id,left\na,0.5\na,0.6\n", "has image a twice"),
+        ("image_id,right\na,0.5\n", "no column 'left'; its columns are image_id, right"),
+        ("image_id,left\na,0.5\nb,1.5\n", "line 3, column 'left': 1.5 is not a probability score"),
+        ("image_id,left\na,yes\n", "column 'left': holds string; expected numbers"),
+        ("image_id,left\na,0.5\na,0.6\n", "image a has two rows"),
         ("name,left\na,0.5\n", "needs a column 'image_id', or 'file_name' together with images_folder"),
-        ("file_name,left\nnone.jpg,0.5\n", "line 2: there is no file"),
+        ("file_name,left\nnone.jpg,0.5\n", "line 2: no such file"),
     ],
 )
 def test_a_wrong_table_is_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -172,12 +177,12 @@ def test_an_empty_cell_is_unknown(tmp_path: Path) -> None:
 def test_a_table_of_other_images_is_refused(storage: Storage, labelled: PreparedImages, tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("image_id,left\nffff,0.5\n")
     config = ExternalConfig(columns={"eye_side": "left"}, predictions=str(tmp_path / "p.csv"))
-    with pytest.raises(WrongInputError, match="none of its images is in the validation part of data/spots"):
-        adopt_external(storage, "annotators/table", config, labelled)
+    with pytest.raises(WrongInputError, match="none of its images is in the validation split of data/spots"):
+        adopt_external(storage, "annotators/table", config, labelled, "")
 
 
 def _foreign_model(folder: Path) -> torch.nn.Module:
-    """Six outputs of somebody else's network, in timm's layout, with its own normalisation."""
+    """Save a network with six outputs and its own normalisation in timm's layout."""
     torch.manual_seed(0)
     network: torch.nn.Module = timm.create_model("test_resnet", num_classes=6).eval()
     save_file(network.state_dict(), folder / "model.safetensors")
@@ -194,7 +199,7 @@ def test_a_timm_model_with_a_column_map(storage: Storage, labelled: PreparedImag
     network = _foreign_model(tmp_path)
     config = ExternalConfig(columns={"dr_grade": [0, 1, 2, 3, 4], "is_gc": 5}, weights=str(tmp_path), scores="sigmoid")
     config.require_new_images()
-    adopt_external(storage, "annotators/foreign", config, labelled)
+    adopt_external(storage, "annotators/foreign", config, labelled, "")
     annotator = load_annotator(storage, "annotators/foreign")
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
     with torch.inference_mode():
@@ -212,7 +217,7 @@ def test_bare_weights_need_architecture_and_size(tmp_path: Path) -> None:
     _foreign_model(tmp_path)
     file = str(tmp_path / "model.safetensors")
     values: dict[str, Any] = {"columns": {"is_gc": 5}, "weights": file, "scores": "softmax"}
-    with pytest.raises(WrongInputError, match="state architecture and image_size_px"):
+    with pytest.raises(WrongInputError, match="set architecture and image_size_px"):
         load_external_network(ExternalConfig(**values))
     _, spec = load_external_network(ExternalConfig(**values, architecture="test_resnet", image_size_px=64))
     assert (spec.num_classes, spec.image_size_px) == (6, 64)

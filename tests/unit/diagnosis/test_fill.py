@@ -1,7 +1,6 @@
-"""Filling: unknown labels alone, by usable heads alone, marked, in a new dataset."""
+"""Filling: only unknown labels are filled, only by usable heads, marked as filled, in a new dataset."""
 
 import io
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +14,11 @@ from synfundus.diagnosis.calibration import Calibration, HeadCalibration
 from synfundus.diagnosis.fill import fill_shard
 from synfundus.digests import sha256_hex
 from synfundus.errors import WrongInputError
-from synfundus.fundus.dataset import SCHEMA, PreparedImages
+from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.manifest import DataManifest, LabelSources, ParentDataset
+from synfundus.fundus.shard import SCHEMA
 from synfundus.labels import DISEASES, HEAD_NAMES, HEADS, LABEL_NAMES, NUM_VALUES
-from synfundus.storage import LocalStorage, Storage, is_complete
+from synfundus.storage import LocalStorage, Storage, is_complete, read_manifest
 
 MakeImages = Callable[..., PreparedImages]
 MakeRow = Callable[..., dict[str, Any]]
@@ -26,7 +27,7 @@ UNUSABLE = "is_pm"
 
 @pytest.fixture
 def annotator_for() -> Callable[[list[dict[str, Any]]], Annotator]:
-    """Random logits per image; every fourth picture is no fundus; one label is unusable."""
+    """Function that makes an annotator: random logits, every fourth image is no fundus, one label is unusable."""
 
     def make(rows: list[dict[str, Any]]) -> Annotator:
         rng = np.random.default_rng(0)
@@ -52,8 +53,8 @@ def _rows(storage: Storage, folder: str) -> list[dict[str, Any]]:
 @pytest.fixture
 def filled(
     storage: Storage, make_images: MakeImages, make_row: MakeRow, annotator_for: Callable[..., Annotator]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Annotator, dict[str, Any]]:
-    """Rows before and after, the annotator, the new manifest."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Annotator, DataManifest]:
+    """Rows before and after filling, the annotator, the new manifest."""
     rows = []
     for i in range(140):
         labels: dict[str, int | None] = {"is_fundus": None} if i % 8 < 4 else {}
@@ -64,7 +65,7 @@ def filled(
     return _rows(storage, "data/before"), _rows(storage, "data/after"), annotator, manifest
 
 
-def test_experts_labels_and_images_are_never_touched(filled: Any) -> None:
+def test_experts_labels_and_images_stay_as_they_are(filled: Any) -> None:
     before, after, _, _ = filled
     assert len(before) == len(after) == 140
     for old, new in zip(before, after, strict=True):
@@ -91,7 +92,7 @@ def test_unknown_labels_get_calibrated_probabilities_marked_as_filled(filled: An
                 assert new[f"filled_{name}"] == pytest.approx(p, rel=1e-6)
 
 
-def test_an_expert_who_says_fundus_outweighs_the_annotator(filled: Any) -> None:
+def test_an_experts_is_fundus_outranks_the_annotators(filled: Any) -> None:
     _, after, annotator, _ = filled
     overruled = [
         row
@@ -99,14 +100,14 @@ def test_an_expert_who_says_fundus_outweighs_the_annotator(filled: Any) -> None:
         if row["is_fundus"] == 1
         and annotator.predict(np.zeros((1, 4, 4, 3), np.uint8), [row["image_id"]]).annotations[0]["is_fundus"] == 0
     ]
-    seen = [row for row in after if row["source_is_fundus"] == "filled" and row["filled_is_fundus"] < 0.5]
-    assert len(overruled) == 17  # every fourth of those that an expert had seen
+    predicted = [row for row in after if row["source_is_fundus"] == "filled" and row["filled_is_fundus"] < 0.5]
+    assert len(overruled) == 17  # every fourth of the images that an expert labelled
     assert all(row["source_is_gc"] == "filled" for row in overruled)
-    assert len(seen) == 18
-    assert all(row["source_is_gc"] == "unknown" for row in seen)
+    assert len(predicted) == 18
+    assert all(row["source_is_gc"] == "unknown" for row in predicted)
 
 
-def test_the_reader_sees_filled_values_as_known(storage: Storage, filled: Any) -> None:
+def test_the_reader_returns_filled_values_as_known(storage: Storage, filled: Any) -> None:
     annotator = filled[2]
     images = PreparedImages(storage, "data/after")
     batch = images.batch("train", range(images.num_images("train")))
@@ -120,21 +121,22 @@ def test_the_reader_sees_filled_values_as_known(storage: Storage, filled: Any) -
 
 def test_the_manifest_names_parent_annotator_and_counts(storage: LocalStorage, filled: Any) -> None:
     _, after, _, manifest = filled
-    assert manifest == json.loads(storage.read("data/after/manifest.json"))
-    assert manifest["parent"] == {
-        "folder": "data/before",
-        "manifest_sha256": sha256_hex(storage.read("data/before/manifest.json")),
-        "digest": json.loads(storage.read("data/before/manifest.json")).get("digest"),
-    }
-    # Its own, not the parent's: a finished study is known by it once `runs/` is gone.
-    assert manifest["digest"] == "filled"
-    assert manifest["annotator_digest"] == "digest-of-annotator"
-    assert (manifest["kind"], manifest["size_px"], manifest["num_images"]) == ("data", 32, 140)
-    assert sorted(manifest["files"]) == [*(f"images-{shard:05d}.parquet" for shard in range(3)), "rejected.json"]
+    assert manifest == read_manifest(storage, "data/after", DataManifest)
+    before = read_manifest(storage, "data/before", DataManifest)
+    assert manifest.parent == ParentDataset(
+        folder="data/before",
+        manifest_sha256=sha256_hex(storage.read("data/before/manifest.json")),
+        digest=before.digest,
+    )
+    # The stage's own digest, not the parent's: it identifies a finished stage after `runs/` was deleted.
+    assert manifest.digest == "filled"
+    assert manifest.annotator_digest == "digest-of-annotator"
+    assert (manifest.kind, manifest.size_px, manifest.num_images.total) == ("data", 32, 140)
+    assert sorted(manifest.files) == [*(f"images-{shard:05d}.parquet" for shard in range(3)), "rejected.json"]
     for name in LABEL_NAMES:
         counted = {s: sum(row[f"source_{name}"] == s for row in after) for s in ("expert", "filled", "unknown")}
-        assert manifest["sources"][name] == counted
-    assert manifest["sources"][UNUSABLE]["filled"] == 0
+        assert manifest.sources[name] == LabelSources(**counted)
+    assert manifest.sources[UNUSABLE].filled == 0
 
 
 def test_filling_again_gives_the_same_bytes_and_an_unfinished_fill_is_not_complete(
@@ -161,6 +163,6 @@ def test_a_second_annotator_fills_only_what_the_first_left(storage: Storage, fil
                 assert new[f"filled_{name}"] == old[f"filled_{name}"]
 
 
-def test_what_is_no_dataset_is_refused(storage: Storage, filled: Any) -> None:
+def test_an_incomplete_dataset_is_refused(storage: Storage, filled: Any) -> None:
     with pytest.raises(WrongInputError, match="data/none is not complete"):
         fill_here(storage, "data/none", filled[2], "data/other")

@@ -1,14 +1,13 @@
-"""What is measured on real images agrees with scikit-learn, and is said to be not measurable where it is not."""
-
-import json
+"""Measures on real images agree with scikit-learn, and are not measurable if a class is missing."""
 
 import numpy as np
 import pytest
 from scipy.special import expit
 from sklearn.metrics import average_precision_score, cohen_kappa_score, f1_score, recall_score, roc_auc_score
 
-from synfundus.diagnosis.calibration import Predictions, fit_calibration
-from synfundus.diagnosis.metrics import measure_parts
+from synfundus.diagnosis.fitting import Predictions, fit_calibration
+from synfundus.diagnosis.measuring import measure_splits
+from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES
 
 SIDE = HEADS["eye_side"].start
@@ -31,52 +30,53 @@ def _predictions(seed: int, n: int = 160) -> Predictions:
 def test_measures_agree_with_scikit_learn() -> None:
     validation, test = _predictions(0), _predictions(1)
     calibration = fit_calibration(validation, None)
-    metrics = measure_parts({"validation": validation, "test": test}, calibration)
+    metrics = measure_splits({"validation": validation, "test": test}, calibration)
     head = calibration.heads["eye_side"]
     y, z = test.p_BV[:80, SIDE].astype(int), test.logit_BV[:80, SIDE].astype(float)
     p = expit(head.scale * z + head.offset)
-    side = metrics["parts"]["test"]["eye_side"]
-    assert (side["num_images"], side["num_patients"], side["num_positive"]) == (80, 40, int(y.sum()))
-    for name, expected in {
-        "auc": roc_auc_score(y, z),
-        "average_precision": average_precision_score(y, z),
-        "sensitivity": recall_score(y, p >= head.threshold),
-        "specificity": recall_score(1 - y, p < head.threshold),
-        "f1": f1_score(y, p >= head.threshold),
-    }.items():
-        assert side[name]["value"] == pytest.approx(expected, rel=1e-9)
-        assert side[name]["low"] <= expected <= side[name]["high"]
+    side = metrics.splits["test"].heads["eye_side"]
+    assert (side.num_images, side.num_patients, side.num_positive) == (80, 40, int(y.sum()))
+    for measure, expected in (
+        (side.auc, roc_auc_score(y, z)),
+        (side.average_precision, average_precision_score(y, z)),
+        (side.sensitivity, recall_score(y, p >= head.threshold)),
+        (side.specificity, recall_score(1 - y, p < head.threshold)),
+        (side.f1, f1_score(y, p >= head.threshold)),
+    ):
+        value, low, high = measure.interval
+        assert value == pytest.approx(expected, rel=1e-9)
+        assert low <= expected <= high
     grades = [row["dr_grade"] for row in calibration.annotate(test.logit_BV[:80])[1]]
     truth = test.p_BV[:80, :4].sum(axis=1).astype(int)
-    kappa = metrics["parts"]["test"]["dr_grade"]["quadratic_kappa"]
-    assert kappa["value"] == pytest.approx(cohen_kappa_score(truth, grades, weights="quadratic"), rel=1e-9)
-    assert list(metrics["parts"]["test"]["dr_grade"]["heads"]) == list(HEAD_NAMES[:4])
+    kappa = metrics.splits["test"].quadratic_kappa
+    assert kappa.value == pytest.approx(cohen_kappa_score(truth, grades, weights="quadratic"), rel=1e-9)
+    assert list(metrics.splits["test"].heads) == list(HEAD_NAMES)
 
 
 def test_labels_without_both_classes_are_not_measurable() -> None:
     predictions = _predictions(0)
-    metrics = measure_parts({"test": predictions}, fit_calibration(predictions, None))
+    metrics = measure_splits({"test": predictions}, fit_calibration(predictions, None))
     for name in LABEL_NAMES[2:]:
-        entry = metrics["parts"]["test"][name]
-        for measure in ("auc", "average_precision", "sensitivity", "specificity", "f1", "ece"):
-            assert entry[measure]["status"] == "not measurable"
-            assert "value" not in entry[measure]
+        head = metrics.splits["test"].heads[name]
+        for measure in (head.auc, head.average_precision, head.sensitivity, head.specificity, head.f1, head.ece):
+            assert not measure.measurable
+            assert measure.value is None
 
 
-def test_an_unusable_label_shows_its_ranking_but_no_decisions() -> None:
+def test_an_unusable_label_has_auc_but_no_measure_of_decisions() -> None:
     validation = _predictions(0)
     validation.logit_BV[:, :5] = np.random.default_rng(3).normal(size=(160, 5))
     calibration = fit_calibration(validation, None)
-    part = measure_parts({"validation": validation}, calibration)["parts"]["validation"]
-    assert part["eye_side"]["auc"]["status"] == "measured"
-    assert part["eye_side"]["f1"]["reason"].startswith("unusable: AUC")
-    assert part["dr_grade"]["quadratic_kappa"]["status"] == "not measurable"
+    split = measure_splits({"validation": validation}, calibration).splits["validation"]
+    assert split.heads["eye_side"].auc.measurable
+    assert str(split.heads["eye_side"].f1.reason).startswith("unusable: AUC")
+    assert not split.quadratic_kappa.measurable
 
 
-def test_an_empty_part_is_not_measurable_throughout_and_json() -> None:
+def test_an_empty_split_is_not_measurable_and_json_keeps_it() -> None:
     validation = _predictions(0)
     empty = Predictions(validation.logit_BV[:0], validation.p_BV[:0], validation.expert_BK[:0], [])
-    metrics = measure_parts({"validation": validation, "test": empty}, fit_calibration(validation, None))
-    assert metrics["parts"]["test"]["eye_side"]["auc"]["status"] == "not measurable"
-    assert metrics["parts"]["test"]["dr_grade"]["quadratic_kappa"]["status"] == "not measurable"
-    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    metrics = measure_splits({"validation": validation, "test": empty}, fit_calibration(validation, None))
+    assert not metrics.splits["test"].heads["eye_side"].auc.measurable
+    assert not metrics.splits["test"].quadratic_kappa.measurable
+    assert AnnotatorMetrics.from_json(metrics.to_json(), "metrics.json") == metrics

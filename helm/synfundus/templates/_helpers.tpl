@@ -1,4 +1,4 @@
-{{/* Names, labels and the parts that every pod shares. */}}
+{{/* Labels, and the parts that all pods share. */}}
 
 {{- define "synfundus.labels" -}}
 app.kubernetes.io/name: synfundus
@@ -31,8 +31,8 @@ capabilities: {drop: [ALL]}
 {{- end }}
 
 {{/*
-Environment of what computes. The root file system is read-only: all that is written goes to /tmp. How memory is kept is
-that of synfundus/settings.py, which says why.
+Environment of the containers that compute. HOME is /tmp, because the root file system is read-only. The settings of
+malloc are those of WORKERS_MALLOC in synfundus/distributed/session.py, which gives the reason; a test compares them.
 */}}
 {{- define "synfundus.env" -}}
 - {name: HOME, value: /tmp}
@@ -51,10 +51,10 @@ that of synfundus/settings.py, which says why.
 {{- end }}
 
 {{/*
-A pod of a Ray cluster. Takes: root (the chart's context), container (name), settings (resources, gpus, nodeSelector,
-tolerations), study (ConfigMap with study.yaml), env (more variables), keysSecret (optional), isHead, digest (optional),
-graceSeconds (optional).
-KubeRay grants the head's service account what the autoscaler needs; the token is mounted into that container alone.
+A pod of a Ray cluster. Arguments: root (the chart's context), container (name), settings (resources, gpus,
+nodeSelector, tolerations), study (ConfigMap with study.yaml), env (further variables), keysSecret (optional), isHead,
+digest (optional), graceSeconds (optional).
+KubeRay grants the head's service account the autoscaler's rights. Only the autoscaler's container mounts its token.
 */}}
 {{- define "synfundus.pod" -}}
 metadata:
@@ -103,7 +103,7 @@ spec:
     - {name: keys, secret: {secretName: {{ . | quote }}, items: [{key: keys, path: keys}]}}
     {{- end }}
     {{- if .isHead }}
-    - name: kubernetes-token  # as Kubernetes would mount it into every container
+    - name: kubernetes-token  # the volume that Kubernetes would mount into every container
       projected:
         sources:
           - serviceAccountToken: {path: token}
@@ -113,10 +113,10 @@ spec:
 {{- end }}
 
 {{/*
-A Ray cluster. Takes: root, head (settings), headCpus, pools (name -> settings), study, keysSecret, env,
-digest (of what shall make a new cluster where it changes, though KubeRay does not look at it), graceSeconds (for which
-its pods may go on when they are told to end; else Kubernetes's 30).
-No `replicas`: the autoscaler owns that field.
+A Ray cluster. Arguments: root, head (settings), headCpus, pools (name -> settings), study, keysSecret, env, digest (of
+everything whose change must make a new cluster, although KubeRay does not compare it), graceSeconds (time that its pods
+have to end; default: Kubernetes's 30).
+There is no `replicas`, because the autoscaler owns that field.
 */}}
 {{- define "synfundus.cluster" -}}
 {{- $ := . -}}
@@ -144,7 +144,7 @@ workerGroupSpecs:
     minReplicas: {{ $pool.minWorkers }}
     maxReplicas: {{ $pool.maxWorkers }}
     idleTimeoutSeconds: {{ $pool.idleSeconds }}
-    {{- /* As the operator writes it: were it to change the list, it would own it, and upgrades would conflict. */}}
+    {{- /* As the operator writes it. If it changed the list, it would own the list, and upgrades would conflict. */}}
     scaleStrategy: {}
     labels: {synfundus.io/pool: {{ $name | quote }}}
     rayStartParams:

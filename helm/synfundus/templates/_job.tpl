@@ -1,9 +1,9 @@
 {{/*
-The specification of a study's RayJob. Takes: root, study (name), configMap (with study.yaml), overrides (a shell word
-each, joined). The chart's own studies and `synfundus cluster submit` are filled into this one template.
+The specification of a study's RayJob. Arguments: root, study (name), configMap (with study.yaml), overrides (shell
+words, joined). Studies in the values and `synfundus cluster submit` use this one template.
 */}}
 {{- define "synfundus.jobSpec" -}}
-entrypoint: {{ printf "python -m synfundus_jobs.study run /etc/synfundus/study.yaml%s" .overrides | quote }}
+entrypoint: {{ printf "python -m synfundus_jobs study run /etc/synfundus/study.yaml%s" .overrides | quote }}
 submissionMode: K8sJobMode
 backoffLimit: {{ .root.Values.jobs.retries }}
 shutdownAfterJobFinishes: true
@@ -33,13 +33,13 @@ submitterPodTemplate:
           - {name: tmp, mountPath: /tmp}
     volumes:
       - {name: tmp, emptyDir: {}}
-{{- /* What a job has done lies in the store: its pods need no time to end, and its shells would not take the hint. */}}
+{{- /* Pods get 2 s to end: results are in the store already, and the shells in the pods ignore SIGTERM. */}}
 {{- $selector := list (dict "name" "SYNFUNDUS_SAMPLING_POOL" "value" "sampling") }}
 rayClusterSpec: {{- include "synfundus.cluster" (dict "root" .root "head" .root.Values.head "headCpus" .root.Values.head.logicalCpus "pools" .root.Values.pools "study" .configMap "env" $selector "graceSeconds" 2) | nindent 2 }}
 {{- end }}
 
 {{/*
-Labels and annotations of a RayJob, by which the command finds it. Takes: root, study (name), settings (digest of the
+Labels and annotations of a RayJob, by which the command line finds it. Arguments: root, study (name), settings (digest of the
 study's file and overrides), storage (the study's root).
 */}}
 {{- define "synfundus.jobMetadata" -}}
@@ -51,12 +51,12 @@ annotations:
 {{- end }}
 
 {{/*
-Refuses a second job while one of the study, of another name, is not over: both would write into one folder of runs.
-Takes: root, where (of the values), study (name), job (name). Only an installation sees what is in the cluster.
+Refuses a job while another job of the same study is not over: both would write to the same folder below runs/.
+Arguments: root, where (key in the values), study (name), job (name). `helm template` does not look into the cluster.
 */}}
 {{- define "synfundus.requireNoOtherJob" -}}
 {{- $ := . }}
-{{- if .root.Capabilities.APIVersions.Has "ray.io/v1/RayJob" }}{{/* else prerequisites.yaml says so */}}
+{{- if .root.Capabilities.APIVersions.Has "ray.io/v1/RayJob" }}{{/* otherwise prerequisites.yaml fails */}}
 {{- range (lookup "ray.io/v1" "RayJob" .root.Release.Namespace "").items }}
 {{- $isOver := has (dig "status" "jobDeploymentStatus" "" .) (list "Complete" "Failed" "ValidationFailed") }}
 {{- if and (eq (dig "metadata" "labels" "synfundus.io/study" "" .) $.study) (ne .metadata.name $.job) (not $isOver) }}

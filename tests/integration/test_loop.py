@@ -1,4 +1,4 @@
-"""The whole loop by one command: complete, repeatable, interrupted and resumed."""
+"""`synfundus study run`: the whole loop completes, repeats, is interrupted and resumes."""
 
 import json
 import os
@@ -6,14 +6,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from support.metrics_example import example_metrics
 from support.tiny_study import (
     NAME,
     OUTPUTS,
@@ -28,39 +26,40 @@ from support.tiny_study import (
     start_process,
 )
 from synfundus.digests import sha256_hex
-from synfundus.evaluation.config import EvaluationConfig
 from synfundus.fundus.dataset import PreparedImages
+from synfundus.labels import LABEL_NAMES
+from synfundus.measures.metrics import EvaluationMetrics
 from synfundus.samples.shards import read_samples
 from synfundus.storage import open_storage
 
 PATIENCE_S = 1800.0
-"""Nothing is judged by it; it ends a test that waits for what will never come."""
+"""Seconds after which a test stops waiting. No result depends on it."""
 
 
-def wait_for(found: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    """Look until something is there, or the process has ended without it."""
+def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    """Wait until `condition` holds. Fails if the process ends before."""
     end_s = time.monotonic() + PATIENCE_S
-    while not found():
+    while not condition():
         if process.poll() is not None:
-            pytest.fail(f"the process ended before what was waited for: {finish(process)}")
+            pytest.fail(f"the process ended too early: {finish(process)}")
         assert time.monotonic() < end_s
         time.sleep(0.01)
 
 
-def test_every_stage_is_complete_and_says_so(finished_study: FinishedStudy) -> None:
+def test_every_stage_is_complete_and_shows_its_summary(finished_study: FinishedStudy) -> None:
     found = manifests(finished_study.root)
     for folder, manifest in found.items():
         files = manifest["files"]  # type: ignore[index]
-        there = {
+        written = {
             p.relative_to(finished_study.root / folder).as_posix() for p in (finished_study.root / folder).rglob("*")
         }
-        assert {"manifest.json", *files} <= there
+        assert {"manifest.json", *files} <= written
         for name, entry in files.items():
             assert sha256_hex((finished_study.root / folder / name).read_bytes()) == entry["sha256"], name
-    assert not list(finished_study.root.rglob("*.part")), "nothing is left half-written"
+    assert not list(finished_study.root.rglob("*.part")), "no object is left half-written"
     for verb in OUTPUTS:
-        assert f"{verb}\n" in finished_study.out, "every stage closes with a summary"
-    assert "kept" in finished_study.out
+        assert f"{verb}\n" in finished_study.out
+    assert "accepted" in finished_study.out
     assert str(finished_study.root / OUTPUTS["evaluate"] / "index.html") in finished_study.out
     assert str(finished_study.root / OUTPUTS["publish"]) in finished_study.out
 
@@ -85,42 +84,15 @@ def test_reports_and_release_are_there(finished_study: FinishedStudy) -> None:
     )
 
 
-def _structure(value: Any, path: str = "") -> Any:
-    """Keys of a metrics.json, whatever the numbers; a measure is one thing, measured or not."""
-    if isinstance(value, Mapping):
-        if {"status", "n"} <= set(value):
-            wanted = {"value", "low", "high"} if value["status"] == "measured" else {"reason"}
-            assert set(value) == {"status", "n"} | wanted, path
-            return "measure"
-        if path.startswith("privacy") and value.get("status") == "not measurable":
-            return "privacy"
-        return {key: _structure(item, f"{path}.{key}" if path else key) for key, item in value.items()}
-    return type(value).__name__ if isinstance(value, list) else "value"
+def test_metrics_are_the_typed_record_that_the_schema_describes(finished_study: FinishedStudy) -> None:
+    stored = (finished_study.root / OUTPUTS["evaluate"] / "metrics.json").read_bytes()
+    metrics = EvaluationMetrics.from_json(stored, "metrics.json")
+    assert metrics.to_json() == stored
+    assert set(metrics.consistency.labels) == set(LABEL_NAMES)
+    assert all(space.landmark is None for space in metrics.fidelity.computed_spaces), "phantoms against phantoms"
 
 
-def _comparable(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The structure without what may be there or not by the numbers."""
-    found: dict[str, Any] = _structure(metrics)
-    found.pop("config")
-    for label in found["consistency"]["labels"].values():
-        label.pop("roc")
-    found["fidelity"]["groups"] = sorted(found["fidelity"]["groups"])
-    return found
-
-
-def test_metrics_have_exactly_the_documented_keys(finished_study: FinishedStudy) -> None:
-    metrics = json.loads((finished_study.root / OUTPUTS["evaluate"] / "metrics.json").read_text())
-    documented = _comparable(example_metrics())
-    documented["fidelity"]["spaces"]["annotator"].pop("landmark")
-    assert _comparable(metrics) == documented
-    assert set(metrics["config"]) == set(EvaluationConfig.model_fields) - {"inception_weights"}
-    rocs = [label["roc"] for label in metrics["consistency"]["labels"].values()]
-    assert all(roc is None or set(roc) == {"false_positive_rate", "sensitivity", "low", "high"} for roc in rocs)
-    assert "landmark" not in json.dumps(metrics), "phantoms are no landmark for phantoms"
-
-
-@pytest.mark.usefixtures("ray_session")
-def test_run_again_it_writes_nothing(
+def test_a_second_run_writes_nothing(
     finished_study: FinishedStudy, capsys: pytest.CaptureFixture[str], patient_key: None
 ) -> None:
     before = listing(finished_study.root)
@@ -133,40 +105,43 @@ def test_run_again_it_writes_nothing(
 def interrupted(
     finished_study: FinishedStudy, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Outcome, list[str]]:
-    """The same study, begun in another root, stopped by Ctrl-C in the middle of train-generator: file, outcome,
-    survivors."""
+    """The same study in another root, interrupted by Ctrl-C in the middle of train-generator.
+
+    Returns:
+        File of the study, outcome of the command, names of the child processes that are still alive.
+    """
     file = tmp_path_factory.mktemp("interrupted") / "other.yaml"
     file.write_text(PHANTOMS)
     copy_before(finished_study, file.parent / "root", "train-generator")
     process = start_process("study", "run", file)
     run = file.parent / "root" / "runs" / f"{NAME}-generator"
-    # Ray Train's own list of checkpoints: one that is not in it yet is not resumed from.
+    # A run resumes only from checkpoints in Ray Train's own list.
     wait_for(
         lambda: any("step-" in path.read_text() for path in run.glob("train/checkpoint_manager_snapshot.json")),
         process,
     )
     children = psutil.Process(process.pid).children(recursive=True)
-    assert [child for child in children if "raylet" in child.name()], "there are Ray processes to look for"
+    assert [child for child in children if "raylet" in child.name()], "Ray was not running, so nothing is proved"
     os.killpg(process.pid, signal.SIGINT)
     outcome = finish(process)
     _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     return file, outcome, [child.name() for child in alive]
 
 
-def test_a_ctrl_c_ends_with_one_line_and_no_process(interrupted: tuple[Path, Outcome, list[str]]) -> None:
-    file, outcome, survivors = interrupted
+def test_a_ctrl_c_ends_with_one_line_and_leaves_no_process(interrupted: tuple[Path, Outcome, list[str]]) -> None:
+    file, outcome, alive = interrupted
     assert outcome.code == 130
     assert outcome.complaints == ["interrupted; the same command goes on where this one stopped"]
-    assert survivors == []
+    assert alive == []
     done = [folder for folder in OUTPUTS.values() if (file.parent / "root" / folder / "manifest.json").exists()]
-    assert done == list(OUTPUTS.values())[:3], "it was interrupted in the middle of train-generator, or proves nothing"
+    assert done == list(OUTPUTS.values())[:3], "interrupted outside train-generator"
 
 
 @pytest.mark.usefixtures("ray_session", "patient_key")
-def test_the_next_run_resumes_and_ends_as_the_undisturbed_one(
+def test_the_next_run_resumes_and_ends_with_equal_manifests(
     interrupted: tuple[Path, Outcome, list[str]], finished_study: FinishedStudy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the undisturbed one made of its generator stands there already: of another one it would be refused."""
+    """The outputs of later stages are copied from the finished study: those of another generator would be refused."""
     file, _, _ = interrupted
     root = file.parent / "root"
     for stage in ("sample", "evaluate", "publish"):
@@ -174,16 +149,16 @@ def test_the_next_run_resumes_and_ends_as_the_undisturbed_one(
             if (finished_study.root / folder).exists():
                 shutil.copytree(finished_study.root / folder, root / folder)
     first_sheet = root / "runs" / f"{NAME}-generator" / "sheets" / "step-0000010.png"
-    drawn_ns, before = first_sheet.stat().st_mtime_ns, listing(root, "runs")
+    sheet_ns, before = first_sheet.stat().st_mtime_ns, listing(root, "runs")
     outcome = run_here(capsys, "study", "run", file)
     assert outcome.code == 0, outcome.err
-    assert first_sheet.stat().st_mtime_ns == drawn_ns, "it went on from a checkpoint, not from the beginning"
+    assert first_sheet.stat().st_mtime_ns == sheet_ns, "it resumed from a checkpoint, not from the beginning"
     after = listing(root, "runs")
-    kept = {name: facts for name, facts in before.items() if not name.startswith("generators")}
-    assert {name: after[name] for name in kept} == kept, "finished stages were not run again"
+    complete = {name: entry for name, entry in before.items() if not name.startswith("generators")}
+    assert {name: after[name] for name in complete} == complete, "complete stages were not run again"
     assert manifests(root) == manifests(finished_study.root)
 
 
-def test_no_manifest_knows_the_root(finished_study: FinishedStudy) -> None:
+def test_no_manifest_holds_the_root(finished_study: FinishedStudy) -> None:
     for path in finished_study.root.glob("*/*/manifest.json"):
         assert str(finished_study.root.parent) not in path.read_text(), path

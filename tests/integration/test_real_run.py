@@ -1,9 +1,8 @@
-"""A short version of the committed study on the real photographs: what is promised of them holds from end to end."""
+"""A short run of the committed study on the real photographs, with everything that is promised about them."""
 
 import base64
 import contextlib
 import io
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from support.tiny_study import PATIENT_KEY
+from synfundus.diagnosis.metrics import read_annotator_metrics
 from synfundus.digests import sha256_hex
-from synfundus.fundus.dataset import SPLITS, PreparedImages, decode_pixels
+from synfundus.evaluation.manifest import read_metrics
+from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.manifest import DataManifest
+from synfundus.fundus.shard import decode_pixels
+from synfundus.fundus.splits import SPLITS
+from synfundus.labels import LABEL_NAMES
 from synfundus.samples.shards import read_samples
 from synfundus.storage import Storage, open_storage, read_manifest
 from synfundus_jobs import cli
@@ -37,7 +42,7 @@ SHORTER = (
     "samples.num_samples=64",
     "samples.solver.num_steps=4",
     "samples.max_attempts=2",
-    "samples.pool_size=1",
+    "samples.resources.pool_size=1",
     "evaluation.max_images=100",
     "release.synfundus_export=true",
 )
@@ -47,8 +52,11 @@ NUM_PHOTOGRAPHS = 838
 
 @dataclass(frozen=True)
 class Run:
+    """The finished study."""
+
     storage: Storage
     out: str
+    """Standard output of the command."""
     names: list[str]
     """File names of the photographs."""
 
@@ -57,18 +65,21 @@ class Run:
 def run(real_data: Path, tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Run:
     root = tmp_path_factory.mktemp("real")
     settings = [part for setting in (f"root={root}", *SHORTER) for part in ("--set", setting)]
-    out, err = io.StringIO(), io.StringIO()
+    written, err = io.BytesIO(), io.StringIO()
+    out = io.TextIOWrapper(written, "utf-8")  # the command line writes to its buffer
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SYNFUNDUS_PATIENT_KEY", PATIENT_KEY)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = cli.main(["study", "run", str(STUDY), *settings])
     assert code == 0, err.getvalue()
-    return Run(open_storage(str(root)), out.getvalue(), sorted(p.name for p in (real_data / "images").iterdir()))
+    out.flush()
+    names = sorted(path.name for path in (real_data / "images").iterdir())
+    return Run(open_storage(str(root)), written.getvalue().decode(), names)
 
 
 @pytest.fixture(scope="module")
 def prepared(run: Run) -> set[str]:
-    """Digests of the pixels of every prepared photograph, as it is and mirrored."""
+    """Digests of the pixels of every prepared photograph and of its mirror image."""
     images = PreparedImages(run.storage, f"data/{NAME}")
     return {
         digest(pixels[:, ::step])
@@ -83,39 +94,38 @@ def digest(pixels_HWC: NDArray[np.uint8]) -> str:
     return sha256_hex(np.ascontiguousarray(pixels_HWC).tobytes())
 
 
-def embedded_pictures(html: str) -> list[bytes]:
-    """Every picture of a page that is no drawing; a drawing must not hide one."""
-    pictures = []
+def embedded_images(html: str) -> list[bytes]:
+    """Return every bitmap of a page. Fails if a vector figure holds a bitmap."""
+    images = []
     for kind, data in re.findall(r"data:image/([a-z+]+);base64,([A-Za-z0-9+/=]+)", html):
         content = base64.b64decode(data)
         if kind == "svg+xml":
             assert b"<image" not in content
         else:
-            pictures.append(content)
-    return pictures
+            images.append(content)
+    return images
 
 
-def test_every_photograph_is_kept(run: Run) -> None:
-    manifest = read_manifest(run.storage, f"data/{NAME}")
+def test_every_photograph_is_accepted(run: Run) -> None:
+    manifest = read_manifest(run.storage, f"data/{NAME}", DataManifest)
     assert len(run.names) == NUM_PHOTOGRAPHS
-    assert sum(manifest["num_images"].values()) == NUM_PHOTOGRAPHS
-    assert not any(manifest["rejected"].values()), "none is lost, as a near duplicate least of all"
-    assert (manifest["rows_without_image"], manifest["images_without_row"]) == (0, 0)
+    assert manifest.num_images.total == NUM_PHOTOGRAPHS
+    assert not any(manifest.rejected.values()), "no photograph is a near duplicate of another"
+    assert (manifest.rows_without_image, manifest.images_without_row) == (0, 0)
 
 
-def test_no_patient_stands_in_two_parts(run: Run) -> None:
+def test_no_patient_is_in_two_splits(run: Run) -> None:
     images = PreparedImages(run.storage, f"data/{NAME}-filled")
     patients = {s: {patient for batch in images.batches(s, 256) for patient in batch.patients} for s in SPLITS}
-    manifest = read_manifest(run.storage, f"data/{NAME}")
-    assert {split: len(found) for split, found in patients.items()} == manifest["num_patients"]
+    counts = read_manifest(run.storage, f"data/{NAME}", DataManifest).num_patients
+    assert {split: len(found) for split, found in patients.items()} == counts.model_dump()
     assert all(patients.values())
     assert len(set().union(*patients.values())) == sum(map(len, patients.values()))
 
 
-def test_heads_that_nobody_labelled_are_named_and_stay_null(run: Run) -> None:
-    metrics = json.loads(run.storage.read(f"annotators/{NAME}/metrics.json"))
-    unusable = set(metrics["unusable"])
-    assert unusable >= {name for name in metrics["parts"]["test"] if name not in LABELLED}
+def test_labels_without_experts_are_named_as_unusable_and_stay_null(run: Run) -> None:
+    unusable = set(read_annotator_metrics(run.storage, f"annotators/{NAME}").unusable)
+    assert unusable >= set(LABEL_NAMES) - LABELLED
     summary = re.search(r"^ *unusable +(.*)$", run.out, re.MULTILINE)
     assert summary is not None
     assert {name.strip() for name in summary[1].split(",")} == unusable
@@ -125,26 +135,25 @@ def test_heads_that_nobody_labelled_are_named_and_stay_null(run: Run) -> None:
         for name in unusable:
             assert row[f"annotation_{name}"] is None
             assert row[f"probability_{name}"] is None
-    counts = read_manifest(run.storage, f"data/{NAME}-filled")["sources"]
-    assert all(counts[name]["filled"] == 0 for name in unusable)
+    counts = read_manifest(run.storage, f"data/{NAME}-filled", DataManifest).sources
+    assert all(counts[name].filled == 0 for name in unusable)
 
 
-def test_the_report_is_written_and_its_private_edition_shows_photographs(run: Run, prepared: set[str]) -> None:
-    """What the next test looks for in the public edition is found in this one."""
+def test_the_private_edition_of_the_report_shows_photographs(run: Run, prepared: set[str]) -> None:
+    """So the next test, which looks for photographs in the public edition in the same way, can find them."""
     html = run.storage.read(f"reports/{NAME}/index.html").decode()
-    shown = {digest(decode_pixels(data)) for data in embedded_pictures(html)}
+    shown = {digest(decode_pixels(data)) for data in embedded_images(html)}
     assert shown & prepared
-    metrics = json.loads(run.storage.read(f"reports/{NAME}/metrics.json"))
-    computed = [space for space in metrics["fidelity"]["spaces"].values() if space["status"] == "computed"]
-    assert computed
-    assert all("landmark" in space for space in computed)
+    spaces = read_metrics(run.storage, f"reports/{NAME}").fidelity.computed_spaces
+    assert spaces
+    assert all(space.landmark is not None for space in spaces)
 
 
 def test_the_public_edition_holds_no_photograph_and_no_name_of_one(run: Run, prepared: set[str]) -> None:
     html = run.storage.read(f"reports/{NAME}/public.html").decode()
-    pictures = embedded_pictures(html)
-    assert pictures, "it does show samples"
-    assert not {digest(decode_pixels(data)) for data in pictures} & prepared
+    shown = embedded_images(html)
+    assert shown, "the edition shows samples"
+    assert not {digest(decode_pixels(data)) for data in shown} & prepared
     images = PreparedImages(run.storage, f"data/{NAME}")
     for split in SPLITS:
         for batch in images.batches(split, 256):
@@ -158,11 +167,11 @@ def test_the_release_holds_no_photograph(run: Run, prepared: set[str]) -> None:
     names = list(storage.names(folder))
     assert f"{folder}/report.html" in names
     assert storage.read(f"{folder}/report.html") == storage.read(f"reports/{NAME}/public.html")
-    num_pictures = 0
+    num_images = 0
     for name in names:
         data = storage.read(name)
         if name.endswith((".png", ".jpg", ".webp")):
-            num_pictures += 1
+            num_images += 1
             assert digest(decode_pixels(data)) not in prepared, name
         elif not name.endswith(".parquet"):
             text = data.decode()
@@ -170,7 +179,7 @@ def test_the_release_holds_no_photograph(run: Run, prepared: set[str]) -> None:
     sampled = [
         row["bytes"] for _, t in read_samples(storage, f"samples/{NAME}") for row in t.column("image").to_pylist()
     ]
-    assert num_pictures == len(sampled) > 0
+    assert num_images == len(sampled) > 0
     for data in sampled:
         with Image.open(io.BytesIO(data)) as image:
             assert image.info["Synthetic"] == "yes"

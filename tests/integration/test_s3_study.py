@@ -1,4 +1,4 @@
-"""The same study on S3: only `root` and the paths of the sources change, and what is written does not."""
+"""A study on S3: only `root` and the paths of the sources differ from one on disk; the written bytes are equal."""
 
 import json
 import shutil
@@ -10,8 +10,6 @@ from support.fundus_photographs import encoded, photograph
 from support.s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client
 from support.tiny_study import NAME, OUTPUTS, PHANTOMS, FinishedStudy, run_here
 from synfundus.storage import open_storage
-from synfundus.study import load_study
-from synfundus_jobs import prepare
 
 pytestmark = pytest.mark.usefixtures("ray_session", "patient_key")
 Capture = pytest.CaptureFixture[str]
@@ -22,9 +20,9 @@ NUM_PHOTOGRAPHS = 12
 def test_a_study_on_s3_writes_the_bytes_that_it_writes_on_a_disk(
     capsys: Capture, finished_study: FinishedStudy, s3_store: Store, tmp_path: Path
 ) -> None:
-    """It starts from a dataset that was prepared elsewhere: nothing else is there, no sources, no `runs/`.
+    """The study starts from a dataset that was prepared elsewhere: it has neither sources nor a record of the run.
 
-    A manifest names every object with its SHA-256, so equal manifests are equal objects.
+    A manifest names every object with its SHA-256, so equal manifests mean equal objects.
     """
     root = f"s3://{BUCKET}/{tmp_path.name}"
     file = tmp_path / "tiny.yaml"
@@ -41,20 +39,21 @@ def test_a_study_on_s3_writes_the_bytes_that_it_writes_on_a_disk(
     assert outcome.code == 0, outcome.err
     assert f"{root}/releases/{NAME}" in outcome.out
     for stage, folder in OUTPUTS.items():
-        ours, theirs = storage.read(f"{folder}/manifest.json"), (finished_study.root / folder / "manifest.json")
-        if stage in ("evaluate", "publish"):  # nobody knows any more that these photographs are phantoms
-            assert json.loads(ours)["files"].keys() == json.loads(theirs.read_bytes())["files"].keys(), folder
+        on_s3 = storage.read(f"{folder}/manifest.json")
+        on_disk = (finished_study.root / folder / "manifest.json").read_bytes()
+        if stage in ("evaluate", "publish"):  # images prepared elsewhere count as photographs, not as phantoms
+            assert json.loads(on_s3)["files"].keys() == json.loads(on_disk)["files"].keys(), folder
         else:
-            assert ours == theirs.read_bytes(), folder
+            assert on_s3 == on_disk, folder
     for name in storage.names("runs"):
         assert SECRET_KEY.encode() not in storage.read(name), name
 
-    told = run_here(capsys, "doctor", file)
-    assert f"{root}: writable, honours the conditional PUT" in told.out
+    checked = run_here(capsys, "doctor", file)
+    assert f"{root}: writable, honours the conditional PUT" in checked.out
 
 
 def _clinic(folder: Path) -> list[str]:
-    """Photographs of six patients, one of them broken, one twice; names as people give them."""
+    """Write photographs of six patients, one broken and one duplicate, and return their names below `folder`."""
     lines = ["file_name,patient_id,dr_grade,is_fundus"]
     for i in range(NUM_PHOTOGRAPHS):
         file = folder / "images" / f"Ward {i % 3}" / f"eye {i:02d}.jpg"
@@ -70,7 +69,7 @@ def _clinic(folder: Path) -> list[str]:
 def test_photographs_on_s3_give_the_dataset_that_they_give_on_a_disk(
     capsys: Capture, s3_store: Store, tmp_path: Path
 ) -> None:
-    """The manifest names every object with its SHA-256. Afterwards the photographs may go, as those on a disk may."""
+    """Equal manifests mean equal objects. Once prepared, the photographs may be deleted, on S3 as on disk."""
     names, prefix = _clinic(tmp_path / "clinic"), f"{tmp_path.name}/clinic"
     store = client(s3_store.endpoint)
     for name in names:
@@ -80,13 +79,14 @@ def test_photographs_on_s3_give_the_dataset_that_they_give_on_a_disk(
         "recipe: phantom-cpu\nname: eyes\nroot: root\ndata:\n  sources: [{layout: folder, path: clinic}]\n"
         "  prepare: {size_px: 32, shard_rows: 8}\n"
     )
-    there = f"s3://{BUCKET}/{tmp_path.name}/root"
-    on_s3 = ("--set", f"root={there}", "--set", f"data.sources.0.path=s3://{BUCKET}/{prefix}")
-    for outcome in (run_here(capsys, "prepare", file), told := run_here(capsys, "prepare", file, *on_s3)):
+    root = f"s3://{BUCKET}/{tmp_path.name}/root"
+    on_s3 = ("--set", f"root={root}", "--set", f"data.sources.0.path=s3://{BUCKET}/{prefix}")
+    for settings in ((), on_s3):
+        outcome = run_here(capsys, "prepare", file, *settings)
         assert outcome.code == 0, outcome.err
-    for secret in (SECRET_KEY, ACCESS_KEY):
-        assert secret not in told.out + told.err
-    storage = open_storage(there)
+        for secret in (SECRET_KEY, ACCESS_KEY):
+            assert secret not in outcome.out + outcome.err
+    storage = open_storage(root)
     manifest = storage.read("data/eyes/manifest.json")
     assert manifest == (tmp_path / "root/data/eyes/manifest.json").read_bytes()
     assert json.loads(manifest)["rejected"]["exact_duplicate"] == 1
@@ -95,5 +95,6 @@ def test_photographs_on_s3_give_the_dataset_that_they_give_on_a_disk(
 
     for name in names:
         store.delete_object(Bucket=BUCKET, Key=f"{prefix}/{name}")
-    again = dict(prepare.run(load_study(file, on_s3[1::2]), storage))
-    assert again["originals"] == f"no longer at s3://{BUCKET}/{prefix}; the prepared images are used as they are"
+    again = run_here(capsys, "prepare", file, *on_s3)
+    assert again.code == 0, again.err
+    assert f"no longer at s3://{BUCKET}/{prefix}; the prepared images are used as they are" in again.out

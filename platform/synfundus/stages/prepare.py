@@ -26,7 +26,7 @@ from synfundus.fundus.listing import listing_digest, merge_listings
 from synfundus.fundus.manifest import DataManifest
 from synfundus.fundus.patients import patient_key
 from synfundus.fundus.sources import SourceListing, list_source
-from synfundus.fundus.sources.place import is_there
+from synfundus.fundus.sources.place import source_exists
 from synfundus.fundus.splits import SPLITS
 from synfundus.progress import Progress, show_progress
 from synfundus.stages.record import Basis
@@ -113,8 +113,8 @@ class Prepare(Stage[Listings]):
             return []
         rows: Rows = []
         for source, listing in zip(study.data.sources, found, strict=True):
-            patients = "by patient" if listing.has_patients else "no patient column: an image counts as a patient"
-            rows.append((source.layout, f"{len(listing.records)} images, split {patients}"))
+            patients = "split by patient" if listing.has_patients else "no patient column: each counts as a patient"
+            rows.append((source.layout, f"{len(listing.records)} images, {patients}"))
         num_images = sum(len(listing.records) for listing in found)
         num_bytes = num_images * study.data.prepare.size_px**2 * PNG_BYTES_PER_PIXEL
         rows.append(("write", f"{study.data_folder} below {storage.root}, about {num_bytes / 2**20:.0f} MiB"))
@@ -162,7 +162,7 @@ def _unreachable(study: Study) -> str:
         if source.layout == "phantom":
             continue
         try:
-            if not is_there(source.path):
+            if not source_exists(source.path):
                 reasons.append(f"no longer at {source.path}")
         except WrongInputError as error:
             reasons.append(str(error))

@@ -1,40 +1,60 @@
-"""`synfundus prepare` on data that is complete: its photographs may be out of reach."""
+"""Stage `prepare`: its checks, and a complete dataset whose originals are out of reach or have changed."""
 
+import csv
+import shutil
 from pathlib import Path
 
 import pytest
 
+from support.data_manifest import data_manifest
 from support.s3_proxy import Proxy, refuse
 from support.s3_store import BUCKET, free_port
+from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
-from synfundus.fundus.splits import SPLITS
+from synfundus.fundus.listing import listing_digest, merge_listings
+from synfundus.fundus.rejections import ImageRejectionReason
+from synfundus.stages.prepare import Prepare, PrepareSummary
+from synfundus.stages.stage import run_stages
 from synfundus.storage import Storage, write_manifest
 from synfundus.study import Study, load_study
-from synfundus_jobs import prepare
 
 ORIGINALS = f"s3://{BUCKET}/clinic"
-SUMMARY = {
-    "num_images": dict.fromkeys(SPLITS, 4),
-    "num_patients": dict.fromkeys(SPLITS, 2),
-    "rejected": {},
-    "images_counted_as_patient": 0,
-    "rows_without_image": 0,
-    "images_without_row": 0,
-}
+STAGE = Prepare()
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Study:
-    file = tmp_path / "eyes.yaml"
-    file.write_text(
-        f"recipe: phantom-cpu\nname: eyes\nroot: root\ndata:\n  sources: [{{layout: folder, path: {ORIGINALS}}}]\n"
-    )
+def study_of(folder: Path, text: str) -> Study:
+    file = folder / "eyes.yaml"
+    file.write_text(f"recipe: phantom-cpu\nname: eyes\nroot: root\n{text}")
     return load_study(file)
 
 
+@pytest.fixture
+def remote(tmp_path: Path) -> Study:
+    """Study of photographs on S3."""
+    return study_of(tmp_path, f"data:\n  sources: [{{layout: folder, path: {ORIGINALS}}}]\n")
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Study:
+    """Study of two files on this disk."""
+    (tmp_path / "clinic/images").mkdir(parents=True)
+    with (tmp_path / "clinic/labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["file_name", "is_gc"], ["a.png", "0"], ["b.png", "1"]])
+    for name in ("a.png", "b.png"):
+        (tmp_path / "clinic/images" / name).write_bytes(b"not read")
+    return study_of(tmp_path, "data:\n  sources: [{layout: folder, path: clinic}]\n")
+
+
+def write_complete(study: Study, storage: Storage, images_digest: str = "") -> None:
+    """Close the study's dataset without an image."""
+    digest = digest_of(STAGE.basis(study, storage))
+    manifest = data_manifest([], 32).model_copy(update={"digest": digest, "images_digest": images_digest})
+    write_manifest(storage, study.data_folder, [], manifest)
+
+
 @pytest.fixture(params=["gone", "no bucket", "no right", "no credentials", "no store"])
-def said(request: pytest.FixtureRequest, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """What is told of originals that are out of reach in this way."""
+def unreachable(request: pytest.FixtureRequest, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Make the originals unreachable in this way, and return the message."""
     match request.param:
         case "no bucket":
             proxy.change = refuse("list-type", 404, "NoSuchBucket")
@@ -54,28 +74,66 @@ def said(request: pytest.FixtureRequest, proxy: Proxy, monkeypatch: pytest.Monke
     return f"no longer at {ORIGINALS}"
 
 
-def test_complete_data_is_used_as_it_is(study: Study, storage: Storage, said: str) -> None:
-    write_manifest(storage, study.data_folder, [], SUMMARY)
-    originals = dict(prepare.run(study, storage))["originals"]
-    assert originals.startswith(said)
+def test_complete_data_is_used_though_its_originals_are_out_of_reach(
+    remote: Study, storage: Storage, unreachable: str
+) -> None:
+    write_complete(remote, storage)
+    shown: dict[str, dict[str, str]] = {}
+    run_stages([STAGE], remote, storage, lambda name, rows: shown.update({name: dict(rows)}))
+    originals = shown["prepare"]["originals"]
+    assert originals.startswith(unreachable)
     assert originals.endswith("; the prepared images are used as they are")
 
 
-def test_data_that_is_not_complete_needs_its_originals(study: Study, storage: Storage, said: str) -> None:
+def test_incomplete_data_needs_its_originals(remote: Study, storage: Storage, unreachable: str) -> None:
     with pytest.raises(WrongInputError, match=ORIGINALS) as caught:
-        prepare.run(study, storage)
-    assert said.startswith("no longer") or said in str(caught.value)
+        STAGE.check(remote, storage)
+    assert unreachable.startswith("no longer") or unreachable in str(caught.value)
 
 
-def test_a_patient_key_that_is_too_short_is_told_before_any_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_complete_data_of_other_images_or_labels_is_refused(local: Study, storage: Storage, tmp_path: Path) -> None:
+    write_complete(local, storage, listing_digest(merge_listings(STAGE.check(local, storage)).records))
+    assert STAGE.compare_sources(local, storage) == []
+    shutil.copy(tmp_path / "clinic/images/a.png", tmp_path / "clinic/images/c.png")
+    with pytest.raises(WrongInputError, match="prepared from other images or labels"):
+        STAGE.compare_sources(local, storage)
+
+
+def test_a_dry_run_counts_the_images_and_reads_none(local: Study, storage: Storage) -> None:
+    rows = dict(STAGE.describe(local, storage, STAGE.check(local, storage)))
+    assert rows["folder"] == "2 images, no patient column: each counts as a patient"
+    assert rows["write"].startswith("data/eyes below ")
+
+
+def test_data_prepared_elsewhere_must_be_complete_and_is_not_compared(tmp_path: Path, storage: Storage) -> None:
+    study = study_of(tmp_path, "data: {prepared: clinic, sources: []}\n")
+    assert STAGE.is_made_elsewhere(study)
+    with pytest.raises(WrongInputError, match=r"data\.prepared: data/clinic is not complete.*manifest\.json last"):
+        STAGE.check(study, storage)
+    write_complete(study, storage)
+    assert STAGE.compare_sources(study, storage) == []
+
+
+def test_a_patient_key_that_is_too_short_is_refused_before_any_work(
+    tmp_path: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "phantoms.yaml"
-    file.write_text("recipe: phantom-cpu\nname: phantoms\nroot: root\n")
+    study = study_of(tmp_path, "")
     monkeypatch.setenv("SYNFUNDUS_PATIENT_KEY", "short")
     with pytest.raises(WrongInputError, match="5 characters"):
-        prepare.check(load_study(file))
+        STAGE.check(study, storage)
     monkeypatch.delenv("SYNFUNDUS_PATIENT_KEY")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
-    prepare.check(load_study(file))
-    assert not (tmp_path / "none").exists(), "none is made by looking"
+    STAGE.check(study, storage)
+    assert not (tmp_path / "none").exists(), "a check makes no key"
+
+
+def test_the_summary_names_counts_reasons_and_unmatched_rows() -> None:
+    rejected = dict.fromkeys(ImageRejectionReason, 0) | {ImageRejectionReason.TOO_SMALL: 3}
+    update = {"rejected": rejected, "rows_without_image": 2, "images_counted_as_patient": 5}
+    rows = dict(PrepareSummary(data_manifest([], 32).model_copy(update=update), None).rows())
+    assert rows == {
+        "accepted": "train 0 images of 0 patients; validation 0 images of 0 patients; test 0 images of 0 patients",
+        "rejected": "3 too small",
+        "no patient id": "5 images count as a patient each",
+        "tables": "2 rows without image, 0 images without row; listed in rejected.json",
+    }

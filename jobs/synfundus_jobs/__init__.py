@@ -1,1 +1,1 @@
-"""Command line and jobs of SynFundus: one verb per file, each launched by name."""
+"""The command line of SynFundus: `synfundus VERB`, or `python -m synfundus_jobs VERB`. The work is in the library."""

@@ -1,34 +1,38 @@
-"""`synfundus fetch STUDY`: copy the study's report to this machine, each file checked against its manifest."""
+"""`synfundus fetch`: copy the report of a study to this machine."""
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from synfundus.errors import WrongInputError
+from synfundus.evaluation.manifest import ReportManifest
 from synfundus.storage import Storage, open_storage, read_manifest, read_trusted
 from synfundus.study import Study, load_study
-from synfundus_jobs.job import DONE, OneLineParser, guarded
+from synfundus_jobs import screen
+from synfundus_jobs.options import Overrides, StudyFile
+
+Target = Annotated[
+    Path | None,
+    typer.Option("--to", metavar="FOLDER", help="Folder to write (default: report-NAME).", show_default=False),
+]
 
 
-def parser() -> argparse.ArgumentParser:
-    out = OneLineParser(prog="synfundus fetch", description=__doc__)
-    out.add_argument("study", type=Path, metavar="STUDY", help="the study's YAML file")
-    out.add_argument("--set", action="append", default=[], metavar="A.B=C", help="a setting on top of the file")
-    out.add_argument("--to", type=Path, metavar="FOLDER", help="where to (default: report-NAME)")
-    out.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return out
+def fetch(study: StudyFile, overrides: Overrides, to: Target = None) -> None:
+    loaded = load_study(study, overrides)
+    page = copy_report(loaded, open_storage(loaded.root, create=False), to or Path(f"report-{loaded.name}"))
+    screen.write(f"open {page} (private: it may show photographs)\n")
 
 
-def fetch(study: Study, storage: Storage, folder: Path) -> Path:
-    """Copies the report; returns the page to open.
+def copy_report(study: Study, storage: Storage, folder: Path) -> Path:
+    """Copy the report into `folder` and return the page to open.
 
     Raises:
-        WrongInputError: no report yet, or `folder` cannot be written.
+        WrongInputError: the report is not complete, or `folder` cannot be written.
         StorageError: a file differs from the manifest, or would lie outside `folder`; it is not written.
     """
-    manifest = read_manifest(storage, study.report_folder)
-    for name in manifest["files"]:
+    manifest = read_manifest(storage, study.report_folder, ReportManifest)
+    for name in manifest.files:
         data = read_trusted(storage, study.report_folder, name, manifest)
         target = folder / name
         try:
@@ -37,19 +41,3 @@ def fetch(study: Study, storage: Storage, folder: Path) -> Path:
         except OSError as error:
             raise WrongInputError(f"cannot write {target} ({error.strerror}); name another folder by --to") from error
     return folder / "index.html"
-
-
-def main(argv: Sequence[str]) -> int:
-    options = parser().parse_args(argv)
-
-    def body() -> int:
-        study = load_study(options.study, options.set)
-        page = fetch(study, open_storage(study.root, create=False), options.to or Path(f"report-{study.name}"))
-        sys.stdout.write(f"open {page} (private: it may show photographs)\n")
-        return DONE
-
-    return guarded(body, debug=options.debug)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,31 +1,19 @@
-"""`synfundus key FILE NAME`: make an API key for the endpoints; its hash is added to FILE, the key is shown once."""
+"""`synfundus key`: make an API key for the endpoints."""
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from synfundus_jobs.job import DONE, OneLineParser, guarded
+import typer
+
+from synfundus_jobs import screen
 from synfundus_serve.api_keys import new_key
 
-
-def parser() -> argparse.ArgumentParser:
-    out = OneLineParser(prog="synfundus key", description=__doc__)
-    out.add_argument("file", type=Path, metavar="FILE", help="names and hashes of all keys; made where it is not there")
-    out.add_argument("name", metavar="NAME", help="whose key it is")
-    out.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return out
+KeysFile = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="File of names and SHA-256 of all keys; made if absent.", show_default=False),
+]
+KeyName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key's owner.", show_default=False)]
 
 
-def main(argv: Sequence[str]) -> int:
-    options = parser().parse_args(argv)
-
-    def body() -> int:
-        sys.stdout.write(new_key(options.file, options.name) + "\n")
-        return DONE
-
-    return guarded(body, debug=options.debug)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def key(file: KeysFile, name: KeyName) -> None:
+    screen.write(f"{new_key(file, name)}\n")

@@ -1,0 +1,35 @@
+"""Tables keep what is written in them, and a reader that closes the pipe is no error."""
+
+import subprocess
+import sys
+
+import pytest
+
+from synfundus_jobs.screen import show_rows
+
+
+def test_a_table_keeps_brackets_and_long_paths_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "/a folder [of mine]/" + "x" * 300 + "/[bold]index.html"
+    show_rows("evaluate", [("report", path), ("AUC", "0.91 [0.88, 0.94]")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "evaluate"
+    assert lines[1].split(None, 1) == ["report", path]
+    assert lines[2].split(None, 1)[1] == "0.91 [0.88, 0.94]"
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_work_goes_on_when_the_reader_closes_the_pipe() -> None:
+    """Everything after the first line is dropped, and the exit code is that of the command."""
+    program = (
+        "import sys, time\n"
+        "from synfundus_jobs.screen import write, write_bytes\n"
+        "write('first\\n')\n"
+        "time.sleep(1)\n"
+        "write('x' * 1_000_000)\n"
+        "assert write_bytes(b'more')\n"
+        "sys.stderr.write('finished')\n"
+        "sys.exit(3)\n"
+    )
+    command = f'set -o pipefail; {sys.executable} -c "$PROGRAM" | head -n 1'
+    done = subprocess.run(["bash", "-c", command], env={"PROGRAM": program}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "first\n", "finished")

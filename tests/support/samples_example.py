@@ -1,67 +1,93 @@
-"""A complete `samples/<name>/` of phantoms, with rejected, replaced and unresolved ones, for tests of what reads it."""
+"""A complete `samples/<name>/` of phantoms with replaced and unresolved samples, for tests of what reads it."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from synfundus.digests import canonical_json
-from synfundus.labels import LABEL_NAMES, LabelRow, encode_values
+from synfundus.labels import LABEL_NAMES, encode_values
 from synfundus.phantom.render import PhantomConfig, phantom_record
-from synfundus.samples.plan import Plan, SamplesConfig
-from synfundus.samples.shards import Sample, attempt_folder, encode_image, encode_shard, shard_name
-from synfundus.storage import Storage, write_manifest
+from synfundus.samples.config import SamplesConfig
+from synfundus.samples.image_file import encode_image
+from synfundus.samples.manifest import SamplesManifest, SamplesSummary
+from synfundus.samples.plan import PLAN, Plan, PlannedCombination
+from synfundus.samples.rejection import RejectedAttempt, SampleRejectionReason
+from synfundus.samples.shards import Sample, attempt_folder, encode_shard, shard_name
+from synfundus.samples.verification import VERIFICATION, AcceptedAttempt, Verification
+from synfundus.storage import Storage, Written, write_manifest
 
 FOLDER = "samples/demo"
 NUM_SAMPLES, SHARD_ROWS, SIZE_PX = 12, 4, 32
 REPLACED, UNRESOLVED = 5, 10
 """Sample 5 is too near to a training image at attempt 0; sample 10 at both attempts."""
-MODEL = "ab" * 32
+GENERATOR, ANNOTATOR = "ab" * 32, "cd" * 32
+NEAR = SampleRejectionReason.NEAR_TRAINING_IMAGE
 
 
-def _config() -> SamplesConfig:
-    values = {"num_samples": NUM_SAMPLES, "solver": {}, "shard_rows": SHARD_ROWS, "micro_batch": 2}
-    return SamplesConfig.model_validate(values)
+def example_plan() -> Plan:
+    """Return a plan that requests no label."""
+    config = {"num_samples": NUM_SAMPLES, "solver": {}, "shard_rows": SHARD_ROWS, "micro_batch": 2}
+    return Plan(
+        config=SamplesConfig.model_validate(config),
+        generator_digest=GENERATOR,
+        annotator_digest=ANNOTATOR,
+        data_digest="ef" * 32,
+        notes=("a note of the plan",),
+        combinations=(PlannedCombination(labels={}, count=NUM_SAMPLES),),
+    )
+
+
+def example_verification() -> Verification:
+    """Return a verification with one replaced and one unresolved sample."""
+    rejected = ((REPLACED, 0), (UNRESOLVED, 0), (UNRESOLVED, 1))
+    return Verification(
+        space="small grey images",
+        quantile=0.01,
+        threshold=0.2,
+        num_held_out=20,
+        num_samples=NUM_SAMPLES,
+        accepted=(AcceptedAttempt(sample_id=REPLACED, attempt=1),),
+        rejected=tuple(RejectedAttempt(sample_id=i, attempt=a, reason=NEAR, distance=0.1) for i, a in rejected),
+        unresolved=(UNRESOLVED,),
+    )
 
 
 def _sample(sample_id: int, attempt: int) -> Sample:
     record = phantom_record(PhantomConfig(num_images=100, size_px=SIZE_PX, seed=3), sample_id + 50 * attempt)
     seed = 1000 * attempt + sample_id
-    image = encode_image(record.image_HWC, "png", seed=seed, model=MODEL)
-    # The annotator sees the opposite of every flag that was asked: publishing must not mind.
-    seen: dict[str, int | None] = {name: None if v is None else int(v == 0) for name, v in record.labels.items()}
-    seen["is_em"] = None
-    p_V = encode_values([seen])[0][0]
+    image = encode_image(record.image_HWC, "png", seed=seed, model=GENERATOR)
+    # The opposite of every requested flag is predicted, which must not matter to a release.
+    predicted: dict[str, int | None] = {name: None if v is None else int(v == 0) for name, v in record.labels.items()}
+    predicted["is_em"] = None
+    p_V = encode_values([predicted])[0][0]
     p_V[LABEL_NAMES.index("is_em") + 3] = np.nan
-    return Sample(sample_id, image, record.labels, seen, p_V, seed)
+    return Sample(sample_id, image, record.labels, predicted, p_V, seed)
 
 
-def phantom_samples(storage: Storage) -> None:
+def _write_shard(storage: Storage, attempt: int, shard: int, sample_ids: Sequence[int]) -> Written:
+    name = f"{FOLDER}/{attempt_folder(attempt)}/{shard_name(shard)}.parquet"
+    return storage.write_once(name, encode_shard([_sample(i, attempt) for i in sample_ids]))
+
+
+def phantom_samples(storage: Storage) -> SamplesManifest:
     """Write `samples/demo`: three shards at attempt 0, one of replacements at attempt 1."""
-    combination: LabelRow = dict.fromkeys(LABEL_NAMES)
-    values = tuple(combination[name] for name in LABEL_NAMES)
-    plan = Plan(_config(), (values,), (NUM_SAMPLES,), MODEL, "cd" * 32, "ef" * 32, ("a note of the plan",))
-    objects = [storage.write_once(f"{FOLDER}/plan.json", canonical_json(plan.to_dict()))]
-
-    def shard(attempt: int, number: int, sample_ids: Sequence[int]) -> None:
-        name = f"{FOLDER}/{attempt_folder(attempt)}/{shard_name(number)}.parquet"
-        objects.append(storage.write_once(name, encode_shard([_sample(i, attempt) for i in sample_ids])))
-
-    for number in range(NUM_SAMPLES // SHARD_ROWS):
-        shard(0, number, range(number * SHARD_ROWS, (number + 1) * SHARD_ROWS))
-    shard(1, 0, [REPLACED, UNRESOLVED])
-    rejected = [
-        {"sample_id": i, "attempt": attempt, "reason": "near_training_image", "distance": 0.1}
-        for i, attempt in ((REPLACED, 0), (UNRESOLVED, 0), (UNRESOLVED, 1))
+    plan = example_plan()
+    objects = [
+        storage.write_once(f"{FOLDER}/{PLAN}", plan.to_json()),
+        storage.write_once(f"{FOLDER}/{VERIFICATION}", example_verification().to_json()),
+        *(
+            _write_shard(storage, 0, shard, range(shard * SHARD_ROWS, (shard + 1) * SHARD_ROWS))
+            for shard in range(NUM_SAMPLES // SHARD_ROWS)
+        ),
+        _write_shard(storage, 1, 0, [REPLACED, UNRESOLVED]),
     ]
-    verification = {
-        "space": "small grey pictures",
-        "quantile": 0.01,
-        "threshold": 0.2,
-        "num_held_out": 20,
-        "num_samples": NUM_SAMPLES,
-        "accepted": {"attempt": [[REPLACED, 1]]},
-        "rejected": rejected,
-        "unresolved": [UNRESOLVED],
-    }
-    objects.append(storage.write_once(f"{FOLDER}/verification.json", canonical_json(verification)))
-    write_manifest(storage, FOLDER, objects, {"kind": "samples", "plan_digest": plan.digest})
+    summary = SamplesSummary(
+        num_samples=NUM_SAMPLES, num_combinations=1, rejected={NEAR: 3}, num_unresolved=1, notes=plan.notes
+    )
+    manifest = SamplesManifest(
+        digest="12" * 32,
+        plan_digest=plan.digest,
+        generator_digest=GENERATOR,
+        annotator_digest=ANNOTATOR,
+        summary=summary,
+    )
+    return write_manifest(storage, FOLDER, objects, manifest)

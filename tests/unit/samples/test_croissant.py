@@ -1,4 +1,4 @@
-"""croissant.json is valid Croissant, and its reader loads the samples from it."""
+"""`croissant.json` is valid Croissant, and mlcroissant loads the samples from it."""
 
 import json
 import logging
@@ -7,15 +7,13 @@ from pathlib import Path
 import mlcroissant as mlc
 import pytest
 
-from support.metrics_example import example_annotator_metrics, example_metrics
-from support.samples_example import FOLDER, NUM_SAMPLES, SIZE_PX, phantom_samples
+from support.release_example import RELEASE, publish_example
+from support.samples_example import NUM_SAMPLES, SIZE_PX, phantom_samples
 from synfundus.digests import sha256_hex
-from synfundus.measures.editions import edition_mark
-from synfundus.samples.config import ReleaseConfig
-from synfundus.samples.publish import Evidence, publish
+from synfundus.samples.release_config import ReleaseConfig
 from synfundus.storage import LocalStorage, Storage
 
-# mlcroissant calls what rdflib and pandas are about to drop.
+# mlcroissant calls functions that rdflib and pandas have deprecated.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning"),
@@ -23,7 +21,7 @@ pytestmark = [
 
 CONFIG = ReleaseConfig.model_validate(
     {
-        "data_statement": "Phantoms; no person stands behind any image.",
+        "data_statement": "Phantoms; no person is shown in any image.",
         "authors": ["A. Author"],
         "homepage": "https://example.org/release",
         "date_published": "2026-11-24",
@@ -34,13 +32,12 @@ CONFIG = ReleaseConfig.model_validate(
 @pytest.fixture
 def path(storage: Storage) -> Path:
     phantom_samples(storage)
-    page = f"<html><head>{edition_mark('public')}</head></html>"
-    publish(storage, FOLDER, "releases/demo", CONFIG, Evidence(example_metrics(), example_annotator_metrics(), page))
+    publish_example(storage, RELEASE, CONFIG)
     assert isinstance(storage, LocalStorage)
-    return storage.path("releases/demo/croissant.json")
+    return storage.path(f"{RELEASE}/croissant.json")
 
 
-def test_valid_without_error_or_warning(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_croissant_is_valid_without_error_or_warning(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         dataset = mlc.Dataset(jsonld=path)
     assert not dataset.metadata.ctx.issues.errors
@@ -60,7 +57,7 @@ def test_records_are_the_samples(path: Path) -> None:
     assert {record["samples/condition_eye_side"] for record in records} <= {0, 1, None}
 
 
-def test_every_file_has_its_hash(path: Path) -> None:
+def test_every_file_has_its_sha256(path: Path) -> None:
     document = json.loads(path.read_text())
     files = [entry for entry in document["distribution"] if entry["@type"] == "cr:FileObject"]
     assert len(files) == 4

@@ -1,4 +1,4 @@
-"""The export in SynFundus-1M's layout: images unchanged, both tables keyed as public programs read them."""
+"""The export in the layout of SynFundus-1M keeps images unchanged and has the keys that public programs read."""
 
 import csv
 import subprocess
@@ -8,14 +8,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from support.metrics_example import example_annotator_metrics, example_metrics
-from support.samples_example import FOLDER, NUM_SAMPLES, UNRESOLVED, phantom_samples
+from support.release_example import RELEASE, publish_example
+from support.samples_example import NUM_SAMPLES, UNRESOLVED, phantom_samples
 from synfundus.labels import LABEL_NAMES
-from synfundus.measures.editions import edition_mark
-from synfundus.samples.config import ReleaseConfig
 from synfundus.samples.export import SynFundusExport
-from synfundus.samples.publish import Evidence, publish
-from synfundus.samples.shards import Sample, decode_shard, encode_image, encode_shard
+from synfundus.samples.image_file import encode_image
+from synfundus.samples.release_config import ReleaseConfig
+from synfundus.samples.shards import Sample, decode_shard, encode_shard
 from synfundus.storage import LocalStorage, Storage
 
 CONFIG = ReleaseConfig(data_statement="Phantoms.", synfundus_export=True)
@@ -24,10 +23,9 @@ CONFIG = ReleaseConfig(data_statement="Phantoms.", synfundus_export=True)
 @pytest.fixture
 def release(storage: Storage) -> Path:
     phantom_samples(storage)
-    page = f"<html><head>{edition_mark('public')}</head></html>"
-    publish(storage, FOLDER, "releases/demo", CONFIG, Evidence(example_metrics(), example_annotator_metrics(), page))
+    publish_example(storage, RELEASE, CONFIG)
     assert isinstance(storage, LocalStorage)
-    return storage.path("releases/demo")
+    return storage.path(f"{RELEASE}")
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -35,20 +33,20 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_tables_say_what_was_asked_and_what_was_seen(release: Path) -> None:
+def test_tables_hold_conditions_and_annotations(release: Path) -> None:
     folder = release / "synfundus-1m"
-    seen = read(folder / "SynFundus-1M_annotation.csv")
-    asked = read(folder / "SynFundus-1M_gen_cond.csv")
-    assert list(seen[0]) == ["file_name", *LABEL_NAMES]
-    assert list(asked[0]) == ["idx", *LABEL_NAMES]
+    predicted = read(folder / "SynFundus-1M_annotation.csv")
+    requested = read(folder / "SynFundus-1M_gen_cond.csv")
+    assert list(predicted[0]) == ["file_name", *LABEL_NAMES]
+    assert list(requested[0]) == ["idx", *LABEL_NAMES]
     rows = sorted(pq.read_table(release / "data").to_pylist(), key=lambda row: int(row["sample_id"]))
-    assert len(rows) == len(seen) == len(asked) == NUM_SAMPLES - 1
-    for row, s, a in zip(rows, seen, asked, strict=True):
-        assert s["file_name"] == f"{a['idx']}.png" == f"{row['sample_id']:09d}.png"
-        assert (folder / "Fundus" / s["file_name"]).read_bytes() == row["image"]["bytes"]
+    assert len(rows) == len(predicted) == len(requested) == NUM_SAMPLES - 1
+    for row, p, r in zip(rows, predicted, requested, strict=True):
+        assert p["file_name"] == f"{r['idx']}.png" == f"{row['sample_id']:09d}.png"
+        assert (folder / "Fundus" / p["file_name"]).read_bytes() == row["image"]["bytes"]
         for name in LABEL_NAMES:
-            assert s[name] == ("" if row[f"annotation_{name}"] is None else str(row[f"annotation_{name}"]))
-            assert a[name] == ("" if row[f"condition_{name}"] is None else str(row[f"condition_{name}"]))
+            assert p[name] == ("" if row[f"annotation_{name}"] is None else str(row[f"annotation_{name}"]))
+            assert r[name] == ("" if row[f"condition_{name}"] is None else str(row[f"condition_{name}"]))
     assert not (folder / "Fundus" / f"{UNRESOLVED:09d}.png").exists()
 
 
@@ -61,7 +59,7 @@ def test_checksums_hold_for_every_file(release: Path) -> None:
 
 
 @pytest.mark.parametrize(("image_format", "ending"), [("webp", ".webp"), ("jpeg", ".jpg")])
-def test_file_names_end_as_the_images_are_encoded(storage: Storage, image_format: str, ending: str) -> None:
+def test_file_names_have_the_ending_of_the_image_format(storage: Storage, image_format: str, ending: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
     image = encode_image(pixels, image_format, seed=1, model="ab")  # type: ignore[arg-type]
     sample = Sample(0, image, dict.fromkeys(LABEL_NAMES), dict.fromkeys(LABEL_NAMES), np.zeros(19, np.float32), 1)

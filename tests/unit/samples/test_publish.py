@@ -1,9 +1,8 @@
-"""A release holds every verified sample and no other, loads with one line, and is made once."""
+"""A release holds every accepted sample and no other, loads with common libraries, and is written once."""
 
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -12,24 +11,25 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from support.metrics_example import example_annotator_metrics, example_metrics
-from support.samples_example import FOLDER, NUM_SAMPLES, REPLACED, SIZE_PX, UNRESOLVED, phantom_samples
+from support.release_example import RELEASE, publish_example
+from support.samples_example import (
+    ANNOTATOR,
+    FOLDER,
+    GENERATOR,
+    NUM_SAMPLES,
+    REPLACED,
+    SIZE_PX,
+    UNRESOLVED,
+    phantom_samples,
+)
 from synfundus.digests import sha256_hex
 from synfundus.errors import WrongInputError
-from synfundus.measures.editions import edition_mark
-from synfundus.samples.config import ReleaseConfig
-from synfundus.samples.publish import Evidence, publish
+from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.shards import SCHEMA
 from synfundus.storage import LocalStorage, Storage, open_storage
 
-RELEASE = "releases/demo"
-CONFIG = ReleaseConfig(data_statement="Phantoms; no person stands behind any image.")
+CONFIG = ReleaseConfig(data_statement="Phantoms; no person is shown in any image.")
 ACCEPTED = [i for i in range(NUM_SAMPLES) if i != UNRESOLVED]
-
-
-def evidence(edition: Any = "public") -> Evidence:
-    page = f"<html><head>{edition_mark(edition)}</head></html>"
-    return Evidence(example_metrics(), example_annotator_metrics(), page)
 
 
 def folder(storage: Storage) -> Path:
@@ -40,28 +40,27 @@ def folder(storage: Storage) -> Path:
 @pytest.fixture
 def released(storage: Storage) -> Path:
     phantom_samples(storage)
-    summary = publish(storage, FOLDER, RELEASE, CONFIG, evidence())
-    assert summary["num_accepted"] == len(ACCEPTED)
-    assert summary["num_unresolved"] == 1
+    summary = publish_example(storage, RELEASE, CONFIG).summary
+    assert (summary.num_accepted, summary.num_unresolved) == (len(ACCEPTED), 1)
     return folder(storage)
 
 
-def test_only_what_verification_accepted_is_released(released: Path) -> None:
+def test_only_accepted_samples_are_released(released: Path) -> None:
     rows = pq.read_table(released / "data").to_pylist()
     assert sorted(row["sample_id"] for row in rows) == ACCEPTED
     replaced = next(row for row in rows if row["sample_id"] == REPLACED)
     assert replaced["seed"] == 1000 + REPLACED  # attempt 1, not the rejected attempt 0
 
 
-def test_disagreement_of_the_annotator_removes_nothing(released: Path) -> None:
-    """Every flag of every sample is annotated as the opposite of what was asked; all verified samples stay."""
+def test_a_sample_that_the_annotator_disagrees_with_is_released(released: Path) -> None:
+    """The opposite of every requested flag is predicted; all accepted samples are released nevertheless."""
     rows = pq.read_table(released / "data").to_pylist()
-    asked = [(row["condition_is_fundus"], row["annotation_is_fundus"]) for row in rows]
-    assert all(c != a for c, a in asked)
+    pairs = [(row["condition_is_fundus"], row["annotation_is_fundus"]) for row in rows]
+    assert all(c != a for c, a in pairs)
     assert len(rows) == len(ACCEPTED)
 
 
-def test_accepted_table_names_attempt_shard_and_hash(storage: Storage, released: Path) -> None:
+def test_accepted_table_names_attempt_shard_and_sha256(storage: Storage, released: Path) -> None:
     table = pq.read_table(released / "accepted.parquet").to_pylist()
     assert [row["sample_id"] for row in table] == ACCEPTED
     assert {row["sample_id"]: row["attempt"] for row in table if row["attempt"]} == {REPLACED: 1}
@@ -73,12 +72,13 @@ def test_accepted_table_names_attempt_shard_and_hash(storage: Storage, released:
 
 def test_manifest_names_every_file_and_the_inputs(storage: Storage, released: Path) -> None:
     manifest = json.loads((released / "manifest.json").read_text())
-    there = {p.relative_to(released).as_posix() for p in released.rglob("*") if p.is_file()} - {"manifest.json"}
-    assert set(manifest["files"]) == there
+    found = {p.relative_to(released).as_posix() for p in released.rglob("*") if p.is_file()} - {"manifest.json"}
+    assert set(manifest["files"]) == found
     for name, entry in manifest["files"].items():
         assert sha256_hex((released / name).read_bytes()) == entry["sha256"]
     assert manifest["inputs"]["samples_manifest_sha256"] == sha256_hex(storage.read(f"{FOLDER}/manifest.json"))
-    assert (manifest["inputs"]["generator"], manifest["inputs"]["annotator"]) == ("ab" * 32, "cd" * 32)
+    assert manifest["inputs"]["generator_digest"] == GENERATOR
+    assert manifest["inputs"]["annotator_digest"] == ANNOTATOR
 
 
 def test_loads_with_datasets(released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_loads_with_datasets(released: Path, tmp_path: Path, monkeypatch: pytest
     assert loaded.num_rows == len(ACCEPTED)
     assert loaded[0]["image"].size == (SIZE_PX, SIZE_PX)
     assert loaded[0]["image"].text["Synthetic"] == "yes"
-    by_card = datasets.load_dataset(str(released), **options)  # the card's header alone says where the data are
+    by_card = datasets.load_dataset(str(released), **options)  # by the card's header, which names the data files
     assert by_card["sample_id"][:] == loaded["sample_id"][:]
 
 
@@ -105,9 +105,9 @@ def test_loads_with_pandas(released: Path) -> None:
 
 def test_loads_with_duckdb(released: Path) -> None:
     query = f"select count(*), sum(condition_is_gc), min(octet_length(image.bytes)) from '{released}/data/*.parquet'"
-    found = duckdb.sql(query)
-    assert found is not None
-    count, glaucoma, smallest = found.fetchall()[0]
+    result = duckdb.sql(query)
+    assert result is not None
+    count, glaucoma, smallest = result.fetchall()[0]
     rows = pq.read_table(released / "data").to_pylist()
     assert (count, glaucoma) == (len(ACCEPTED), sum(row["condition_is_gc"] or 0 for row in rows))
     assert smallest > 100
@@ -122,46 +122,40 @@ def test_released_shards_keep_schema_and_order(released: Path) -> None:
         assert (np.diff(ids) > 0).all()
 
 
-def test_same_input_gives_the_same_bytes(released: Path, tmp_path: Path) -> None:
+def test_equal_inputs_give_equal_bytes(released: Path, tmp_path: Path) -> None:
     other = open_storage(str(tmp_path / "other"))
     phantom_samples(other)
-    publish(other, FOLDER, RELEASE, CONFIG, evidence())
+    publish_example(other, RELEASE, CONFIG)
     files = sorted(p.relative_to(released) for p in released.rglob("*") if p.is_file())
     assert files == sorted(p.relative_to(folder(other)) for p in folder(other).rglob("*") if p.is_file())
     assert all((released / f).read_bytes() == (folder(other) / f).read_bytes() for f in files)
 
 
-def test_a_second_run_changes_nothing_and_an_interrupted_one_goes_on(storage: Storage, released: Path) -> None:
+def test_a_second_run_changes_nothing_and_an_interrupted_one_is_completed(storage: Storage, released: Path) -> None:
     before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in released.rglob("*") if p.is_file()}
-    first = publish(storage, FOLDER, RELEASE, CONFIG, evidence())
+    first = publish_example(storage, RELEASE, CONFIG)
     assert before == {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in released.rglob("*") if p.is_file()}
     (released / "manifest.json").unlink()
     (released / "README.md").unlink()
-    assert publish(storage, FOLDER, RELEASE, CONFIG, evidence()) == first
+    assert publish_example(storage, RELEASE, CONFIG) == first
     assert {p: p.read_bytes() for p in before} == {p: data for p, (_, data) in before.items()}
 
 
-def test_a_name_used_for_another_release_is_refused(storage: Storage, released: Path) -> None:
-    other = ReleaseConfig(data_statement="Somebody else's.")
-    with pytest.raises(WrongInputError, match=r"releases/demo exists and was made from other input \(settings\)"):
-        publish(storage, FOLDER, RELEASE, other, evidence())
-    (released / "manifest.json").unlink()
-    with pytest.raises(WrongInputError, match="was begun from other samples or settings"):
-        publish(storage, FOLDER, RELEASE, other, evidence())
+def test_a_folder_with_another_release_is_refused(storage: Storage, released: Path) -> None:
+    other = ReleaseConfig(data_statement="Photographs of another hospital.")
+    before = {p: p.read_bytes() for p in released.rglob("*") if p.is_file()}
+    with pytest.raises(WrongInputError, match="releases/demo was begun with other samples or settings"):
+        publish_example(storage, RELEASE, other)
+    assert before == {p: p.read_bytes() for p in released.rglob("*") if p.is_file()}
 
 
-def test_the_private_report_is_refused(storage: Storage) -> None:
+def test_the_private_edition_of_the_report_is_refused(storage: Storage) -> None:
     phantom_samples(storage)
     with pytest.raises(WrongInputError, match="not the public edition"):
-        publish(storage, FOLDER, RELEASE, CONFIG, evidence("private"))
+        publish_example(storage, RELEASE, CONFIG, "private")
     assert not folder(storage).exists()
 
 
 def test_unfinished_samples_are_refused(storage: Storage) -> None:
     with pytest.raises(WrongInputError, match="samples/demo is not complete"):
-        publish(storage, FOLDER, RELEASE, CONFIG, evidence())
-
-
-def test_release_of_real_data_needs_a_statement() -> None:
-    with pytest.raises(ValueError, match="data_statement"):
-        ReleaseConfig.model_validate({})
+        publish_example(storage, RELEASE, CONFIG)

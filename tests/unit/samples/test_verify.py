@@ -1,14 +1,20 @@
-"""What a sample must pass: each reason is found, alone, and nothing else is."""
+"""A sample is rejected for each reason, alone, and for nothing else."""
 
 import io
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from support.datasets_of_phantoms import phantom_dataset
+from synfundus.errors import WrongInputError
+from synfundus.fundus.dataset import PreparedImages
 from synfundus.measures.copies import copy_descriptor
 from synfundus.phantom.render import PhantomConfig, phantom_record
-from synfundus.samples.verify import CopyReference, Reason, check_samples
+from synfundus.samples.rejection import SampleRejectionReason
+from synfundus.samples.verify import CopyReference, check_samples, copy_reference
+from synfundus.storage import Storage
 
 SIZE_PX = 32
 
@@ -25,34 +31,49 @@ def png(image_HWC: NDArray[np.uint8]) -> bytes:
 
 
 TRAINING = phantoms(8, 1)
-REFERENCE = CopyReference(copy_descriptor(TRAINING), threshold=0.05)
+REFERENCE = CopyReference(copy_descriptor(TRAINING), threshold=0.05, num_held_out=1)
 
 
-def rejected(images: NDArray[np.uint8], encoded: list[bytes] | None = None) -> dict[int, Reason]:
+def rejected(images: NDArray[np.uint8], encoded: list[bytes] | None = None) -> dict[int, SampleRejectionReason]:
     ids = list(range(100, 100 + len(images)))
-    found = check_samples(ids, encoded or [png(image) for image in images], images, REFERENCE)
-    return {rejection.sample_id: rejection.reason for rejection in found}
+    rejections = check_samples(ids, encoded or [png(image) for image in images], images, REFERENCE)
+    return {rejection.sample_id: rejection.reason for rejection in rejections}
 
 
-def test_a_sound_sample_passes() -> None:
+def test_a_sound_sample_is_accepted() -> None:
     assert rejected(phantoms(6, 2)) == {}
 
 
-def test_a_uniform_picture_is_blank_whatever_its_colour() -> None:
+def test_a_uniform_image_of_any_colour_is_blank() -> None:
     images = phantoms(3, 2)
     images[1] = (180, 80, 40)
-    assert rejected(images) == {101: Reason.BLANK}
+    assert rejected(images) == {101: SampleRejectionReason.BLANK}
 
 
-def test_bytes_that_do_not_decode_or_to_another_size_are_undecodable() -> None:
+def test_a_file_that_does_not_decode_or_has_another_size_is_undecodable() -> None:
     images = phantoms(3, 2)
     encoded = [png(image) for image in images]
     encoded[0] = encoded[0][:60]
     encoded[2] = png(images[2][:16, :16])
-    assert rejected(images, encoded) == {100: Reason.UNDECODABLE, 102: Reason.UNDECODABLE}
+    assert rejected(images, encoded) == dict.fromkeys((100, 102), SampleRejectionReason.UNDECODABLE)
 
 
 def test_a_copy_of_a_training_image_and_its_mirror_image_are_too_near() -> None:
     images = phantoms(4, 2)
     images[1], images[3] = TRAINING[5], TRAINING[2][:, ::-1]
-    assert rejected(images) == {101: Reason.NEAR_TRAINING_IMAGE, 103: Reason.NEAR_TRAINING_IMAGE}
+    assert rejected(images) == dict.fromkeys((101, 103), SampleRejectionReason.NEAR_TRAINING_IMAGE)
+
+
+def test_threshold_is_the_quantile_of_held_out_photographs(storage: Storage) -> None:
+    phantom_dataset(storage, "data/p", 100, SIZE_PX)
+    images = PreparedImages(storage, "data/p")
+    reference = copy_reference(images, 0.25)
+    assert reference.num_held_out == images.num_images("validation") + images.num_images("test")
+    assert len(reference.descriptors_ND) == images.num_images("train")
+    assert reference.threshold > copy_reference(images, 0.01).threshold > 0
+
+
+def test_a_dataset_without_held_out_photographs_is_refused(storage: Storage) -> None:
+    phantom_dataset(storage, "data/p", 2, SIZE_PX)  # of one patient, who trains
+    with pytest.raises(WrongInputError, match="data/p: no held-out photographs"):
+        copy_reference(PreparedImages(storage, "data/p"), 0.01)

@@ -5,7 +5,7 @@
 Recipe phantom-cpu: its models (trained for a few steps here, for speed does not depend on how good they are), its
 solver, micro-batch, shard and threads. In each round, one after the other, the order changing from round to round:
 engine   new processes, one or two: `Engine.run` over the requests; nothing but denoising
-job      `sample` of synfundus.samples.sampler on a new Ray session with one or two actors: denoising, annotation,
+job      `sample_on_pool` of synfundus.stages.sample on a new Ray session with one or two actors: denoising, annotation,
          encoding, checks, Parquet, records, manifest
 A side's speed is the sum over its processes, each from the end of its first shard (engine: of its first micro-batch)
 to the end of its last one; start-up is told apart.
@@ -42,11 +42,13 @@ from synfundus.diffusion.checkpoint import load_generator
 from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.noise import sample_seed
 from synfundus.diffusion.training import GeneratorLearner
-from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.dataset import PreparedImages, read_labels
 from synfundus.labels import encode_conditions
 from synfundus.samples import sampler as sampling
 from synfundus.samples.plan import Plan, make_plan
-from synfundus.samples.sampler import SamplingTask, ShardSampler, sample
+from synfundus.samples.sampler import SamplingTask, ShardSampler
+from synfundus.samples.work import ShardWork
+from synfundus.stages.sample import sample_on_pool
 from synfundus.storage import Storage, open_storage
 from synfundus.study import Study
 
@@ -92,13 +94,13 @@ class Note:
 
 
 class NotingSampler(ShardSampler):
-    """The pool's actor, which writes down when each of its shards was done."""
+    """A worker of the pool that writes down when each of its shards was finished."""
 
-    def __call__(self, position: int) -> int:
-        drawn = super().__call__(position)
-        line = [os.getpid(), drawn, time.time(), time.process_time()]
-        self.task.storage.replace(f"{NOTES}/{self.task.folder}/{position}.json", json.dumps(line).encode())
-        return drawn
+    def __call__(self, work: ShardWork) -> int:
+        num_samples = super().__call__(work)
+        line = [os.getpid(), num_samples, time.time(), time.process_time()]
+        self.task.storage.replace(f"{NOTES}/{self.task.folder}/{work.shard}.json", json.dumps(line).encode())
+        return num_samples
 
 
 def train_models(study: Study, storage: Storage, steps: int) -> None:
@@ -117,11 +119,12 @@ def train_models(study: Study, storage: Storage, steps: int) -> None:
 def sampling_task(study: Study, storage: Storage, folder: str, pool_size: int, shards: int) -> SamplingTask:
     """The recipe's plan with `shards` shards an actor and without replacements."""
     rows = study.samples.shard_rows
-    changes = {"num_samples": rows * shards * pool_size, "pool_size": pool_size, "max_attempts": 1}
+    resources = study.samples.resources.model_copy(update={"pool_size": pool_size})
+    changes = {"num_samples": rows * shards * pool_size, "resources": resources, "max_attempts": 1}
     config = study.samples.model_copy(update=changes)
-    training = PreparedImages(storage, study.data_folder).batches("train", 256)
-    plan = make_plan(config, training, generator="g", annotator="a", data="d")
-    return SamplingTask(storage, folder, study.generator_folder, study.annotator_folder, study.data_folder, plan, False)
+    labels = read_labels(storage, study.data_folder, "train")
+    plan = make_plan(config, labels, generator_digest="g", annotator_digest="a", data_digest="d")
+    return SamplingTask(storage, folder, study.generator_folder, study.annotator_folder, study.data_folder, plan)
 
 
 def requests_of(plan: Plan, part: int, parts: int) -> list[RowRequest]:
@@ -134,10 +137,10 @@ def requests_of(plan: Plan, part: int, parts: int) -> list[RowRequest]:
 
 def bare_engine(task: SamplingTask, part: int, parts: int) -> list[Note]:
     config = task.plan.config
-    torch.set_num_threads(config.num_threads)
+    torch.set_num_threads(config.resources.num_threads)
     generator = load_generator(task.storage, task.generator_folder, torch.device("cpu"))
     shape_CHW = (3, generator.size_px, generator.size_px)
-    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+    dtype = torch.bfloat16 if config.resources.precision == "bf16" else torch.float32
     engine = Engine(generator.unet, generator.schedule, shape_CHW, dtype=dtype)
     requests = requests_of(task.plan, part, parts)
     notes = []
@@ -148,14 +151,14 @@ def bare_engine(task: SamplingTask, part: int, parts: int) -> list[Note]:
 
 
 def run_engines(task: SamplingTask) -> list[Note]:
-    parts = task.plan.config.pool_size
+    parts = task.plan.config.resources.pool_size
     answers = in_fresh_processes(bare_engine, [(task, part, parts) for part in range(parts)])
     return [note for notes in answers for note in notes]
 
 
 def run_job(task: SamplingTask) -> list[Note]:
     with own_ray_session(), patch.object(sampling, "ShardSampler", NotingSampler):
-        sample(task, Silent())
+        sample_on_pool(task, "", Silent())
     names = task.storage.names(f"{NOTES}/{task.folder}")
     return [Note(*json.loads(task.storage.read(name))) for name in names]
 
@@ -265,8 +268,8 @@ def main() -> None:
         num_steps=config.solver.num_steps,
         guidance=config.solver.guidance_scale,
         micro_batch=config.micro_batch,
-        precision=config.precision,
-        threads=config.num_threads,
+        precision=config.resources.precision,
+        threads=config.resources.num_threads,
         shard_rows=config.shard_rows,
         goal=GOAL,
         plan_samples=config.num_samples,

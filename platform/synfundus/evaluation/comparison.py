@@ -1,13 +1,13 @@
-"""Held-out photographs and synthetic images, each compared with the same real reference at the same n.
+"""Comparison of held-out photographs and of samples with the same training photographs, at the same n.
 
-The 95 % intervals are those of a delete-a-group jackknife (Kott 2001, Journal of Official Statistics 17(4)): images are
-dealt into groups, all of one patient into one, and every measure is computed again without each group. A bootstrap will
-not do: its repeated images raise a Fréchet distance and change every neighbourhood.
+The 95 % intervals come from a delete-a-group jackknife (Kott 2001, Journal of Official Statistics 17(4)): all images of
+a patient get the same group, and every measure is computed again without each group. A bootstrap does not work here:
+its repeated images raise a Fréchet distance and change every neighbourhood.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,176 +16,216 @@ from scipy.special import stdtrit
 from synfundus.evaluation.diversity import overlap
 from synfundus.evaluation.fidelity import fit_gaussian, frechet_distance, kernel_distance
 from synfundus.labels import FloatArray
-from synfundus.measures.statistics import Measure
+from synfundus.measures.measure import Measure
+from synfundus.measures.metrics import MEASURE_NAMES, Comparison, FidelityMeasures, Landmark, MeasureName, MeasureText
 
 NUM_GROUPS = 10
-"""Of the jackknife, each of at least one patient; a set of fewer patients has no interval and is not measurable."""
-Values = dict[str, float]
+"""Groups of the jackknife, each of at least one patient. A set of fewer patients is not measurable."""
+UNBOUNDED = (-math.inf, math.inf)
+Values = Mapping[MeasureName, float]
 
-
-@dataclass(frozen=True)
-class Words:
-    """How a measure is told to a reader."""
-
-    title: str
-    better: str
-    """`lower` or `higher`."""
-    meaning: str
-    lowest: float | None = 0.0
-    """No interval reaches below; None: it may be negative."""
-    highest: float | None = None
-
-
-MEASURES: Mapping[str, Words] = {
-    "frechet_distance": Words(
-        "Fréchet distance", "lower", "How far the two clouds of images lie apart, in place and spread; 0: the same."
+MEASURE_TEXTS: Mapping[MeasureName, MeasureText] = {
+    "frechet_distance": MeasureText(
+        title="Fréchet distance",
+        better="lower",
+        meaning="Distance between two sets of images, in the mean and the spread of their features. 0 means equal.",
     ),
-    "kid": Words(
-        "Kernel distance (KID)",
-        "lower",
-        "The same question asked without assuming a shape of the clouds; 0 on average: the same. It may be negative.",
-        lowest=None,
+    "kid": MeasureText(
+        title="Kernel distance (KID)",
+        better="lower",
+        meaning="Distance between two sets of images, without an assumption about the distribution of their features."
+        " For equal distributions it is 0 on average, so it may be slightly negative.",
     ),
-    "precision": Words(
-        "Precision", "higher", "Share of the images that look like some photograph of the reference.", highest=1.0
+    "precision": MeasureText(
+        title="Precision",
+        better="higher",
+        meaning="Share of the images that resemble at least one photograph of the reference.",
     ),
-    "recall": Words(
-        "Recall", "higher", "Share of the reference photographs that some image looks like: variety.", highest=1.0
+    "recall": MeasureText(
+        title="Recall",
+        better="higher",
+        meaning="Share of the reference photographs that at least one image resembles. It measures variety.",
     ),
-    "density": Words(
-        "Density", "higher", "How many reference photographs an image resembles; about 1 for real photographs."
+    "density": MeasureText(
+        title="Density",
+        better="higher",
+        meaning="Number of reference photographs that an image resembles, scaled so that real photographs have about"
+        " 1.",
     ),
-    "coverage": Words(
-        "Coverage", "higher", "Share of the reference photographs with an image in their neighbourhood.", highest=1.0
+    "coverage": MeasureText(
+        title="Coverage",
+        better="higher",
+        meaning="Share of the reference photographs with at least one image in their neighbourhood.",
     ),
 }
+RANGES: Mapping[MeasureName, tuple[float, float]] = {
+    "frechet_distance": (0.0, math.inf),
+    "kid": UNBOUNDED,
+    "precision": (0.0, 1.0),
+    "recall": (0.0, 1.0),
+    "density": (0.0, math.inf),
+    "coverage": (0.0, 1.0),
+}
+"""Lowest and highest possible value of each measure; intervals are cut to it."""
 
 
 @dataclass(frozen=True)
-class Part:
+class FeatureSet:
     """One set of images in one feature space."""
 
     features_ND: FloatArray
     groups: Sequence[str]
-    """(N,) what belongs together: patients; of samples, each its own."""
+    """(N,) patient of each image; of samples, each its own."""
 
-    def take(self, rows: NDArray[np.int64]) -> "Part":
-        return Part(self.features_ND[rows], [self.groups[row] for row in rows])
+    def __len__(self) -> int:
+        return len(self.groups)
 
-    def draw(self, n: int, seed: int) -> "Part":
-        """`n` of its images, drawn by the seed."""
-        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self.groups))[:n]))
+    def choose(self, n: int, seed: int) -> "FeatureSet":
+        """Return `n` of the images, chosen at random by the seed."""
+        rows = np.sort(np.random.default_rng(seed).permutation(len(self))[:n])
+        return FeatureSet(self.features_ND[rows], [self.groups[row] for row in rows])
 
-    def dealt(self, seed: int) -> NDArray[np.int64]:
-        """(N,) jackknife group of each image: patients dealt out in an order drawn by the seed."""
+    def jackknife_groups(self, seed: int) -> NDArray[np.int64]:
+        """Return the jackknife group of each image, (N,): patients are dealt out in an order drawn by the seed."""
         names, of_image = np.unique(np.asarray(self.groups, np.str_), return_inverse=True)
         order = np.random.default_rng(seed).permutation(len(names))
         return np.asarray(np.argsort(order)[of_image] % NUM_GROUPS, np.int64)
 
 
-def measure_pair(reference_ND: FloatArray, candidate_ND: FloatArray, num_neighbours: int) -> Values:
-    """All measures of a candidate set against a reference set."""
+def measure_pair(reference_ND: FloatArray, candidate_ND: FloatArray, num_neighbours: int) -> dict[MeasureName, float]:
+    """Return all measures of a candidate set against a reference set."""
+    overlapping = overlap(reference_ND, candidate_ND, num_neighbours)
     return {
         "frechet_distance": frechet_distance(fit_gaussian(reference_ND), fit_gaussian(candidate_ND)),
         "kid": kernel_distance(reference_ND, candidate_ND),
-        **asdict(overlap(reference_ND, candidate_ND, num_neighbours)),
+        "precision": overlapping.precision,
+        "recall": overlapping.recall,
+        "density": overlapping.density,
+        "coverage": overlapping.coverage,
     }
 
 
-def _both(parts: Sequence[FloatArray], num_neighbours: int) -> dict[str, Values]:
-    """Measures of held-out and synthetic images and their difference; the parts are cut to one size first."""
-    n = min(len(part) for part in parts)
-    reference, held_out, synthetic = (part[:n] for part in parts)
-    real, made = (measure_pair(reference, part, num_neighbours) for part in (held_out, synthetic))
-    return {"held_out": real, "synthetic": made, "difference": {name: made[name] - real[name] for name in MEASURES}}
+@dataclass(frozen=True)
+class _ComparedValues:
+    """Measures of held-out photographs and of samples against the same reference."""
+
+    held_out: Values
+    synthetic: Values
+
+    @property
+    def difference(self) -> Values:
+        return {name: self.synthetic[name] - self.held_out[name] for name in MEASURE_NAMES}
 
 
-def jackknife(value: float, without_group: Sequence[float], n: int, words: Words | None = None) -> Measure:
-    """A value with its interval from the values without each group; None of `words`: unbounded."""
-    left_out = np.asarray(without_group)
-    variance = (len(left_out) - 1) / len(left_out) * float(np.sum((left_out - left_out.mean()) ** 2))
-    width = float(stdtrit(len(left_out) - 1, 0.975)) * variance**0.5
-    low, high = value - width, value + width
-    if words is not None and words.lowest is not None:
-        low = max(low, words.lowest)
-    if words is not None and words.highest is not None:
-        high = min(high, words.highest)
-    return Measure(value, low, high, n)
+def _compare_values(sets: Sequence[FloatArray], num_neighbours: int) -> _ComparedValues:
+    """Cut reference, held-out and synthetic features to the smallest set, and measure two against the reference."""
+    n = min(map(len, sets))
+    reference, held_out, synthetic = sets
+    held_out_values, synthetic_values = (
+        measure_pair(reference[:n], candidate[:n], num_neighbours) for candidate in (held_out, synthetic)
+    )
+    return _ComparedValues(held_out_values, synthetic_values)
 
 
-def _too_few_patients(parts: Sequence[Part]) -> dict[str, Any] | None:
-    """The reason why sets of images have no jackknife; None where they have one."""
-    fewest = min(len(set(part.groups)) for part in parts)
-    if fewest >= NUM_GROUPS:
-        return None
-    n = len(parts[0].groups)
-    return Measure.not_measurable(f"{fewest} patients; needs {NUM_GROUPS} of each set", n).to_dict()
+def jackknife(value: float, without_group: Sequence[float], n: int, bounds: tuple[float, float] = UNBOUNDED) -> Measure:
+    """Return a value with its interval, from the values without each group; `bounds` cut the interval."""
+    partial = np.asarray(without_group)
+    variance = (len(partial) - 1) / len(partial) * float(np.sum((partial - partial.mean()) ** 2))
+    width = float(stdtrit(len(partial) - 1, 0.975)) * variance**0.5
+    return Measure.measured(value, max(value - width, bounds[0]), min(value + width, bounds[1]), n)
 
 
 def compare(
-    reference: Part,
-    held_out: Part,
-    synthetic: Part,
+    reference: FeatureSet,
+    held_out: FeatureSet,
+    synthetic: FeatureSet,
     *,
     min_images: int,
     num_neighbours: int,
     seed: int,
     max_images: int | None = None,
-) -> dict[str, Any]:
-    """One `comparison` of metrics.json: {n, held_out, synthetic, difference}, all at the same n.
+) -> Comparison:
+    """Compare held-out photographs and samples with the reference, all three at the same n.
 
-    `max_images`: of each set, so that several comparisons can be made at one n; None: as many as all three have.
+    Args:
+        max_images: upper limit of n, so that several comparisons have the same n; None: the size of the smallest set.
     """
-    sizes = {"training": len(reference.groups), "held-out": len(held_out.groups), "synthetic": len(synthetic.groups)}
-    n = min(sizes.values()) if max_images is None else min(max_images, *sizes.values())
+    sets = (reference, held_out, synthetic)
+    n = min(map(len, sets)) if max_images is None else min(max_images, *map(len, sets))
     if n < min_images:
-        counts = ", ".join(f"{size} {name}" for name, size in sizes.items())
-        none = Measure.not_measurable(f"{counts} images; needs {min_images} of each", n).to_dict()
-        return {"n": n, **{part: dict.fromkeys(MEASURES, none) for part in ("held_out", "synthetic", "difference")}}
-    parts = [part.draw(n, seed + place) for place, part in enumerate((reference, held_out, synthetic))]
-    few = _too_few_patients(parts)
-    if few is not None:
-        return {"n": n, **{part: dict.fromkeys(MEASURES, few) for part in ("held_out", "synthetic", "difference")}}
-    dealt = [part.dealt(seed + place) for place, part in enumerate(parts)]
-    whole = _both([part.features_ND for part in parts], num_neighbours)
+        counts = f"{len(reference)} training, {len(held_out)} held-out, {len(synthetic)} synthetic images"
+        return _not_measurable(Measure.not_measurable(f"{counts}; needs {min_images} of each", n))
+    chosen = [images.choose(n, seed + place) for place, images in enumerate(sets)]
+    if (few := _too_few_patients(chosen)) is not None:
+        return _not_measurable(few)
+    groups = [images.jackknife_groups(seed + place) for place, images in enumerate(chosen)]
+    whole = _compare_values([images.features_ND for images in chosen], num_neighbours)
     without = [
-        _both([part.features_ND[group_N != g] for part, group_N in zip(parts, dealt, strict=True)], num_neighbours)
+        _compare_values(
+            [images.features_ND[group_N != g] for images, group_N in zip(chosen, groups, strict=True)], num_neighbours
+        )
         for g in range(NUM_GROUPS)
     ]
-    out: dict[str, Any] = {"n": n}
-    for part, values in whole.items():
-        out[part] = {
-            name: jackknife(
-                values[name], [w[part][name] for w in without], n, None if part == "difference" else words
-            ).to_dict()
-            for name, words in MEASURES.items()
+    return Comparison(
+        n=n,
+        held_out=_with_intervals(whole.held_out, [values.held_out for values in without], n, RANGES),
+        synthetic=_with_intervals(whole.synthetic, [values.synthetic for values in without], n, RANGES),
+        difference=_with_intervals(whole.difference, [values.difference for values in without], n, {}),
+    )
+
+
+def _too_few_patients(sets: Sequence[FeatureSet]) -> Measure | None:
+    """Return the reason why the sets have no jackknife, or None if they have one."""
+    fewest = min(len(set(images.groups)) for images in sets)
+    if fewest >= NUM_GROUPS:
+        return None
+    return Measure.not_measurable(f"{fewest} patients; needs {NUM_GROUPS} of each set", len(sets[0]))
+
+
+def _not_measurable(reason: Measure) -> Comparison:
+    """Return a comparison without a number."""
+    empty = FidelityMeasures.not_measurable(reason)
+    return Comparison(n=reason.n, held_out=empty, synthetic=empty, difference=empty)
+
+
+def _with_intervals(
+    values: Values, without: Sequence[Values], n: int, ranges: Mapping[MeasureName, tuple[float, float]]
+) -> FidelityMeasures:
+    """Return each value with its jackknife interval."""
+    return FidelityMeasures.model_validate(
+        {
+            name: jackknife(values[name], [partial[name] for partial in without], n, ranges.get(name, UNBOUNDED))
+            for name in MEASURE_NAMES
         }
-    return out
+    )
 
 
-def distance_from_held_out(held_out: Part, others: Mapping[str, Part], *, min_images: int, seed: int) -> dict[str, Any]:
-    """Fréchet distance of each other set from the held-out photographs, all at one n, with intervals."""
-    n = min(len(part.groups) for part in (held_out, *others.values()))
+def compare_with_phantoms(
+    held_out: FeatureSet, synthetic: FeatureSet, phantoms: FeatureSet, *, min_images: int, seed: int
+) -> Landmark:
+    """Measure the Fréchet distance of samples and of phantoms from held-out photographs, all three at the same n."""
+    n = min(map(len, (held_out, synthetic, phantoms)))
     if n < min_images:
-        none = Measure.not_measurable(f"{n} images; needs {min_images} of each", n).to_dict()
-        return {"n": n, **dict.fromkeys(others, none)}
-    real = held_out.draw(n, seed)
-    few = _too_few_patients([real])
-    if few is not None:
-        return {"n": n, **dict.fromkeys(others, few)}
-    group_N = real.dealt(seed)
-    out: dict[str, Any] = {"n": n}
-    for place, (name, other) in enumerate(others.items(), 1):
-        part = other.draw(n, seed + place)
-        other_N = part.dealt(seed + place)
+        few = Measure.not_measurable(f"{n} images; needs {min_images} of each", n)
+        return Landmark(n=n, synthetic=few, phantoms=few)
+    real = held_out.choose(n, seed)
+    if (reason := _too_few_patients([real])) is not None:
+        return Landmark(n=n, synthetic=reason, phantoms=reason)
+    return Landmark(
+        n=n,
+        synthetic=_frechet_with_interval(real, synthetic.choose(n, seed + 1), (seed, seed + 1)),
+        phantoms=_frechet_with_interval(real, phantoms.choose(n, seed + 2), (seed, seed + 2)),
+    )
 
-        def distance(real_N: NDArray[np.bool_], other_N: NDArray[np.bool_], part: Part = part) -> float:
-            real_ND, other_ND = real.features_ND[real_N], part.features_ND[other_N]
-            size = min(len(real_ND), len(other_ND))
-            return frechet_distance(fit_gaussian(real_ND[:size]), fit_gaussian(other_ND[:size]))
 
-        everything = np.ones(n, np.bool_)
-        without = [distance(group_N != g, other_N != g) for g in range(NUM_GROUPS)]
-        value = distance(everything, everything)
-        out[name] = jackknife(value, without, n, MEASURES["frechet_distance"]).to_dict()
-    return out
+def _frechet_with_interval(real: FeatureSet, other: FeatureSet, seeds: tuple[int, int]) -> Measure:
+    """Return the Fréchet distance of two sets of one size; `seeds` deal out the groups of each."""
+    real_N, other_N = real.jackknife_groups(seeds[0]), other.jackknife_groups(seeds[1])
+
+    def distance(without_group: int = -1) -> float:
+        real_ND, other_ND = real.features_ND[real_N != without_group], other.features_ND[other_N != without_group]
+        size = min(len(real_ND), len(other_ND))
+        return frechet_distance(fit_gaussian(real_ND[:size]), fit_gaussian(other_ND[:size]))
+
+    without = [distance(group) for group in range(NUM_GROUPS)]
+    return jackknife(distance(), without, len(real), RANGES["frechet_distance"])

@@ -1,94 +1,102 @@
-"""Does a sample show what was asked for? The annotator's word against the conditions, beside permuted conditions."""
+"""Agreement of the annotator's predictions with the requests, beside the same for permuted requests."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synfundus.evaluation.strata import Labels
 from synfundus.labels import LABEL_NAMES, LABELS, FloatArray, Label
-from synfundus.measures.statistics import Measure, auc, proportion, quadratic_kappa, roc_band
+from synfundus.measures.measure import Measure
+from synfundus.measures.metrics import Consistency, LabelConsistency, RocCurve
+from synfundus.measures.roc import auc, roc_band
+from synfundus.measures.statistics import proportion, quadratic_kappa
 
-CANNOT_TELL = "the annotator cannot tell this label"
+UNUSABLE_LABEL = "the annotator cannot predict this label"
 
 
-def consistency_section(
-    asked_NK: Labels, seen_NK: Labels, score_NK: FloatArray, unusable: Mapping[str, str], seed: int
-) -> dict[str, Any]:
-    """Section `consistency` of metrics.json.
+def measure_consistency(
+    requested_NK: Labels, predicted_NK: Labels, score_NK: FloatArray, unusable: Mapping[str, str], seed: int
+) -> Consistency:
+    """Return the section `consistency` of the metrics.
 
     Args:
-        asked_NK: conditions.
-        seen_NK: annotations; -1 also where the annotator sees no fundus and the label does not arise.
+        requested_NK: conditions.
+        predicted_NK: annotations; -1 if unknown, also for diseases and side of an image that is no fundus.
         score_NK: calibrated probability of the value 1; the column of `dr_grade` is not used.
-        unusable: labels that the annotator cannot tell.
-        seed: of the permutation.
+        unusable: unusable labels, with the reason.
+        seed: seed of the permutation.
     """
-    labels = {
-        label.name: _label(label, asked_NK[:, k], seen_NK[:, k], score_NK[:, k], label.name in unusable, seed)
-        for k, label in enumerate(LABELS)
-    }
-    return {"permutation_seed": seed, "labels": labels}
+    return Consistency(
+        permutation_seed=seed,
+        labels={
+            label.name: _measure_label(
+                label, requested_NK[:, k], predicted_NK[:, k], score_NK[:, k], label.name in unusable, seed
+            )
+            for k, label in enumerate(LABELS)
+        },
+    )
 
 
-def _label(
+def _measure_label(
     label: Label,
-    asked_N: NDArray[np.int8],
-    seen_N: NDArray[np.int8],
-    score_N: NDArray[np.float32],
+    requested_N: NDArray[np.int8],
+    predicted_N: NDArray[np.int8],
+    score_N: FloatArray,
     unusable: bool,
     seed: int,
-) -> dict[str, Any]:
+) -> LabelConsistency:
     values = range(label.max_value + 1)
-    known_N = asked_N >= 0
-    asked, seen, score = asked_N[known_N], seen_N[known_N], score_N[known_N]
-    permuted = np.random.default_rng([seed, LABEL_NAMES.index(label.name)]).permutation(asked)
+    has_request_N = requested_N >= 0
+    requested, predicted, score = requested_N[has_request_N], predicted_N[has_request_N], score_N[has_request_N]
+    permuted = np.random.default_rng([seed, LABEL_NAMES.index(label.name)]).permutation(requested)
     is_grade = label.max_value > 1
     if unusable:
-        measures = dict.fromkeys(("asked", "permuted", "agreement", "agreement_permuted"))
-        found: dict[str, Measure] = dict.fromkeys(measures, Measure.not_measurable(CANNOT_TELL, len(asked)))
+        measures = (Measure.not_measurable(UNUSABLE_LABEL, len(requested)),) * 4
     else:
-        found = {
-            "asked": _statistic(asked, seen, score, is_grade),
-            "permuted": _statistic(permuted, seen, score, is_grade),
-            # Where the annotator sees no fundus it tells neither side nor disease: that counts as not agreeing.
-            "agreement": proportion(seen == asked),
-            "agreement_permuted": proportion(seen == permuted),
-        }
-    return {
-        "title": label.title,
-        "kind": label.kind,
-        "statistic": "quadratic_kappa" if is_grade else "auc",
-        "num_asked": [int((asked == value).sum()) for value in values],
-        "num_seen": [int((seen_N == value).sum()) for value in values],
-        **{name: measure.to_dict() for name, measure in found.items()},
-        "beats_permuted": _beats(found["asked"], found["permuted"]),
-        "confusion": [[int(((asked == row) & (seen == column)).sum()) for column in values] for row in values],
-        "roc": _roc(asked, score) if found["asked"].measurable and not is_grade else None,
-    }
+        measures = (
+            _statistic(requested, predicted, score, is_grade),
+            _statistic(permuted, predicted, score, is_grade),
+            # An image that is no fundus has neither side nor disease: that counts as not agreeing.
+            proportion(predicted == requested),
+            proportion(predicted == permuted),
+        )
+    return LabelConsistency(
+        title=label.title,
+        kind=label.kind,
+        statistic="quadratic_kappa" if is_grade else "auc",
+        num_requested=_count(requested, values),
+        num_predicted=_count(predicted_N, values),
+        requested=measures[0],
+        permuted=measures[1],
+        beats_permuted=_beats(measures[0], measures[1]),
+        agreement=measures[2],
+        agreement_permuted=measures[3],
+        confusion=tuple(_count(predicted[requested == value], values) for value in values),
+        roc=_roc(requested, score) if measures[0].measurable and not is_grade else None,
+    )
 
 
-def _statistic(asked: NDArray[np.int8], seen: NDArray[np.int8], score: NDArray[np.float32], is_grade: bool) -> Measure:
-    """AUC of the probability, or kappa of the grade; where the annotator sees no fundus there is no grade."""
+def _statistic(requested: NDArray[np.int8], predicted: NDArray[np.int8], score: FloatArray, is_grade: bool) -> Measure:
+    """Return the AUC of the probability, or the kappa of the grade; an image that is no fundus has no grade."""
     if not is_grade:
-        return auc(asked, score)
-    told = seen >= 0
-    return quadratic_kappa(asked[told], seen[told])
+        return auc(requested, score)
+    graded = predicted >= 0
+    return quadratic_kappa(requested[graded], predicted[graded])
 
 
-def _beats(asked: Measure, permuted: Measure) -> bool | None:
-    """Whether the intervals are apart, the asked one above."""
-    if asked.low is None or permuted.high is None:
+def _count(labels: NDArray[np.int8], values: range) -> tuple[int, ...]:
+    """Return how often each value occurs."""
+    return tuple(int((labels == value).sum()) for value in values)
+
+
+def _beats(requested: Measure, permuted: Measure) -> bool | None:
+    """Return whether the interval of `requested` lies above the other; None if one is not measurable."""
+    if requested.low is None or permuted.high is None:
         return None
-    return asked.low > permuted.high
+    return requested.low > permuted.high
 
 
-def _roc(asked: NDArray[np.int8], score: NDArray[np.float32]) -> dict[str, list[float]]:
-    rate, sensitivity, low, high = roc_band(asked, score)
-    return {
-        "false_positive_rate": rate.tolist(),
-        "sensitivity": sensitivity.tolist(),
-        "low": low.tolist(),
-        "high": high.tolist(),
-    }
+def _roc(requested: NDArray[np.int8], score: FloatArray) -> RocCurve:
+    rate, sensitivity, low, high = (tuple(values.tolist()) for values in roc_band(requested, score))
+    return RocCurve(false_positive_rate=rate, sensitivity=sensitivity, low=low, high=high)

@@ -1,103 +1,130 @@
-"""The sets of images that are compared, without their pixels: labels of all, features of those drawn to be looked at.
+"""The sets of images that are compared: labels of all images, features of the chosen ones, no pixels.
 
-Images are read once, in batches, and forgotten. What is kept of one: its labels (some 100 bytes), of a photograph its
-copy descriptor (0.7 KB), and the features of at most `max_images` of a set.
+Images are read once, in batches. Memory holds the labels of every image (about 100 bytes), the copy descriptor of every
+photograph (0.7 KB), and the features of at most `max_images` of each set.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from synfundus.evaluation.comparison import Part
-from synfundus.evaluation.pictures import Sheets
+from synfundus.evaluation.comparison import FeatureSet
+from synfundus.evaluation.examples import Examples
+from synfundus.evaluation.spaces import Extractors
 from synfundus.evaluation.strata import Labels
-from synfundus.fundus.dataset import PreparedImages, decode_pixels
-from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, FloatArray, grade_distribution
-from synfundus.measures.copies import Drawn, copy_descriptor
-from synfundus.samples.shards import count_accepted, count_drawn, read_samples
+from synfundus.fundus.dataset import LabelBatch, PreparedImages
+from synfundus.fundus.shard import decode_pixels
+from synfundus.labels import HEADS, LABEL_NAMES, LABELS, NUM_LABELS, FloatArray, grade_distribution
+from synfundus.measures.copies import SampledCounts, copy_descriptor
+from synfundus.samples.shards import read_samples
+from synfundus.samples.verification import count_accepted, count_sampled
 from synfundus.storage import Storage
 
 BATCH = 256
-Extractor = Callable[[NDArray[np.uint8]], FloatArray]
-"""Features (B, D) of uint8 images (B, H, W, 3)."""
-Extractors = Mapping[str, Extractor]
-"""One for each feature space that is computed."""
 
 
 @dataclass(frozen=True)
 class Photographs:
-    """Real images of some parts of a dataset."""
+    """Photographs of some splits of a dataset."""
 
     ids: list[str]
-    """(N,) image ids, in the order of the splits and of each split."""
+    """(N,) image ids, split by split in stored order."""
     patients: list[str]
+    """(N,)"""
     expert_NK: Labels
-    """Experts' values."""
+    """Experts' labels."""
     value_shares: Mapping[str, NDArray[np.float64]]
-    """Label: sum over images of the probability of each value, 1 where an expert says so."""
+    """Sum over images of the probability of each value, by label; an expert's value has probability 1."""
     num_unknown: Mapping[str, int]
-    """Label: images of which neither an expert nor the annotator knows it."""
+    """Images whose value neither an expert nor the annotator knows, by label."""
     descriptors_ND: FloatArray
+    """Copy descriptors."""
     chosen: NDArray[np.int64]
-    """(M,) rows looked at, ascending."""
+    """(M,) rows whose features are compared, ascending."""
     features: Mapping[str, FloatArray]
-    """Space: (M, D)."""
+    """(M, D) features, by space."""
 
-    def part(self, space: str, rows_M: NDArray[np.bool_]) -> Part:
-        """The chosen images for which `rows_M` holds."""
+    def feature_set(self, space: str, rows_M: NDArray[np.bool_]) -> FeatureSet:
+        """Return the features of those chosen images for which `rows_M` is true."""
         patients = [self.patients[row] for row in self.chosen[rows_M]]
-        return Part(self.features[space][rows_M], patients)
+        return FeatureSet(self.features[space][rows_M], patients)
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Accepted synthetic images."""
+    """Accepted samples."""
 
     sample_ids: NDArray[np.int64]
     """(N,)"""
-    asked_NK: Labels
-    seen_NK: Labels
+    requested_NK: Labels
+    """Conditions."""
+    predicted_NK: Labels
+    """Annotations."""
     score_NK: FloatArray
-    """Calibrated probability of the value 1 (of a DR grade of 1 or more); NaN where there is none."""
+    """Calibrated probability of the value 1 (of DR grade 1 or more); NaN if there is none."""
     chosen: NDArray[np.int64]
+    """(M,) rows whose features are compared, ascending."""
     features: Mapping[str, FloatArray]
+    """(M, D) features, by space."""
     descriptors_MD: FloatArray
+    """Copy descriptors of the chosen samples."""
     files: list[str]
     """(M,) file of each chosen sample."""
-    drawn: Drawn
-    """All that were drawn, accepted or not."""
+    sampled: SampledCounts
+    """All samples, accepted or not."""
 
-    def part(self, space: str, rows_M: NDArray[np.bool_]) -> Part:
-        return Part(self.features[space][rows_M], [str(i) for i in self.sample_ids[self.chosen[rows_M]]])
+    def feature_set(self, space: str, rows_M: NDArray[np.bool_]) -> FeatureSet:
+        """Return the features of those chosen samples for which `rows_M` is true."""
+        return FeatureSet(self.features[space][rows_M], [str(i) for i in self.sample_ids[self.chosen[rows_M]]])
 
 
-def _draw(num_images: int, max_images: int, seed: int) -> NDArray[np.int64]:
-    """At most `max_images` of so many rows, ascending."""
+def _choose(num_images: int, max_images: int, seed: int) -> NDArray[np.int64]:
+    """Return at most `max_images` rows of `num_images`, chosen at random, ascending."""
     return np.sort(np.random.default_rng(seed).permutation(num_images)[:max_images])
 
 
 class _Features:
-    """Features of images as they come."""
+    """Features of images in all spaces, batch by batch."""
 
     def __init__(self, extractors: Extractors) -> None:
         self.extractors = extractors
-        self.parts: dict[str, list[FloatArray]] = {space: [] for space in extractors}
+        self.batches: dict[str, list[FloatArray]] = {space: [] for space in extractors}
 
     def add(self, images_BHWC: NDArray[np.uint8]) -> None:
         for space, extract in self.extractors.items():
-            self.parts[space].append(extract(images_BHWC))
+            self.batches[space].append(extract(images_BHWC))
 
     def joined(self) -> dict[str, FloatArray]:
         empty = np.zeros((0, 1), np.float32)
-        return {space: np.concatenate(parts) if parts else empty for space, parts in self.parts.items()}
+        return {space: np.concatenate(batches) if batches else empty for space, batches in self.batches.items()}
 
 
-def _expert_labels(p_BV: FloatArray, expert_BK: NDArray[np.bool_]) -> Labels:
-    value_BK = np.stack([p_BV[:, HEADS[name]].sum(axis=1) for name in LABEL_NAMES], axis=1)
-    return np.where(expert_BK, np.rint(value_BK), -1).astype(np.int8)
+class _LabelCounts:
+    """How often photographs have each value of each label, batch by batch."""
+
+    def __init__(self) -> None:
+        self.value_shares = {label.name: np.zeros(label.max_value + 1) for label in LABELS}
+        self.num_unknown = dict.fromkeys(LABEL_NAMES, 0)
+
+    def add(self, batch: LabelBatch) -> None:
+        for k, name in enumerate(LABEL_NAMES):
+            known_B = batch.known_BK[:, k]
+            p_B = batch.p_BV[known_B, HEADS[name]]
+            value_B = grade_distribution(p_B) if k == 0 else np.stack([1.0 - p_B[:, 0], p_B[:, 0]], axis=1)
+            self.value_shares[name] += value_B.sum(axis=0, dtype=np.float64)
+            self.num_unknown[name] += int((~known_B).sum())
+
+
+def _expert_labels(batch: LabelBatch) -> Labels:
+    value_BK = np.stack([batch.p_BV[:, HEADS[name]].sum(axis=1) for name in LABEL_NAMES], axis=1)
+    return np.where(batch.expert_BK, np.rint(value_BK), -1).astype(np.int8)
+
+
+def _no_descriptors() -> FloatArray:
+    return copy_descriptor(np.zeros((0, 1, 1, 3), np.uint8))
 
 
 def read_photographs(
@@ -106,52 +133,44 @@ def read_photographs(
     extractors: Extractors,
     max_images: int,
     seed: int,
-    sheets: Sheets | None = None,
+    examples: Examples | None = None,
 ) -> Photographs:
-    """Read all images of these splits; those that are looked at are offered to `sheets`, too."""
-    chosen = _draw(sum(images.num_images(split) for split in splits), max_images, seed)
-    features = _Features(extractors)
+    """Read all images of these splits; `examples` collects from the chosen ones."""
+    chosen = _choose(sum(images.num_images(split) for split in splits), max_images, seed)
+    features, counts = _Features(extractors), _LabelCounts()
     ids, patients = list[str](), list[str]()
-    experts = [np.zeros((0, NUM_LABELS), np.int8)]
-    descriptors = [copy_descriptor(np.zeros((0, images.size_px, images.size_px, 3), np.uint8))]
-    shares = {name: np.zeros(2 if k else 5) for k, name in enumerate(LABEL_NAMES)}
-    unknown = dict.fromkeys(LABEL_NAMES, 0)
+    experts, descriptors = [np.zeros((0, NUM_LABELS), np.int8)], [_no_descriptors()]
     for batch in (batch for split in splits for batch in images.batches(split, BATCH)):
-        expert_BK = _expert_labels(batch.p_BV, batch.expert_BK)
-        mine = chosen[(chosen >= len(ids)) & (chosen < len(ids) + len(batch.image_ids))] - len(ids)
-        if len(mine):
-            features.add(batch.images_BHWC[mine])
-            if sheets is not None:
-                sheets.add(expert_BK[mine], batch.images_BHWC[mine])
+        expert_BK = _expert_labels(batch)
+        in_batch = chosen[(chosen >= len(ids)) & (chosen < len(ids) + len(batch))] - len(ids)
+        if len(in_batch):
+            features.add(batch.images_BHWC[in_batch])
+            if examples is not None:
+                examples.add(expert_BK[in_batch], batch.images_BHWC[in_batch])
         ids += batch.image_ids
         patients += batch.patients
         experts.append(expert_BK)
         descriptors.append(copy_descriptor(batch.images_BHWC))
-        for k, name in enumerate(LABEL_NAMES):
-            known_B = batch.known_BK[:, k]
-            p_B = batch.p_BV[known_B, HEADS[name]]
-            value_B = grade_distribution(p_B) if k == 0 else np.stack([1.0 - p_B[:, 0], p_B[:, 0]], axis=1)
-            shares[name] += value_B.sum(axis=0, dtype=np.float64)
-            unknown[name] += int((~known_B).sum())
+        counts.add(batch)
     return Photographs(
         ids,
         patients,
         np.concatenate(experts),
-        shares,
-        unknown,
+        counts.value_shares,
+        counts.num_unknown,
         np.concatenate(descriptors),
         chosen,
         features.joined(),
     )
 
 
-def _label_columns(table: pa.Table, part: str) -> Labels:
-    columns = [table.column(f"{part}_{name}").fill_null(-1).to_numpy() for name in LABEL_NAMES]
+def _label_columns(table: pa.Table, prefix: str) -> Labels:
+    columns = [table.column(f"{prefix}_{name}").fill_null(-1).to_numpy() for name in LABEL_NAMES]
     return np.stack(columns, axis=1).astype(np.int8)
 
 
 def _scores(table: pa.Table) -> FloatArray:
-    """(N, 16) probability of the value 1, or more for grades; NaN where null."""
+    """Return the probability of the value 1, or of a grade of 1 or more, (N, 16); NaN if null."""
     score_NK = np.full((len(table), NUM_LABELS), np.nan, np.float32)
     for k, name in enumerate(LABEL_NAMES):
         for row, value in enumerate(table.column(f"probability_{name}").to_pylist()):
@@ -160,41 +179,41 @@ def _scores(table: pa.Table) -> FloatArray:
     return score_NK
 
 
-def _sample_batches(table: pa.Table, rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+def _pixel_batches(table: pa.Table, rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
     image = table.column("image")
     for start in range(0, len(rows), BATCH):
         yield np.stack([decode_pixels(image[row]["bytes"].as_py()) for row in rows[start : start + BATCH]])
 
 
-def read_synthetic(
-    storage: Storage, folder: str, extractors: Extractors, max_images: int, seed: int, sheets: Sheets
+def read_accepted_samples(
+    storage: Storage, folder: str, extractors: Extractors, max_images: int, seed: int, examples: Examples
 ) -> Samples:
-    """Read all accepted samples, in the plan's order; those that the seed picks to be looked at go to `sheets`, too."""
-    ids, asked, seen, scores = [np.zeros(0, np.int64)], list[Labels](), list[Labels](), list[FloatArray]()
-    chosen = _draw(count_accepted(storage, folder), max_images, seed)
+    """Read all accepted samples in the order of their files; `examples` collects from the chosen ones."""
+    chosen = _choose(count_accepted(storage, folder), max_images, seed)
+    none = np.zeros((0, NUM_LABELS), np.int8)
+    ids, requested, predicted = [np.zeros(0, np.int64)], [none], [none]
+    scores, descriptors = [none.astype(np.float32)], [_no_descriptors()]
     features, files, first = _Features(extractors), list[str](), 0
-    descriptors = [copy_descriptor(np.zeros((0, 1, 1, 3), np.uint8))]
     for file, table in read_samples(storage, folder):
         ids.append(table.column("sample_id").to_numpy())
-        asked.append(_label_columns(table, "condition"))
-        seen.append(_label_columns(table, "annotation"))
+        requested.append(_label_columns(table, "condition"))
+        predicted.append(_label_columns(table, "annotation"))
         scores.append(_scores(table))
-        mine = [int(row) for row in chosen[(chosen >= first) & (chosen < first + len(table))] - first]
-        for number, images_BHWC in enumerate(_sample_batches(table, mine)):
-            rows = mine[number * BATCH : (number + 1) * BATCH]
+        in_file = [int(row) for row in chosen[(chosen >= first) & (chosen < first + len(table))] - first]
+        for number, images_BHWC in enumerate(_pixel_batches(table, in_file)):
             features.add(images_BHWC)
             descriptors.append(copy_descriptor(images_BHWC))
-            sheets.add(asked[-1][rows], images_BHWC)
-        files += [file] * len(mine)
+            examples.add(requested[-1][in_file[number * BATCH : (number + 1) * BATCH]], images_BHWC)
+        files += [file] * len(in_file)
         first += len(table)
     return Samples(
         np.concatenate(ids),
-        np.concatenate(asked) if asked else np.zeros((0, NUM_LABELS), np.int8),
-        np.concatenate(seen) if seen else np.zeros((0, NUM_LABELS), np.int8),
-        np.concatenate(scores) if scores else np.zeros((0, NUM_LABELS), np.float32),
+        np.concatenate(requested),
+        np.concatenate(predicted),
+        np.concatenate(scores),
         chosen,
         features.joined(),
         np.concatenate(descriptors),
         files,
-        count_drawn(storage, folder),
+        count_sampled(storage, folder),
     )

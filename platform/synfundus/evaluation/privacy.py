@@ -1,50 +1,68 @@
-"""Section `privacy` of metrics.json: how near the samples lie to training photographs."""
-
-from typing import Any
+"""The distance of samples to training photographs, and the share of samples that lie too near."""
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from synfundus.labels import FloatArray
-from synfundus.measures.copies import COPY_SPACE, Drawn, Nearest, held_out_threshold, nearest
+from synfundus.measures.copies import COPY_SPACE, Nearest, SampledCounts, held_out_threshold, nearest
+from synfundus.measures.metrics import DistanceHistogram, MeasuredPrivacy, UnmeasuredPrivacy
 from synfundus.measures.statistics import proportion
 
 NUM_BINS = 40
+LARGEST_BIN_EDGE = 1.5
 
 
-def privacy_section(
-    training_ND: FloatArray, held_out_MD: FloatArray, synthetic_KD: FloatArray, quantile: float, drawn: Drawn
-) -> tuple[dict[str, Any], Nearest | None]:
-    """Section `privacy` of metrics.json but for `closest`, and the nearest training image of each synthetic one.
+def measure_privacy(
+    training_ND: FloatArray, held_out_MD: FloatArray, synthetic_KD: FloatArray, quantile: float, sampled: SampledCounts
+) -> tuple[MeasuredPrivacy, Nearest] | tuple[UnmeasuredPrivacy, None]:
+    """Return the section `privacy` of the metrics without closest pairs, and each sample's nearest training photograph.
 
-    The rate of copies is that among all pictures drawn: among those kept it is none by how they were chosen.
+    Args:
+        synthetic_KD: descriptors of accepted samples.
+        quantile: quantile of held-out photographs' distances that gives the threshold, 0 to 1.
+        sampled: all samples, accepted or not. The rate of copies counts them all, because no accepted sample is a copy.
     """
-    counts = {"num_training": len(training_ND), "num_held_out": len(held_out_MD), "num_synthetic": len(synthetic_KD)}
-    missing = [name.removeprefix("num_") for name, n in counts.items() if n == 0]
-    if missing:
-        reason = f"there are no {' and no '.join(missing)} images"
-        return {"status": "not measurable", "reason": reason.replace("_", "-"), **counts}, None
+    sizes = {"training": len(training_ND), "held-out": len(held_out_MD), "synthetic": len(synthetic_KD)}
+    empty = [name for name, size in sizes.items() if size == 0]
+    if empty:
+        missing = UnmeasuredPrivacy(
+            reason=f"there are no {' and no '.join(empty)} images",
+            num_training=len(training_ND),
+            num_held_out=len(held_out_MD),
+            num_synthetic=len(synthetic_KD),
+        )
+        return missing, None
     held_out, synthetic = nearest(held_out_MD, training_ND), nearest(synthetic_KD, training_ND)
     threshold = held_out_threshold(held_out.distance, quantile)
-    edges = np.linspace(0.0, 1.5, NUM_BINS + 1)
-    # Clopper and Pearson 1934; for none of n it is 1 - 0.05^(1/n), about 3 / n.
-    all_near = drawn.num_near == drawn.num
-    upper = 1.0 if all_near else float(betaincinv(drawn.num_near + 1, drawn.num - drawn.num_near, 0.95))
-    section = {
-        "status": "measured",
-        **counts,
-        "space": COPY_SPACE,
-        "quantile": quantile,
-        "threshold": threshold,
-        "num_drawn": drawn.num,
-        "num_near": drawn.num_near,
-        "share_near": proportion(np.arange(drawn.num) < drawn.num_near).to_dict(),
-        "share_near_upper_bound": upper,
-        "num_below": int((synthetic.distance < threshold).sum()),
-        "distances": {
-            "bin_edges": edges.tolist(),
-            "held_out": np.histogram(held_out.distance, edges)[0].tolist(),
-            "synthetic": np.histogram(synthetic.distance, edges)[0].tolist(),
-        },
-    }
-    return section, synthetic
+    privacy = MeasuredPrivacy(
+        num_training=len(training_ND),
+        num_held_out=len(held_out_MD),
+        num_synthetic=len(synthetic_KD),
+        space=COPY_SPACE,
+        quantile=quantile,
+        threshold=threshold,
+        num_sampled=sampled.num_sampled,
+        num_near=sampled.num_near,
+        share_near=proportion(np.arange(sampled.num_sampled) < sampled.num_near),
+        share_near_upper_bound=_upper_bound(sampled),
+        num_below=int((synthetic.distance < threshold).sum()),
+        distances=_histogram(held_out.distance, synthetic.distance),
+    )
+    return privacy, synthetic
+
+
+def _upper_bound(sampled: SampledCounts) -> float:
+    """Return the one-sided 95 % upper bound of the share (Clopper and Pearson 1934); about 3 / n if none lies near."""
+    if sampled.num_near == sampled.num_sampled:
+        return 1.0
+    return float(betaincinv(sampled.num_near + 1, sampled.num_sampled - sampled.num_near, 0.95))
+
+
+def _histogram(held_out: NDArray[np.float64], synthetic: NDArray[np.float64]) -> DistanceHistogram:
+    edges = np.linspace(0.0, LARGEST_BIN_EDGE, NUM_BINS + 1)
+    return DistanceHistogram(
+        bin_edges=tuple(edges.tolist()),
+        held_out=tuple(np.histogram(held_out, edges)[0].tolist()),
+        synthetic=tuple(np.histogram(synthetic, edges)[0].tolist()),
+    )

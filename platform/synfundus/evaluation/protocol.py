@@ -1,24 +1,42 @@
-"""The evaluation: photographs and samples in, metrics.json out; docs/evaluation.md says what each number means."""
+"""The evaluation protocol: photographs and samples in, `EvaluationMetrics` out.
 
-from collections.abc import Mapping
-from typing import Any
+docs/evaluation.md explains each number.
+"""
+
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from synfundus.errors import WrongInputError
-from synfundus.evaluation.comparison import MEASURES, Part, compare, distance_from_held_out
+from synfundus.evaluation.comparison import MEASURE_TEXTS, FeatureSet, compare, compare_with_phantoms
 from synfundus.evaluation.config import EvaluationConfig
-from synfundus.evaluation.consistency import consistency_section
+from synfundus.evaluation.consistency import measure_consistency
 from synfundus.evaluation.image_sets import Photographs, Samples
-from synfundus.evaluation.privacy import privacy_section
+from synfundus.evaluation.privacy import measure_privacy
+from synfundus.evaluation.spaces import SPACES
 from synfundus.evaluation.strata import GROUPS, STRATA, Labels
 from synfundus.labels import LABEL_BY_NAME, LABELS, FloatArray
 from synfundus.measures.copies import Nearest
+from synfundus.measures.metrics import (
+    ClosestPair,
+    ComputedSpace,
+    Consistency,
+    Counts,
+    EvaluationMetrics,
+    ExpectedCounts,
+    Fidelity,
+    LabelDistribution,
+    Landmark,
+    MeasuredPrivacy,
+    Privacy,
+    ProtocolSettings,
+    SetCounts,
+    SkippedSpace,
+    UnmeasuredPrivacy,
+    ValueCounts,
+)
 
-VERSION = 1
-"""Of metrics.json."""
 NUM_CLOSEST = 12
-SPACES: Mapping[str, str] = {"annotator": "Annotator features", "inception": "Inception features"}
 
 
 def evaluate(
@@ -31,184 +49,192 @@ def evaluate(
     unusable: Mapping[str, str],
     quantile: float,
     phantoms: Mapping[str, FloatArray] | None,
-) -> tuple[dict[str, Any], Nearest | None]:
+) -> tuple[EvaluationMetrics, Nearest | None]:
     """Measure the samples.
 
     Args:
-        reference: photographs of the training part.
-        held_out: photographs of other patients.
-        spaces: each of `SPACES`: None when its features were computed, else why not.
-        unusable: labels that the annotator cannot tell, with the reason.
-        quantile: of held-out photographs' distances, below which a sample is too near to a training image.
-        phantoms: features of phantoms in each computed space, as a landmark; None where the study's own photographs
-            are phantoms.
+        reference: photographs of the training split.
+        held_out: photographs of the validation and test splits, of other patients.
+        spaces: for each of `SPACES`, None if its features were computed, else the reason why not.
+        unusable: unusable labels, with the reason.
+        quantile: quantile of held-out photographs' distances below which a sample is too near to a training image.
+        phantoms: features of phantoms in each computed space, as a landmark; None if the photographs are phantoms.
 
     Returns:
-        Content of metrics.json, and the nearest training image of each sample that was looked at.
+        The metrics, and the nearest training photograph of each chosen sample.
 
     Raises:
-        WrongInputError: a patient stands in both sets of photographs.
+        WrongInputError: a patient is in both sets of photographs.
     """
-    both = set(reference.patients) & set(held_out.patients)
-    if both:
-        raise WrongInputError(
-            f"{len(both)} patients stand in the training part and in the held-out part; prepare the photographs again"
-        )
-    privacy, near = privacy_section(
-        reference.descriptors_ND, held_out.descriptors_ND, samples.descriptors_MD, quantile, samples.drawn
+    _require_disjoint_patients(reference, held_out)
+    privacy, near = measure_privacy(
+        reference.descriptors_ND, held_out.descriptors_ND, samples.descriptors_MD, quantile, samples.sampled
     )
-    if near is not None:
-        privacy["closest"] = _closest(near, samples, reference, privacy["threshold"])
-    metrics = {
-        "version": VERSION,
-        "config": config.model_dump(mode="json", exclude={"inception_weights"}),
-        "counts": {
-            "reference": _counts(reference),
-            "held_out": _counts(held_out),
-            "synthetic": {
-                "num_images": len(samples.sample_ids),
-                "num_used": len(samples.chosen),
-                "num_patients": None,
-            },
-        },
-        "label_distributions": _distributions(reference, held_out, samples),
-        "fidelity": _fidelity(reference, held_out, samples, config, spaces, phantoms),
-        "consistency": consistency_section(samples.asked_NK, samples.seen_NK, samples.score_NK, unusable, config.seed),
-        "privacy": privacy,
-    }
-    metrics["notes"] = _notes(metrics, unusable)
+    if near is not None and isinstance(privacy, MeasuredPrivacy):
+        closest = tuple(_closest(near, samples, reference, privacy.threshold))
+        privacy = privacy.model_copy(update={"closest": closest})
+    fidelity = _measure_fidelity(reference, held_out, samples, config, spaces, phantoms)
+    consistency = measure_consistency(
+        samples.requested_NK, samples.predicted_NK, samples.score_NK, unusable, config.seed
+    )
+    metrics = EvaluationMetrics(
+        config=ProtocolSettings.model_validate(config.model_dump(include=set(ProtocolSettings.model_fields))),
+        counts=_counts(reference, held_out, samples),
+        label_distributions=_distributions(reference, held_out, samples),
+        fidelity=fidelity,
+        consistency=consistency,
+        privacy=privacy,
+        notes=tuple(_notes(fidelity, consistency, privacy, unusable)),
+    )
     return metrics, near
 
 
-def _counts(photographs: Photographs) -> dict[str, int]:
-    return {
-        "num_images": len(photographs.ids),
-        "num_used": len(photographs.chosen),
-        "num_patients": len(set(photographs.patients)),
-    }
+def _require_disjoint_patients(reference: Photographs, held_out: Photographs) -> None:
+    shared = set(reference.patients) & set(held_out.patients)
+    if shared:
+        raise WrongInputError(
+            f"the prepared dataset has {len(shared)} patients both in the training split and in a held-out split;"
+            " prepare the photographs again"
+        )
 
 
-def _distributions(reference: Photographs, held_out: Photographs, samples: Samples) -> dict[str, Any]:
-    """How often each value of each label occurs."""
+def _counts(reference: Photographs, held_out: Photographs, samples: Samples) -> Counts:
+    sizes = [
+        SetCounts(num_images=len(images.ids), num_used=len(images.chosen), num_patients=len(set(images.patients)))
+        for images in (reference, held_out)
+    ]
+    synthetic = SetCounts(num_images=len(samples.sample_ids), num_used=len(samples.chosen), num_patients=None)
+    return Counts(reference=sizes[0], held_out=sizes[1], synthetic=synthetic)
 
-    def counted(labels_NK: Labels, k: int) -> dict[str, Any]:
+
+def _distributions(reference: Photographs, held_out: Photographs, samples: Samples) -> dict[str, LabelDistribution]:
+    """Return how often each value of each label occurs."""
+
+    def count(labels_NK: Labels, k: int) -> ValueCounts:
         column = labels_NK[:, k]
-        counts = [int((column == value).sum()) for value in range(LABELS[k].max_value + 1)]
-        return {"counts": counts, "num_unknown": int((column < 0).sum())}
+        counts = tuple(int((column == value).sum()) for value in range(LABELS[k].max_value + 1))
+        return ValueCounts(counts=counts, num_unknown=int((column < 0).sum()))
 
     return {
-        label.name: {
-            "values": list(range(label.max_value + 1)),
-            "reference_expert": counted(reference.expert_NK, k),
-            "reference_known": {
-                "counts": [round(float(share), 3) for share in reference.value_shares[label.name]],
-                "num_unknown": reference.num_unknown[label.name],
-            },
-            "held_out_expert": counted(held_out.expert_NK, k),
-            "condition": counted(samples.asked_NK, k),
-            "annotation": counted(samples.seen_NK, k),
-        }
+        label.name: LabelDistribution(
+            values=tuple(range(label.max_value + 1)),
+            reference_expert=count(reference.expert_NK, k),
+            reference_known=ExpectedCounts(
+                counts=tuple(round(float(share), 3) for share in reference.value_shares[label.name]),
+                num_unknown=reference.num_unknown[label.name],
+            ),
+            held_out_expert=count(held_out.expert_NK, k),
+            requested=count(samples.requested_NK, k),
+            predicted=count(samples.predicted_NK, k),
+        )
         for k, label in enumerate(LABELS)
     }
 
 
-def _fidelity(
+def _measure_fidelity(
     reference: Photographs,
     held_out: Photographs,
     samples: Samples,
     config: EvaluationConfig,
     spaces: Mapping[str, str | None],
     phantoms: Mapping[str, FloatArray] | None,
-) -> dict[str, Any]:
+) -> Fidelity:
+    return Fidelity(
+        measures=dict(MEASURE_TEXTS),
+        strata={key: stratum.text for key, stratum in STRATA.items()},
+        groups=dict(GROUPS),
+        spaces={
+            space: SkippedSpace(title=title, reason=reason)
+            if (reason := spaces[space]) is not None
+            else _measure_space(
+                space, title, reference, held_out, samples, config, None if phantoms is None else phantoms[space]
+            )
+            for space, title in SPACES.items()
+        },
+    )
+
+
+def _measure_space(
+    space: str,
+    title: str,
+    reference: Photographs,
+    held_out: Photographs,
+    samples: Samples,
+    config: EvaluationConfig,
+    phantoms_ND: FloatArray | None,
+) -> ComputedSpace:
+    """Compare every stratum in one feature space."""
     members = {
         key: (
             stratum.members(reference.expert_NK[reference.chosen]),
             stratum.members(held_out.expert_NK[held_out.chosen]),
-            stratum.members(samples.asked_NK[samples.chosen]),
+            stratum.members(samples.requested_NK[samples.chosen]),
         )
         for key, stratum in STRATA.items()
     }
-    # Both groups at one n: a Fréchet distance depends on it, and the two are there to be compared.
+    # Both groups have the same n, because a Fréchet distance depends on n and readers compare the two.
     group_images = min(int(rows.sum()) for key in GROUPS for rows in members[key])
-    out: dict[str, Any] = {
-        "measures": {
-            name: {"title": words.title, "better": words.better, "meaning": words.meaning}
-            for name, words in MEASURES.items()
-        },
-        "strata": {key: stratum.to_dict() for key, stratum in STRATA.items()},
-        "groups": {key: {"title": title, "diseases": dict(diseases)} for key, (title, diseases) in GROUPS.items()},
-        "spaces": {},
+    strata = {
+        key: compare(
+            reference.feature_set(space, in_reference),
+            held_out.feature_set(space, in_held_out),
+            samples.feature_set(space, in_samples),
+            min_images=config.min_images,
+            num_neighbours=config.num_neighbours,
+            seed=config.seed,
+            max_images=group_images if key in GROUPS else None,
+        )
+        for key, (in_reference, in_held_out, in_samples) in members.items()
     }
-    for space, title in SPACES.items():
-        reason = spaces[space]
-        if reason is not None:
-            out["spaces"][space] = {"title": title, "status": "not computed", "reason": reason}
-            continue
-        settings: dict[str, int] = {
-            "min_images": config.min_images,
-            "num_neighbours": config.num_neighbours,
-            "seed": config.seed,
-        }
-        entry: dict[str, Any] = {"title": title, "status": "computed", "dim": reference.features[space].shape[1]}
-        entry["strata"] = {
-            key: compare(
-                reference.part(space, a),
-                held_out.part(space, b),
-                samples.part(space, c),
-                max_images=group_images if key in GROUPS else None,
-                **settings,
-            )
-            for key, (a, b, c) in members.items()
-        }
-        if phantoms is not None:
-            entry["landmark"] = _landmark(held_out, samples, space, phantoms[space], config)
-        out["spaces"][space] = entry
-    return out
+    landmark = None if phantoms_ND is None else _landmark(space, held_out, samples, phantoms_ND, config)
+    return ComputedSpace(title=title, dim=reference.features[space].shape[1], strata=strata, landmark=landmark)
 
 
 def _landmark(
-    held_out: Photographs, samples: Samples, space: str, phantoms_ND: FloatArray, config: EvaluationConfig
-) -> dict[str, Any]:
-    """Are samples nearer to held-out photographs than drawn phantoms, which look like a fundus to a layman?"""
-    everything = np.ones(len(held_out.chosen), np.bool_), np.ones(len(samples.chosen), np.bool_)
-    others = {
-        "synthetic": samples.part(space, everything[1]),
-        "phantoms": Part(phantoms_ND, [str(i) for i in range(len(phantoms_ND))]),
-    }
-    real = held_out.part(space, everything[0])
-    return distance_from_held_out(real, others, min_images=config.min_images, seed=config.seed)
+    space: str, held_out: Photographs, samples: Samples, phantoms_ND: FloatArray, config: EvaluationConfig
+) -> Landmark:
+    """Compare samples with phantoms, which a layman takes for a fundus, by their distance from held-out photographs."""
+    return compare_with_phantoms(
+        held_out.feature_set(space, np.ones(len(held_out.chosen), np.bool_)),
+        samples.feature_set(space, np.ones(len(samples.chosen), np.bool_)),
+        FeatureSet(phantoms_ND, [str(i) for i in range(len(phantoms_ND))]),
+        min_images=config.min_images,
+        seed=config.seed,
+    )
 
 
-def _closest(near: Nearest, samples: Samples, reference: Photographs, threshold: float) -> list[dict[str, Any]]:
-    """The samples nearest to a training image, nearest first."""
-    order = np.argsort(near.distance, kind="stable")[:NUM_CLOSEST]
-    return [
-        {
-            "synthetic_id": int(samples.sample_ids[samples.chosen[row]]),
-            "training_id": reference.ids[near.index[row]],
-            "distance": float(near.distance[row]),
-            "mirrored": bool(near.mirrored[row]),
-            "below_threshold": bool(near.distance[row] < threshold),
-        }
-        for row in order
-    ]
+def _closest(near: Nearest, samples: Samples, reference: Photographs, threshold: float) -> Iterator[ClosestPair]:
+    """Yield the samples nearest to a training photograph, nearest first."""
+    for row in closest_rows(near):
+        yield ClosestPair(
+            sample_id=int(samples.sample_ids[samples.chosen[row]]),
+            training_image_id=reference.ids[near.index[row]],
+            distance=float(near.distance[row]),
+            mirrored=bool(near.mirrored[row]),
+            below_threshold=bool(near.distance[row] < threshold),
+        )
 
 
-def _notes(metrics: Mapping[str, Any], unusable: Mapping[str, str]) -> list[str]:
-    """Everything that was not measured, and why, a line each."""
-    notes = []
-    for space in metrics["fidelity"]["spaces"].values():
-        if space["status"] != "computed":
-            notes.append(f"{space['title']}: {space['reason']}")
+def closest_rows(near: Nearest) -> list[int]:
+    """Return the rows of the `NUM_CLOSEST` samples nearest to a training photograph, nearest first."""
+    return [int(row) for row in np.argsort(near.distance, kind="stable")[:NUM_CLOSEST]]
+
+
+def _notes(
+    fidelity: Fidelity, consistency: Consistency, privacy: Privacy, unusable: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield what was not measured, and why, one line each."""
+    for space in fidelity.spaces.values():
+        if isinstance(space, SkippedSpace):
+            yield f"{space.title}: {space.reason}"
             continue
-        for key, stratum in space["strata"].items():
-            measure = stratum["synthetic"]["frechet_distance"]
-            if measure["status"] != "measured":
-                notes.append(f"{space['title']}, {STRATA[key].title}: {measure['reason']}")
-    for name, entry in metrics["consistency"]["labels"].items():
-        if entry["asked"]["status"] != "measured":
-            reason = f"unusable: {unusable[name]}" if name in unusable else entry["asked"]["reason"]
-            notes.append(f"{LABEL_BY_NAME[name].title}, as asked: {reason}")
-    if metrics["privacy"]["status"] != "measured":
-        notes.append(f"Nearness to training images: {metrics['privacy']['reason']}")
-    return notes
+        for key, compared in space.strata.items():
+            measure = compared.synthetic.frechet_distance
+            if not measure.measurable:
+                yield f"{space.title}, {fidelity.strata[key].title}: {measure.reason}"
+    for name, entry in consistency.labels.items():
+        if not entry.requested.measurable:
+            reason = f"unusable: {unusable[name]}" if name in unusable else entry.requested.reason
+            yield f"{LABEL_BY_NAME[name].title}, agreement with the request: {reason}"
+    if isinstance(privacy, UnmeasuredPrivacy):
+        yield f"Nearness to training images: {privacy.reason}"

@@ -1,54 +1,57 @@
-"""The report: one self-contained HTML page that a clinician can read, in two editions from one template.
+"""The report: one self-contained HTML page for clinicians, in two editions from one template.
 
-The private edition may show real photographs. The public one gets none, nor anything that leads to a person: they are
-taken out of the content before the template sees it.
+The private edition may show real photographs. The public one shows none, and nothing that leads to a person:
+`public_content` removes them before the template is rendered.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import jinja2
+from pydantic import JsonValue
 
+from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.evaluation import report_figures as figures
 from synfundus.evaluation import report_tables as tables
-from synfundus.evaluation.pictures import Pixels
+from synfundus.evaluation.examples import Pixels
+from synfundus.evaluation.report_summary import summary_tiles
+from synfundus.evaluation.report_text import MEANINGS
 from synfundus.measures.editions import Edition, edition_mark, withhold
-from synfundus.measures.wording import RESEARCH_ONLY, format_number
+from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
+from synfundus.measures.wording import RESEARCH_ONLY, format_measure, format_number
 
-HERO_PICTURES = 8
+HERO_IMAGES = 8
 
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything that the report shows, as plain data."""
+    """Everything that the report shows."""
 
     title: str
-    study: Mapping[str, Any]
-    """Resolved settings."""
-    metrics: Mapping[str, Any]
-    """metrics.json of the evaluation; docs/evaluation.md."""
-    annotator_metrics: Mapping[str, Any]
-    """metrics.json of the annotator."""
+    study: Mapping[str, JsonValue]
+    """Settings of the study, resolved."""
+    metrics: EvaluationMetrics
+    annotator_metrics: AnnotatorMetrics
     real_photographs: bool = True
-    """False where the study's photographs are phantoms: the page then says that its "real" means drawn."""
+    """False if the study's photographs are phantoms: the page then says so."""
     curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
-    """Title of a training: (step, loss) points."""
+    """(step, loss) points, by title of a training."""
     synthetic: Mapping[str, Sequence[Pixels]] = field(default_factory=dict)
-    """Condition in words: samples of it."""
+    """Samples, by the title of the requested finding."""
     real: Mapping[str, Sequence[Pixels]] = field(default_factory=dict)
-    """The same conditions: photographs that have it. Private."""
+    """Photographs, by the title of their finding. Private."""
     closest_pairs: Sequence[tuple[Pixels, Pixels, float]] = ()
-    """(synthetic, nearest training image, distance), nearest first. Private."""
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Versions, seeds, digests, hardware."""
+    """(sample, nearest training photograph, distance), nearest first. Private."""
+    provenance: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Versions and digests."""
 
 
 def public_content(content: ReportContent) -> ReportContent:
-    """The content without any photograph of a person, and without what leads to one (places, files, ids)."""
-    metrics = dict(withhold(content.metrics))
-    metrics["privacy"] = {key: value for key, value in metrics["privacy"].items() if key != "closest"}
+    """Return the content without photographs, and without what leads to a person: paths, file names, ids."""
+    metrics = withhold(content.metrics)
+    if isinstance(metrics.privacy, MeasuredPrivacy):
+        metrics = metrics.model_copy(update={"privacy": metrics.privacy.model_copy(update={"closest": ()})})
     return replace(
         content,
         title=withhold(content.title),
@@ -56,7 +59,7 @@ def public_content(content: ReportContent) -> ReportContent:
         metrics=metrics,
         annotator_metrics=withhold(content.annotator_metrics),
         curves={withhold(title): points for title, points in content.curves.items()},
-        synthetic={withhold(title): pictures for title, pictures in content.synthetic.items()},
+        synthetic={withhold(title): images for title, images in content.synthetic.items()},
         real={},
         closest_pairs=(),
         provenance=withhold(content.provenance),
@@ -64,7 +67,7 @@ def public_content(content: ReportContent) -> ReportContent:
 
 
 def render_report(content: ReportContent, edition: Edition) -> str:
-    """The page. The same content gives the same text."""
+    """Return the page. The same content gives the same text."""
     shown = content if edition == "private" else public_content(content)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("synfundus.evaluation"),
@@ -73,73 +76,98 @@ def render_report(content: ReportContent, edition: Edition) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    metrics, annotator = shown.metrics, shown.annotator_metrics
+    sheets = _sheets(shown)
     return environment.get_template("report.html.j2").render(
         edition=edition,
         edition_mark=edition_mark(edition),
         research_only=RESEARCH_ONLY,
         title=shown.title,
-        metrics=shown.metrics,
+        metrics=metrics,
         real_photographs=shown.real_photographs,
         number=format_number,
-        **_tables(shown),
-        **_figures(shown),
-        **_pictures(shown),
+        meanings=MEANINGS,
+        tiles=summary_tiles(metrics, annotator),
+        labels=tables.consistency_rows(metrics.consistency),
+        grades=tables.confusion_rows(metrics.consistency.labels["dr_grade"]),
+        spaces=tables.space_tables(metrics.fidelity),
+        annotator=tables.annotator_rows(annotator),
+        kappa=annotator.splits[tables.REPORTED_SPLIT].quadratic_kappa,
+        format_measure=format_measure,
+        not_measured=list(dict.fromkeys(metrics.notes)),
+        study=tables.flatten(shown.study),
+        provenance=tables.flatten(shown.provenance),
+        figures=_plot_figures(shown),
+        sheets=sheets,
+        hero=_hero(sheets),
+        pairs=[
+            (figures.image_uri(sample), figures.image_uri(photograph), distance)
+            for sample, photograph, distance in shown.closest_pairs
+        ],
     )
 
 
-def report_figures(content: ReportContent) -> dict[str, bytes]:
-    """The figures by themselves, as SVG; none of them shows a photograph or names a person."""
-    found = _figures(content)
-    uris = {name: uri for name, uri in found.items() if isinstance(uri, str)}
-    uris |= {f"strata-{number}": uri for number, (_, uri) in enumerate(found["strata"])}
-    return {name: base64.b64decode(uri.partition(",")[2]) for name, uri in sorted(uris.items())}
+@dataclass(frozen=True)
+class ReportFigures:
+    """The figures as data URIs; None for a figure without data."""
+
+    distributions: str
+    consistency: str
+    roc: str | None
+    strata: Mapping[str, str]
+    """By title of the feature space."""
+    distances: str | None
+    losses: str | None
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """Yield name and URI of each figure that has data."""
+        for name in ("distributions", "consistency", "roc", "distances", "losses"):
+            uri: str | None = getattr(self, name)
+            if uri is not None:
+                yield name, uri
+        for number, uri in enumerate(self.strata.values()):
+            yield f"strata-{number}", uri
 
 
-def _tables(content: ReportContent) -> dict[str, Any]:
-    metrics, annotator = content.metrics, content.annotator_metrics
-    labels = metrics["consistency"]["labels"]
-    return {
-        "facts": tables.summary(metrics, annotator),
-        "labels": tables.consistency_rows(labels),
-        "grades": tables.confusion(labels["dr_grade"]),
-        "spaces": tables.fidelity_tables(metrics["fidelity"]),
-        "annotator": tables.annotator_rows(annotator),
-        "kappa": tables.grade_kappa(annotator),
-        "meanings": tables.MEANINGS,
-        "not_measured": list(dict.fromkeys(metrics["notes"])),
-        "study": tables.flatten(content.study),
-        "provenance": tables.flatten(content.provenance),
-    }
+def figure_files(content: ReportContent) -> dict[str, bytes]:
+    """Return the figures as SVG by name; none of them shows a photograph or names a person."""
+    return {name: base64.b64decode(uri.partition(",")[2]) for name, uri in sorted(_plot_figures(content).items())}
 
 
-def _figures(content: ReportContent) -> dict[str, Any]:
-    metrics, fidelity = content.metrics, content.metrics["fidelity"]
-    labels, privacy = metrics["consistency"]["labels"], metrics["privacy"]
-    spaces = [space for space in fidelity["spaces"].values() if space["status"] == "computed"]
-    drawn = ((space["title"], figures.draw_strata(space, fidelity["strata"], fidelity["measures"])) for space in spaces)
-    return {
-        "distributions": figures.draw_distributions(metrics["label_distributions"]),
-        "consistency": figures.draw_consistency(labels),
-        "roc": figures.draw_roc(labels),
-        "strata": [(title, uri) for title, uri in drawn if uri],
-        "distances": figures.draw_distances(privacy) if privacy["status"] == "measured" else None,
-        "curves": figures.draw_curves(content.curves),
-    }
+def _plot_figures(content: ReportContent) -> ReportFigures:
+    metrics = content.metrics
+    strata = {space.title: figures.plot_strata(space, metrics.fidelity) for space in metrics.fidelity.computed_spaces}
+    return ReportFigures(
+        distributions=figures.plot_distributions(metrics.label_distributions),
+        consistency=figures.plot_consistency(metrics.consistency),
+        roc=figures.plot_roc(metrics.consistency),
+        strata={title: uri for title, uri in strata.items() if uri is not None},
+        distances=figures.plot_distances(metrics.privacy) if isinstance(metrics.privacy, MeasuredPrivacy) else None,
+        losses=figures.plot_losses(content.curves),
+    )
 
 
-def _pictures(content: ReportContent) -> dict[str, Any]:
-    """Pictures as data URIs: a strip for the summary, sheets per condition, closest pairs."""
-    sheets = [
-        {
-            "title": title,
-            "synthetic": [figures.picture_uri(picture) for picture in content.synthetic.get(title, ())],
-            "real": [figures.picture_uri(picture) for picture in content.real.get(title, ())],
-        }
+@dataclass(frozen=True)
+class Sheet:
+    """Example images of one finding, as data URIs."""
+
+    title: str
+    synthetic: list[str]
+    real: list[str]
+
+
+def _sheets(content: ReportContent) -> list[Sheet]:
+    return [
+        Sheet(
+            title=title,
+            synthetic=[figures.image_uri(image) for image in content.synthetic.get(title, ())],
+            real=[figures.image_uri(image) for image in content.real.get(title, ())],
+        )
         for title in dict.fromkeys([*content.synthetic, *content.real])
     ]
-    hero = [sheet["synthetic"][k] for k in (0, 1) for sheet in sheets if len(sheet["synthetic"]) > k]
-    pairs = [
-        (figures.picture_uri(synthetic), figures.picture_uri(real), distance)
-        for synthetic, real, distance in content.closest_pairs
-    ]
-    return {"sheets": sheets, "hero": hero[:HERO_PICTURES], "pairs": pairs}
+
+
+def _hero(sheets: Sequence[Sheet]) -> list[str]:
+    """Return the first sample of each finding, then the second ones, for the strip of the summary."""
+    samples = [sheet.synthetic[place] for place in (0, 1) for sheet in sheets if len(sheet.synthetic) > place]
+    return samples[:HERO_IMAGES]

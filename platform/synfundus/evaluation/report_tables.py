@@ -1,243 +1,256 @@
-"""The report's tables and its summary, as plain rows of text. Numbers are worded here, the template places them."""
+"""The report's tables, as rows of text. Numbers become text here; the template places them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from synfundus.labels import LABEL_BY_NAME, LABELS, NUM_LABELS
-from synfundus.measures.wording import NOT_MEASURABLE, format_measure, format_number, is_measured
+from pydantic import JsonValue
 
-MEANINGS = {
-    "AUC": "The chance that the annotator scores a picture with the finding higher than one without. 0.5 is chance,"
-    " 1 is perfect; higher is better.",
-    "Quadratic kappa": "Agreement of grades beyond chance, near misses counting less than far ones. 0 is chance, 1 is"
-    " perfect; higher is better.",
-    "Agreement": "Share of the pictures in which the annotator sees exactly the value that was asked for. Higher is"
-    " better; read it beside the shuffled column, for a rare finding is agreed on by always saying no.",
-    "Shuffled": "The same number after the requests were dealt out to the wrong pictures: what chance alone gives.",
-    "Average precision": "How clean the list of suspected pictures is, from the most suspected down. Chance is"
-    " the share of positives, 1 is perfect; higher is better.",
-    "Sensitivity": "Share of the photographs with the finding that the annotator flags. Higher is better.",
-    "Specificity": "Share of the photographs without the finding that the annotator does not flag. Higher is better.",
-    "F1": "Harmonic mean of sensitivity and of the share of flags that are right. Higher is better.",
-    "ECE": "Expected calibration error: how far a stated probability lies from the observed frequency on"
-    " average. Lower is better.",
-    "95 % interval": "The range in brackets: a repetition with other patients would give a number in about that range."
-    " A wide range means few images.",
-}
+from synfundus.diagnosis.metrics import AnnotatorMetrics, HeadMetrics
+from synfundus.labels import HEAD_NAMES, HEADS, LABELS
+from synfundus.measures.measure import Measure
+from synfundus.measures.metrics import (
+    Comparison,
+    ComputedSpace,
+    Consistency,
+    Fidelity,
+    FidelityMeasures,
+    LabelConsistency,
+    Landmark,
+)
+from synfundus.measures.wording import NOT_MEASURABLE, format_measure
+
+REPORTED_SPLIT = "test"
+"""Split on which the report shows the annotator's measures."""
+
+
+def format_percent(measure: Measure) -> str:
+    """Return `91 % (88 to 94)`, or `not measurable`."""
+    if not measure.measurable:
+        return NOT_MEASURABLE
+    value, low, high = (f"{100 * number:.0f}" for number in measure.interval)
+    return f"{value} % ({low} to {high})"
 
 
 @dataclass(frozen=True)
-class Fact:
-    """One tile of the summary."""
+class ConsistencyRow:
+    """One label: requests against predictions, beside the same with shuffled requests."""
+
+    name: str
+    title: str
+    statistic: str
+    num_requested: str
+    num_predicted: str
+    requested: str
+    permuted: str
+    agreement: str
+    agreement_permuted: str
+    n: int
+    verdict: str
+    reason: str | None
+    """Why the label is not measurable; None if it is."""
+
+
+def consistency_rows(consistency: Consistency) -> list[ConsistencyRow]:
+    """Return the rows of all 16 labels."""
+    return [_consistency_row(label.name, consistency.labels[label.name]) for label in LABELS]
+
+
+def _consistency_row(name: str, entry: LabelConsistency) -> ConsistencyRow:
+    verdicts = {True: "follows", False: "no better than chance", None: NOT_MEASURABLE}
+    return ConsistencyRow(
+        name=name,
+        title=entry.title,
+        statistic="kappa" if entry.statistic == "quadratic_kappa" else "AUC",
+        num_requested=_counts(entry.num_requested),
+        num_predicted=_counts(entry.num_predicted) if any(entry.num_predicted) else "unknown",
+        requested=format_measure(entry.requested),
+        permuted=format_measure(entry.permuted),
+        agreement=format_percent(entry.agreement),
+        agreement_permuted=format_percent(entry.agreement_permuted),
+        n=entry.requested.n,
+        verdict=verdicts[entry.beats_permuted],
+        reason=entry.requested.reason,
+    )
+
+
+def _counts(counts: Sequence[int]) -> str:
+    return " / ".join(f"{count:,}" for count in counts)
+
+
+@dataclass(frozen=True)
+class ConfusionCell:
+    """Number of samples with one requested and one predicted value."""
+
+    count: str
+    share: float
+    """Share of the row, 0 to 1, for shading."""
+
+
+def confusion_rows(entry: LabelConsistency) -> list[list[ConfusionCell]]:
+    """Return the confusion matrix: a row for each requested value."""
+    return [
+        [ConfusionCell(f"{count:,}", count / sum(row) if sum(row) else 0.0) for count in row] for row in entry.confusion
+    ]
+
+
+@dataclass(frozen=True)
+class MeasureRow:
+    """One measure of fidelity over all images."""
 
     title: str
-    value: str
-    comment: str
+    better: str
+    held_out: str
+    synthetic: str
+    difference: str
+    reason: str | None
 
 
-def _percent(measure: Mapping[str, Any]) -> str:
-    if not is_measured(measure):
-        return NOT_MEASURABLE
-    low, high = measure["low"], measure["high"]
-    interval = "" if low is None else f" ({100 * low:.0f} to {100 * high:.0f})"
-    return f"{100 * measure['value']:.0f} %{interval}"
+@dataclass(frozen=True)
+class StratumRow:
+    """All measures of fidelity of one stratum."""
+
+    title: str
+    n: int
+    held_out: list[str]
+    synthetic: list[str]
+    reason: str | None
+    """Why no measure is measurable; None if one is."""
 
 
-def summary(metrics: Mapping[str, Any], annotator_metrics: Mapping[str, Any]) -> list[Fact]:
-    """What a reader should know who reads no further."""
-    counts, labels = metrics["counts"], metrics["consistency"]["labels"]
-    measurable = [entry for entry in labels.values() if entry["beats_permuted"] is not None]
-    follow = sum(entry["beats_permuted"] for entry in measurable)
-    side = labels["eye_side"]
-    usable = NUM_LABELS - len(annotator_metrics["unusable"])
+@dataclass(frozen=True)
+class LandmarkRow:
+    """Fréchet distance of samples and of phantoms from held-out photographs."""
+
+    n: int
+    synthetic: str
+    phantoms: str
+
+
+@dataclass(frozen=True)
+class SpaceTable:
+    """Fidelity in one feature space, or the reason why it was not computed."""
+
+    title: str
+    reason: str | None = None
+    n: int = 0
+    overall: Sequence[MeasureRow] = ()
+    strata: Sequence[StratumRow] = ()
+    landmark: LandmarkRow | None = None
+
+
+def space_tables(fidelity: Fidelity) -> list[SpaceTable]:
+    """Return one table for each feature space."""
     return [
-        Fact(
-            "Synthetic images",
-            f"{counts['synthetic']['num_images']:,}",
-            f"beside {counts['reference']['num_images']:,} training photographs of"
-            f" {counts['reference']['num_patients']:,} patients and {counts['held_out']['num_images']:,} held-out ones"
-            f" of {counts['held_out']['num_patients']:,}",
-        ),
-        Fact(
-            "Eye side as asked",
-            _percent(side["agreement"]).split(" (")[0],
-            "of the images, as the annotator sees them; by chance"
-            f" {_percent(side['agreement_permuted']).split(' (')[0]}",
-        ),
-        Fact(
-            "Labels that follow the request",
-            f"{follow} of {len(measurable)}",
-            f"beat shuffled requests by more than their interval; {NUM_LABELS - len(measurable)} of {NUM_LABELS}"
-            " cannot be measured",
-        ),
-        _distance_fact(metrics["fidelity"]),
-        _copies_fact(metrics["privacy"]),
-        Fact(
-            "Labels the annotator can tell",
-            f"{usable} of {NUM_LABELS}",
-            "the others are annotated as unknown and not judged; see the annotator's section",
-        ),
+        _space_table(fidelity, space)
+        if isinstance(space, ComputedSpace)
+        else SpaceTable(title=space.title, reason=space.reason)
+        for space in fidelity.spaces.values()
     ]
 
 
-def _distance_fact(fidelity: Mapping[str, Any]) -> Fact:
-    space = next((s for s in fidelity["spaces"].values() if s["status"] == "computed"), None)
-    overall = space["strata"]["overall"] if space else None
-    title = "Distance from real photographs"
-    if space is None or overall is None or not is_measured(overall["synthetic"]["frechet_distance"]):
-        return Fact(title, NOT_MEASURABLE, "see the section on likeness")
-    held_out = overall["held_out"]["frechet_distance"]
-    beside = format_number(held_out["value"]) if is_measured(held_out) else NOT_MEASURABLE
-    return Fact(
-        title,
-        format_number(overall["synthetic"]["frechet_distance"]["value"]),
-        f"Fréchet distance in {space['title'].lower()}; real held-out photographs have {beside}; lower is nearer",
+def _space_table(fidelity: Fidelity, space: ComputedSpace) -> SpaceTable:
+    overall = space.strata["overall"]
+    return SpaceTable(
+        title=space.title,
+        n=overall.n,
+        overall=_measure_rows(fidelity, overall),
+        strata=[
+            StratumRow(
+                title=fidelity.strata[key].title,
+                n=compared.n,
+                held_out=[format_measure(measure) for _, measure in compared.held_out.items()],
+                synthetic=[format_measure(measure) for _, measure in compared.synthetic.items()],
+                reason=_common_reason(compared.synthetic),
+            )
+            for key, compared in space.strata.items()
+            if key != "overall"
+        ],
+        landmark=_landmark_row(space.landmark),
     )
 
 
-def _copies_fact(privacy: Mapping[str, Any]) -> Fact:
-    title = "Near a training image"
-    if privacy["status"] != "measured":
-        return Fact(title, NOT_MEASURABLE, str(privacy["reason"]))
-    return Fact(
-        title,
-        f"{privacy['num_near']} of {privacy['num_drawn']:,}",
-        f"pictures drawn lay nearer than the {100 * privacy['quantile']:.3g} % of held-out photographs that lie"
-        " nearest; they were left out",
-    )
-
-
-def consistency_rows(labels: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The table of all 16 labels: asked against seen, beside the same with conditions shuffled."""
-    rows = []
-    for label in LABELS:
-        entry = labels[label.name]
-        verdict = {True: "follows", False: "no better than chance", None: NOT_MEASURABLE}[entry["beats_permuted"]]
-        rows.append(
-            {
-                "name": label.name,
-                "title": label.title,
-                "statistic": "kappa" if entry["statistic"] == "quadratic_kappa" else "AUC",
-                "num_asked": _counts(entry["num_asked"]),
-                "num_seen": _counts(entry["num_seen"]) if any(entry["num_seen"]) else "unknown",
-                "asked": format_measure(entry["asked"]),
-                "permuted": format_measure(entry["permuted"]),
-                "agreement": _percent(entry["agreement"]),
-                "agreement_permuted": _percent(entry["agreement_permuted"]),
-                "n": entry["asked"]["n"],
-                "verdict": verdict,
-                "reason": entry["asked"].get("reason") or "",
-            }
+def _measure_rows(fidelity: Fidelity, compared: Comparison) -> list[MeasureRow]:
+    return [
+        MeasureRow(
+            title=fidelity.measures[name].title,
+            better=fidelity.measures[name].better,
+            held_out=format_measure(compared.held_out[name]),
+            synthetic=format_measure(measure),
+            difference=format_measure(compared.difference[name]),
+            reason=measure.reason,
         )
-    return rows
-
-
-def _counts(counts: Sequence[float]) -> str:
-    return " / ".join(f"{count:,.0f}" for count in counts)
-
-
-def confusion(entry: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
-    """Rows of the asked-seen table, each cell with its share of the row (for shading)."""
-    return [
-        [{"count": f"{cell:,}", "share": cell / sum(row) if sum(row) else 0.0} for cell in row]
-        for row in entry["confusion"]
+        for name, measure in compared.synthetic.items()
     ]
 
 
-def fidelity_tables(fidelity: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One table per feature space: overall; and per group of images one row per measure."""
-    tables = []
-    for space in fidelity["spaces"].values():
-        table: dict[str, Any] = {"title": space["title"], "reason": space.get("reason"), "overall": [], "strata": []}
-        if space["status"] == "computed":
-            table["n"] = space["strata"]["overall"]["n"]
-            table["overall"] = _comparison_rows(space["strata"]["overall"], fidelity["measures"])
-            table["landmark"] = _landmark(space.get("landmark"))
-            table["strata"] = [
-                {
-                    "title": fidelity["strata"][name]["title"],
-                    "n": compared["n"],
-                    "held_out": [format_measure(compared["held_out"].get(m)) for m in fidelity["measures"]],
-                    "synthetic": [format_measure(compared["synthetic"].get(m)) for m in fidelity["measures"]],
-                    "reason": _common_reason(compared["synthetic"]),
-                }
-                for name, compared in space["strata"].items()
-                if name != "overall"
-            ]
-        tables.append(table)
-    return tables
-
-
-def _comparison_rows(compared: Mapping[str, Any], measures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "title": words["title"],
-            "better": words["better"],
-            "held_out": format_measure(compared["held_out"].get(name)),
-            "synthetic": format_measure(compared["synthetic"].get(name)),
-            "difference": format_measure(compared["difference"].get(name)),
-            "reason": (compared["synthetic"].get(name) or {}).get("reason") or "",
-        }
-        for name, words in measures.items()
-    ]
-
-
-def _landmark(landmark: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """How far samples and phantoms lie from held-out photographs; None where phantoms are the photographs."""
+def _landmark_row(landmark: Landmark | None) -> LandmarkRow | None:
     if landmark is None:
         return None
-    return {"n": landmark["n"], **{name: format_measure(landmark[name]) for name in ("synthetic", "phantoms")}}
+    return LandmarkRow(landmark.n, format_measure(landmark.synthetic), format_measure(landmark.phantoms))
 
 
-def _common_reason(measures: Mapping[str, Any]) -> str | None:
-    """Why nothing of a comparison could be measured; None when something was."""
-    if any(is_measured(measure) for measure in measures.values()):
-        return None
-    return next((str(measure["reason"]) for measure in measures.values()), "no image")
+def _common_reason(measures: FidelityMeasures) -> str | None:
+    """Return why no measure of a comparison is measurable; None if one is."""
+    reasons = [measure.reason for _, measure in measures.items()]
+    return None if None in reasons else reasons[0]
 
 
-def annotator_rows(annotator_metrics: Mapping[str, Any], part: str = "test") -> list[dict[str, Any]]:
-    """The annotator on held-out photographs: a row per label, four for the grades."""
-    rows = []
-    for name, entry in annotator_metrics["parts"][part].items():
-        for head, measures in entry["heads"].items() if "heads" in entry else ((name, entry),):
-            why = annotator_metrics["unusable_heads"].get(head)
-            title = LABEL_BY_NAME[name].title
-            rows.append(
-                {
-                    "title": f"{title}, {head.removeprefix('dr_grade').replace('>=', '≥ ')}" if head != name else title,
-                    "num_images": measures["num_images"],
-                    "num_patients": measures["num_patients"],
-                    "num_positive": measures["num_positive"],
-                    "auc": format_measure(measures["auc"]),
-                    "cells": [
-                        "" if why else format_measure(measures[key])
-                        for key in ("average_precision", "sensitivity", "specificity", "f1", "ece")
-                    ],
-                    "unusable": why,
-                }
-            )
-    return rows
+@dataclass(frozen=True)
+class AnnotatorRow:
+    """One head of the annotator on held-out photographs."""
+
+    title: str
+    num_images: int
+    num_patients: int
+    num_positive: int
+    auc: str
+    decided: list[str]
+    """Average precision, sensitivity, specificity, F1 and ECE."""
+    unusable: str | None
+    """Why the head is unusable; None if it is usable."""
 
 
-def grade_kappa(annotator_metrics: Mapping[str, Any], part: str = "test") -> dict[str, Any]:
-    """Quadratic kappa of the annotated grades on held-out photographs."""
-    measure = annotator_metrics["parts"][part]["dr_grade"]["quadratic_kappa"]
-    return {"text": format_measure(measure), "n": measure["n"], "reason": measure.get("reason")}
+def annotator_rows(metrics: AnnotatorMetrics) -> list[AnnotatorRow]:
+    """Return one row for each label, four for the grades."""
+    heads = metrics.splits[REPORTED_SPLIT].heads
+    return [
+        _annotator_row(_head_title(label.title, label.name, head), heads[head], metrics.unusable_heads.get(head))
+        for label in LABELS
+        for head in HEAD_NAMES[HEADS[label.name]]
+    ]
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Settings as (dotted key, value) rows."""
-    rows: list[tuple[str, str]] = []
+def _head_title(title: str, label: str, head: str) -> str:
+    """Return the title of a head: `Diabetic retinopathy grade, ≥ 2` for one of several heads of a label."""
+    return title if head == label else f"{title}, {head.removeprefix(label).replace('>=', '≥ ')}"
+
+
+def _annotator_row(title: str, head: HeadMetrics, unusable: str | None) -> AnnotatorRow:
+    decided = (head.average_precision, head.sensitivity, head.specificity, head.f1, head.ece)
+    return AnnotatorRow(
+        title=title,
+        num_images=head.num_images,
+        num_patients=head.num_patients,
+        num_positive=head.num_positive,
+        auc=format_measure(head.auc),
+        decided=[format_measure(measure) for measure in decided],
+        unusable=unusable,
+    )
+
+
+def flatten(tree: Mapping[str, JsonValue], prefix: str = "") -> list[tuple[str, str]]:
+    """Return a JSON tree as (dotted key, value) rows."""
+    return list(_flat_rows(tree, prefix))
+
+
+def _flat_rows(tree: Mapping[str, JsonValue], prefix: str) -> Iterator[tuple[str, str]]:
     for key, value in tree.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            rows += flatten(value, f"{path}.")
-        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
-            rows += flatten({str(i): item for i, item in enumerate(value)}, f"{path}.")
-        elif isinstance(value, list | tuple):
-            rows.append((path, ", ".join(map(str, value)) or "none"))
+        if isinstance(value, dict) and value:
+            yield from _flat_rows(value, f"{path}.")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            yield from _flat_rows({str(i): item for i, item in enumerate(value)}, f"{path}.")
+        elif isinstance(value, list):
+            yield path, ", ".join(map(str, value)) or "none"
         else:
-            rows.append((path, "none" if value is None else str(value)))
-    return rows
+            yield path, "none" if value is None else str(value)

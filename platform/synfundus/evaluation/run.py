@@ -1,46 +1,50 @@
-"""Runs the protocol on what lies below a root and writes `reports/<name>/`.
+"""Runs the protocol on the folders of a study and writes `reports/<name>/`.
 
-metrics.json     docs/evaluation.md
+metrics.json     `EvaluationMetrics`, see docs/evaluation.md
 index.html       the private edition: may show real photographs
 public.html      the edition that `publish` puts into a release
 figures/*.svg    the figures by themselves
 manifest.json    written last
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from pydantic import JsonValue
 
 from synfundus.diagnosis.annotator import Annotator
 from synfundus.diagnosis.checkpoint import load_annotator
-from synfundus.digests import canonical_json
+from synfundus.diagnosis.metrics import read_annotator_metrics
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
-from synfundus.evaluation.image_sets import Extractors, Samples, read_photographs, read_synthetic
-from synfundus.evaluation.inception import load_inception
-from synfundus.evaluation.pictures import Pixels, Sheets
-from synfundus.evaluation.protocol import NUM_CLOSEST, SPACES, evaluate
-from synfundus.evaluation.report import ReportContent, render_report, report_figures
-from synfundus.fundus.dataset import PreparedImages, decode_pixels
+from synfundus.evaluation.examples import Examples, Pixels
+from synfundus.evaluation.image_sets import Samples, read_accepted_samples, read_photographs
+from synfundus.evaluation.inception import build_inception
+from synfundus.evaluation.manifest import METRICS, PRIVATE, PUBLIC, ReportManifest
+from synfundus.evaluation.protocol import closest_rows, evaluate
+from synfundus.evaluation.report import ReportContent, figure_files, render_report
+from synfundus.evaluation.spaces import Extractor, Extractors, skipped_spaces
+from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.shard import decode_pixels
 from synfundus.labels import FloatArray
 from synfundus.measures.copies import Nearest
-from synfundus.phantom.render import PhantomConfig, phantom_labels, phantom_record
+from synfundus.measures.metrics import EvaluationMetrics
+from synfundus.phantom.config import PhantomConfig
+from synfundus.phantom.records import phantom_labels, phantom_record
 from synfundus.samples.shards import read_shard
-from synfundus.storage import Storage, read_manifest, read_trusted, write_manifest
+from synfundus.storage import Storage, write_manifest
 
-METRICS, PRIVATE, PUBLIC = "metrics.json", "index.html", "public.html"
-HELD_OUT = ("validation", "test")
+HELD_OUT_SPLITS = ("validation", "test")
 PHANTOM_SEED = 20231130
-"""Phantoms of the landmark are others than any study's."""
+"""Seed reserved for the landmark, so that its phantoms never coincide with a study's."""
+PHANTOM_BATCH = 64
 
 
 @dataclass(frozen=True)
 class EvaluationTask:
-    """What is evaluated, and what the report says beside the numbers."""
+    """Folders and settings of one evaluation, and the texts of its report."""
 
     storage: Storage
     data_folder: str
@@ -50,131 +54,135 @@ class EvaluationTask:
     report_folder: str
     config: EvaluationConfig
     quantile: float
-    """Of held-out photographs' distances; nearer to a training image is too near."""
+    """Quantile of held-out photographs' distances below which a sample is too near to a training photograph."""
     digest: str
-    """Of everything that the report depends on."""
+    """Digest of everything that the report depends on."""
     title: str
-    study: Mapping[str, Any]
-    """Resolved settings, for the report."""
+    study: Mapping[str, JsonValue]
+    """Settings of the study, resolved, for the report."""
     curves: Mapping[str, Sequence[tuple[int, float]]]
-    """Title of a training: (step, loss) points."""
-    provenance: Mapping[str, Any]
+    """(step, loss) points, by title of a training."""
+    provenance: Mapping[str, JsonValue]
+    """Versions and digests, for the report."""
     real_photographs: bool
-    """False where the study's own photographs are phantoms, so that phantoms are no landmark."""
+    """False if the study's photographs are phantoms, so that phantoms are no landmark."""
 
 
-def feature_spaces(annotator: Annotator, config: EvaluationConfig) -> tuple[Extractors, dict[str, str | None]]:
-    """How to compute each space, and why one is not computed.
+def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None) -> None:
+    """Evaluate the samples and write the report.
 
-    Raises:
-        WrongInputError: the named Inception file is missing or wrong.
-    """
-    extractors: dict[str, Any] = {}
-    reasons: dict[str, str | None] = dict.fromkeys(SPACES)
-    if annotator.scorer.sees_images:
-        extractors["annotator"] = annotator.features
-    else:
-        reasons["annotator"] = "the annotator is a table of predictions, which has no features"
-    if config.inception_weights is not None:
-        extractors["inception"] = load_inception(config.inception_weights).features
-    else:
-        reasons["inception"] = "no weights are named (evaluation.inception_weights), so nothing was computed"
-    return extractors, reasons
-
-
-def run_evaluation(task: EvaluationTask) -> dict[str, Any]:
-    """Measure, draw and write the report; returns the content of metrics.json.
+    Args:
+        inception_weights: content of the verified file of weights; None if the study names none.
 
     Raises:
-        WrongInputError: an earlier stage has not finished, or the named Inception file is missing or wrong.
+        WrongInputError: an earlier stage has not finished, no sample was accepted, or the weights are wrong.
     """
     storage, config = task.storage, task.config
-    annotator = load_annotator(storage, task.annotator_folder)
-    extractors, reasons = feature_spaces(annotator, config)
+    torch.set_num_threads(config.resources.num_threads)
+    device = "cuda" if config.resources.num_gpus else "cpu"
+    annotator = load_annotator(storage, task.annotator_folder, device)
+    extractors = _extractors(annotator, inception_weights, device)
     images = PreparedImages(storage, task.data_folder)
-    real, synthetic = Sheets(), Sheets()
+    real, synthetic = Examples(), Examples()
     reference = read_photographs(images, ("train",), extractors, config.max_images, config.seed, real)
-    held_out = read_photographs(images, HELD_OUT, extractors, config.max_images, config.seed)
-    samples = read_synthetic(storage, task.samples_folder, extractors, config.max_images, config.seed, synthetic)
+    held_out = read_photographs(images, HELD_OUT_SPLITS, extractors, config.max_images, config.seed)
+    samples = read_accepted_samples(storage, task.samples_folder, extractors, config.max_images, config.seed, synthetic)
     if not len(samples.sample_ids):
-        raise WrongInputError(f"{task.samples_folder}: no sample was accepted, so there is nothing to evaluate")
+        raise WrongInputError(
+            f"{task.samples_folder}: no sample was accepted, so there is nothing to evaluate;"
+            " see which checks rejected them in the summary of the stage `sample`"
+        )
     phantoms = _phantom_features(extractors, len(held_out.chosen), images.size_px) if task.real_photographs else None
-    unusable = annotator.calibration.unusable
     metrics, near = evaluate(
         reference,
         held_out,
         samples,
         config,
-        spaces=reasons,
-        unusable=unusable,
+        spaces=skipped_spaces(config, annotator_sees_images=annotator.scorer.sees_images),
+        unusable=annotator.calibration.unusable,
         quantile=task.quantile,
         phantoms=phantoms,
     )
-    content = ReportContent(
+    pairs = _closest_pairs(task, images, samples, near) if near is not None else ()
+    _write(task, _content(task, metrics, annotator, real, synthetic, pairs))
+
+
+def _extractors(annotator: Annotator, inception_weights: bytes | None, device: str) -> Extractors:
+    """Return the extractor of each space that is computed."""
+    extractors: dict[str, Extractor] = {}
+    if annotator.scorer.sees_images:
+        extractors["annotator"] = annotator.features
+    if inception_weights is not None:
+        extractors["inception"] = build_inception(inception_weights, device).features
+    return extractors
+
+
+def _content(
+    task: EvaluationTask,
+    metrics: EvaluationMetrics,
+    annotator: Annotator,
+    real: Examples,
+    synthetic: Examples,
+    pairs: Sequence[tuple[Pixels, Pixels, float]],
+) -> ReportContent:
+    return ReportContent(
         title=task.title,
         study=task.study,
         metrics=metrics,
-        annotator_metrics=_annotator_metrics(storage, task.annotator_folder),
+        annotator_metrics=read_annotator_metrics(task.storage, task.annotator_folder),
         real_photographs=task.real_photographs,
         curves=task.curves,
-        synthetic=synthetic.filled(),
-        real=real.filled(),
-        closest_pairs=_closest_pairs(task, images, samples, near) if near is not None else (),
+        synthetic=synthetic.by_finding(),
+        real=real.by_finding(),
+        closest_pairs=pairs,
         provenance={**task.provenance, "annotator": annotator.digest},
     )
-    _write(task, metrics, content)
-    return metrics
 
 
-def _annotator_metrics(storage: Storage, folder: str) -> dict[str, Any]:
-    metrics: dict[str, Any] = json.loads(read_trusted(storage, folder, METRICS, read_manifest(storage, folder)))
-    return metrics
-
-
-def _write(task: EvaluationTask, metrics: Mapping[str, Any], content: ReportContent) -> None:
+def _write(task: EvaluationTask, content: ReportContent) -> None:
     files = {
-        METRICS: canonical_json(metrics),
+        METRICS: content.metrics.to_json(),
         PRIVATE: render_report(content, "private").encode(),
         PUBLIC: render_report(content, "public").encode(),
-        **{f"figures/{name}.svg": svg for name, svg in report_figures(content).items()},
+        **{f"figures/{name}.svg": svg for name, svg in figure_files(content).items()},
     }
     written = [task.storage.write_once(f"{task.report_folder}/{name}", data) for name, data in files.items()]
-    write_manifest(task.storage, task.report_folder, written, {"kind": "report", "digest": task.digest})
+    write_manifest(task.storage, task.report_folder, written, ReportManifest(digest=task.digest))
 
 
 def _phantom_features(extractors: Extractors, num_images: int, size_px: int) -> dict[str, FloatArray]:
-    """Features of so many phantoms that are a fundus, a batch at a time."""
+    """Return the features of `num_images` phantoms that show a fundus."""
     config = PhantomConfig(num_images=2 * num_images + 100, size_px=max(32, size_px), seed=PHANTOM_SEED)
     fundus = [i for i in range(config.num_images) if phantom_labels(config, i)[0]["is_fundus"] == 1][:num_images]
-    parts: dict[str, list[FloatArray]] = {space: [] for space in extractors}
-    for start in range(0, len(fundus), 64):
-        images_BHWC = np.stack([phantom_record(config, i).image_HWC for i in fundus[start : start + 64]])
+    batches: dict[str, list[FloatArray]] = {space: [] for space in extractors}
+    for start in range(0, len(fundus), PHANTOM_BATCH):
+        images_BHWC = np.stack([phantom_record(config, i).image_HWC for i in fundus[start : start + PHANTOM_BATCH]])
         for space, extract in extractors.items():
-            parts[space].append(extract(images_BHWC))
-    return {space: np.concatenate(found) for space, found in parts.items()}
+            batches[space].append(extract(images_BHWC))
+    return {space: np.concatenate(features) for space, features in batches.items()}
 
 
 def _closest_pairs(
     task: EvaluationTask, images: PreparedImages, samples: Samples, near: Nearest
 ) -> list[tuple[Pixels, Pixels, float]]:
-    """(synthetic, nearest training image turned the same way, distance), nearest first."""
-    order = np.argsort(near.distance, kind="stable")[:NUM_CLOSEST]
-    real_BHWC = images.batch("train", near.index[order]).images_BHWC
-    pictures = _sample_pictures(task, samples, order)
+    """Return (sample, nearest training photograph turned the same way, distance), nearest first."""
+    rows = closest_rows(near)
+    photographs_BHWC = images.batch("train", near.index[rows]).images_BHWC
+    pixels = _sample_pixels(task, samples, rows)
     return [
-        (pictures[row], real_HWC[:, ::-1] if near.mirrored[row] else real_HWC, float(near.distance[row]))
-        for row, real_HWC in zip(order.tolist(), real_BHWC, strict=True)
+        (pixels[row], photograph[:, ::-1] if near.mirrored[row] else photograph, float(near.distance[row]))
+        for row, photograph in zip(rows, photographs_BHWC, strict=True)
     ]
 
 
-def _sample_pictures(task: EvaluationTask, samples: Samples, rows: NDArray[np.int64]) -> dict[int, Pixels]:
-    """Pictures of these chosen samples, from their files."""
-    found: dict[int, Pixels] = {}
+def _sample_pixels(task: EvaluationTask, samples: Samples, rows: Sequence[int]) -> dict[int, Pixels]:
+    """Return the pixels of these chosen samples, read from their files, by row."""
+    pixels: dict[int, Pixels] = {}
     for file in sorted({samples.files[row] for row in rows}):
         table = read_shard(task.storage, task.samples_folder, file)
         place = {sample_id: n for n, sample_id in enumerate(table.column("sample_id").to_pylist())}
-        for row in rows.tolist():
+        for row in rows:
             if samples.files[row] == file:
                 sample_id = int(samples.sample_ids[samples.chosen[row]])
-                found[row] = decode_pixels(table.column("image")[place[sample_id]]["bytes"].as_py())
-    return found
+                pixels[row] = decode_pixels(table.column("image")[place[sample_id]]["bytes"].as_py())
+    return pixels

@@ -1,6 +1,6 @@
-"""Inception features against torch-fidelity with the same random weights, and what is refused as weights.
+"""Inception features equal torch-fidelity's for the same random weights; other files are refused as weights.
 
-The published weights were not at hand: every file here holds random ones and is asked for by its own digest.
+The published weights were not available: every file here holds random weights and is expected by its own digest.
 """
 
 import hashlib
@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from synfundus.errors import WrongInputError
 from synfundus.evaluation import inception
 from synfundus.evaluation.fidelity import fit_gaussian, frechet_distance, kernel_distance
-from synfundus.evaluation.inception import PUBLISHED_FILE, PUBLISHED_SHA256, Inception, load_inception
+from synfundus.evaluation.inception import Inception, build_inception
+from synfundus.evaluation.inception_weights import PUBLISHED_FILE, PUBLISHED_SHA256, read_inception_weights
 
 Images = NDArray[np.uint8]
 
 
 class _Images(torch.utils.data.Dataset[torch.Tensor]):
-    """Images as torch-fidelity takes them."""
+    """Images in the form that torch-fidelity reads."""
 
     def __init__(self, images_BHWC: Images) -> None:
         self.images_BCHW = torch.from_numpy(np.ascontiguousarray(np.moveaxis(images_BHWC, -1, 1)))
@@ -40,7 +41,7 @@ class _Images(torch.utils.data.Dataset[torch.Tensor]):
 
 
 def _images(count: int, height_px: int, width_px: int, seed: int, brightness: float = 1.0) -> Images:
-    """Blocks of colour under noise: unlike each other also after pooling, and unlike in their channels."""
+    """Return blocks of colour under noise, which differ in each image and channel even after pooling."""
     rng = np.random.default_rng(seed)
     blocks = rng.uniform(0, 220, (count, 4, 4, 3)) * rng.uniform(0.3, brightness, (count, 1, 1, 3))
     rows, columns = np.arange(height_px) * 4 // height_px, np.arange(width_px) * 4 // width_px
@@ -54,7 +55,7 @@ def _digest(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A file of random weights that keep the scale of the activations, so that features tell images apart."""
+    """Yield a file of random weights that keep the scale of the activations, so that features distinguish images."""
     network_class = reference.FeatureExtractorInceptionV3
     with (
         mock.patch.object(reference, "load_state_dict_from_url", return_value={}),
@@ -82,13 +83,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def loaded(weights: Path) -> Inception:
     with mock.patch.object(reference, "load_state_dict_from_url", side_effect=AssertionError("a download")):
-        return load_inception(weights, digest_prefix=_digest(weights)[:8])
+        return build_inception(read_inception_weights(weights, digest_prefix=_digest(weights)[:8]))
 
 
 @pytest.fixture(scope="module")
-def theirs(weights: Path) -> Callable[[Images], NDArray[np.float32]]:
-    """Features of torch-fidelity's own extractor, loaded its own way."""
-    extractor = reference.FeatureExtractorInceptionV3("theirs", ["2048"], feature_extractor_weights_path=str(weights))
+def torch_fidelity_features(weights: Path) -> Callable[[Images], NDArray[np.float32]]:
+    """Return the features of torch-fidelity's own extractor, loaded by itself."""
+    extractor = reference.FeatureExtractorInceptionV3(
+        "reference", ["2048"], feature_extractor_weights_path=str(weights)
+    )
 
     def features(images_BHWC: Images) -> NDArray[np.float32]:
         return np.asarray(extractor(_Images(images_BHWC).images_BCHW)[0].numpy(), np.float32)
@@ -99,14 +102,14 @@ def theirs(weights: Path) -> Callable[[Images], NDArray[np.float32]]:
 @pytest.mark.parametrize(("height_px", "width_px"), [(32, 32), (310, 402)])
 def test_features_equal_torch_fidelity(
     loaded: Inception,
-    theirs: Callable[[Images], NDArray[np.float32]],
+    torch_fidelity_features: Callable[[Images], NDArray[np.float32]],
     monkeypatch: pytest.MonkeyPatch,
     height_px: int,
     width_px: int,
 ) -> None:
     monkeypatch.setattr(inception, "MICRO_BATCH", 2)
     images = _images(3, height_px, width_px, seed=0)
-    found, expected = loaded.features(images), theirs(images)
+    found, expected = loaded.features(images), torch_fidelity_features(images)
     assert found.shape == (3, Inception.dim)
     assert found.dtype == np.float32
     between_images = expected.std(axis=0).mean()
@@ -114,7 +117,7 @@ def test_features_equal_torch_fidelity(
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * between_images)
 
 
-def test_frechet_and_kernel_distance_equal_what_torch_fidelity_computes_from_images(
+def test_frechet_and_kernel_distance_equal_those_of_torch_fidelity_for_the_same_images(
     weights: Path, loaded: Inception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     n = 4
@@ -143,7 +146,7 @@ def test_frechet_and_kernel_distance_equal_what_torch_fidelity_computes_from_ima
 def test_features_of_an_image_do_not_depend_on_its_neighbours(
     loaded: Inception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bit for bit; and by construction, since on some machines two shapes happen to agree: there is one shape only."""
+    """Features are bit-equal. Some machines give equal results at two shapes, so the test also checks the shapes."""
     monkeypatch.setattr(inception, "MICRO_BATCH", 2)
     shapes = []
     hook = loaded._network.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0].shape)))
@@ -164,10 +167,10 @@ def test_published_digest_is_the_one_in_the_published_name() -> None:
     assert PUBLISHED_FILE.removesuffix(".pth").endswith(f"-{PUBLISHED_SHA256[:8]}")
 
 
-def _refusal(path: Path, **arguments: Any) -> str:
-    """The one line that refuses a file; it names key, file and remedy."""
+def _refusal(path: Path) -> str:
+    """Return the one-line message that refuses a file; it names key, file and remedy."""
     with pytest.raises(WrongInputError) as refused:
-        load_inception(path, **arguments)
+        read_inception_weights(path)
     line = str(refused.value)
     assert "\n" not in line
     assert line.startswith(f"evaluation.inception_weights: {path} ")
@@ -211,16 +214,17 @@ OTHER_TENSORS = {
 
 @pytest.mark.parametrize("kind", [*GARBAGE, *OTHER_TENSORS])
 def test_file_that_does_not_hold_this_network_is_refused(tmp_path: Path, kind: str) -> None:
-    """By its digest; and by what it holds, should somebody ask for that digest."""
+    """The digest refuses it; without the digest, the content would refuse it."""
     path = tmp_path / "weights.pth"
     path.write_bytes((GARBAGE | OTHER_TENSORS)[kind])
     assert "has SHA-256" in _refusal(path)
-    reason = "is no file of tensors" if kind in GARBAGE else "holds other tensors"
-    assert reason in _refusal(path, digest_prefix=_digest(path))
+    reason = "holds no tensors" if kind in GARBAGE else "holds other tensors"
+    with pytest.raises(WrongInputError, match=f"^evaluation.inception_weights: the file {reason}"):
+        build_inception(path.read_bytes())
 
 
 class _Trap:
-    """Unpickling it writes a file."""
+    """Object that writes a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -230,16 +234,17 @@ class _Trap:
 
 
 @pytest.mark.parametrize("form", ["zip", "legacy", "pickle"])
-def test_code_in_a_file_is_not_run_even_if_its_digest_is_asked_for(tmp_path: Path, form: str) -> None:
+def test_code_in_a_file_is_not_run_even_if_its_digest_is_expected(tmp_path: Path, form: str) -> None:
     path, marker = tmp_path / "weights.pth", tmp_path / "executed"
     trap = {"fc.weight": _Trap(marker)}
     path.write_bytes(
-        pickle.dumps(trap, protocol=2)  # the one that torch reads
+        pickle.dumps(trap, protocol=2)  # the protocol that torch reads
         if form == "pickle"
         else _saved(trap, _use_new_zipfile_serialization=form == "zip")
     )
     assert "has SHA-256" in _refusal(path)
-    assert "is no file of tensors" in _refusal(path, digest_prefix=_digest(path))
+    with pytest.raises(WrongInputError, match="holds no tensors"):
+        build_inception(path.read_bytes())
     assert not marker.exists()
     if form == "pickle":
         pickle.loads(path.read_bytes())
@@ -249,10 +254,10 @@ def test_code_in_a_file_is_not_run_even_if_its_digest_is_asked_for(tmp_path: Pat
 
 
 def test_weights_in_the_format_before_zip_are_read(weights: Path, loaded: Inception, tmp_path: Path) -> None:
-    """The published file is of 2020 and of that format."""
+    """The published file of 2020 has that format."""
     path = tmp_path / "legacy.pth"
     path.write_bytes(_saved(torch.load(weights, weights_only=True), _use_new_zipfile_serialization=False))
-    again = load_inception(path, digest_prefix=_digest(path))
+    again = build_inception(read_inception_weights(path, digest_prefix=_digest(path)))
     path.unlink()
     for name, tensor in loaded._network.state_dict().items():
         assert torch.equal(again._network.state_dict()[name], tensor), name

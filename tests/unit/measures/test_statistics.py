@@ -1,4 +1,4 @@
-"""Measures against scikit-learn, torchmetrics, direct formulas from the papers, and their coverage in simulation."""
+"""Statistics equal scikit-learn, torchmetrics and the papers' formulas; their intervals cover in simulation."""
 
 import numpy as np
 import pytest
@@ -7,16 +7,15 @@ from scipy.stats import binomtest, norm
 from sklearn.metrics import average_precision_score, cohen_kappa_score, f1_score, roc_auc_score
 from torchmetrics.functional.classification import binary_calibration_error
 
-from synfundus.measures import statistics
+from synfundus.measures import intervals
+from synfundus.measures.measure import Measure
+from synfundus.measures.roc import auc, roc_band, roc_curve
 from synfundus.measures.statistics import (
-    Measure,
-    auc,
     average_precision,
     ece,
     f1,
     proportion,
     quadratic_kappa,
-    roc_curve,
     sensitivity,
     specificity,
 )
@@ -29,11 +28,9 @@ def _labels_and_scores(n: int = 300, shift: float = 1.0, seed: int = 0) -> tuple
 
 
 def _bounds(measure: Measure) -> tuple[float, float, float]:
-    assert measure.value is not None
-    assert measure.low is not None
-    assert measure.high is not None
-    assert measure.low <= measure.value <= measure.high
-    return measure.value, measure.low, measure.high
+    value, low, high = measure.interval
+    assert low <= value <= high
+    return value, low, high
 
 
 def test_values_equal_scikit_learn() -> None:
@@ -44,9 +41,9 @@ def test_values_equal_scikit_learn() -> None:
     assert f1(y, predicted).value == pytest.approx(f1_score(y, predicted), rel=1e-12)
     rng = np.random.default_rng(1)
     grades = rng.integers(0, 5, 200)
-    seen = np.clip(grades + rng.integers(-1, 2, 200), 0, 4)
-    expected = cohen_kappa_score(grades, seen, weights="quadratic", labels=range(5))
-    assert quadratic_kappa(grades, seen).value == pytest.approx(expected, rel=1e-12)
+    predicted_grades = np.clip(grades + rng.integers(-1, 2, 200), 0, 4)
+    expected = cohen_kappa_score(grades, predicted_grades, weights="quadratic", labels=range(5))
+    assert quadratic_kappa(grades, predicted_grades).value == pytest.approx(expected, rel=1e-12)
 
 
 def test_calibration_error_equals_torchmetrics() -> None:
@@ -84,7 +81,7 @@ def test_auc_interval_covers_the_true_auc_and_few_positives_do_not_shrink_it() -
         assert covered >= 0.92 * 300, (num_positive, num_negative, covered)
 
 
-def test_images_of_one_patient_are_not_counted_as_independent() -> None:
+def test_images_of_one_patient_do_not_count_as_independent() -> None:
     rng = np.random.default_rng(4)
     truth = norm.cdf(1.0 / np.sqrt(2))
     patients = np.repeat(np.arange(40), 5)
@@ -131,11 +128,11 @@ def test_sensitivity_and_specificity_count_their_own_class() -> None:
 
 
 @pytest.mark.parametrize("name", ["average_precision", "f1", "quadratic_kappa", "ece"])
-def test_interval_matches_the_spread_of_fresh_samples(name: str) -> None:
-    """The interval of one data set against what 400 fresh data sets of the same law give."""
+def test_interval_matches_the_spread_of_repeated_data_sets(name: str) -> None:
+    """The interval of one data set is as wide as the spread of 400 data sets from the same distribution."""
     rng = np.random.default_rng(6)
 
-    def draw() -> Measure:
+    def measure_new_data() -> Measure:
         y = rng.integers(0, 2, 400)
         s = rng.normal(1.2 * y, 1.0)
         if name == "average_precision":
@@ -147,13 +144,13 @@ def test_interval_matches_the_spread_of_fresh_samples(name: str) -> None:
         grade = rng.integers(0, 5, 400)
         return quadratic_kappa(grade, np.clip(np.round(grade + rng.normal(0, 1.2, 400)), 0, 4))
 
-    original = statistics.NUM_RESAMPLES
-    widths = [(m[2] - m[1]) for m in (_bounds(draw()) for _ in range(5))]
-    statistics.NUM_RESAMPLES = 2
+    original = intervals.NUM_RESAMPLES
+    widths = [(m[2] - m[1]) for m in (_bounds(measure_new_data()) for _ in range(5))]
+    intervals.NUM_RESAMPLES = 2
     try:
-        values = [draw().value for _ in range(400)]
+        values = [measure_new_data().value for _ in range(400)]
     finally:
-        statistics.NUM_RESAMPLES = original
+        intervals.NUM_RESAMPLES = original
     assert np.mean(widths) == pytest.approx(2 * norm.ppf(0.975) * np.std(np.asarray(values, float)), rel=0.25)
 
 
@@ -167,8 +164,7 @@ def test_one_class_is_not_measurable_and_never_a_number() -> None:
         for y in (np.ones(5, int), np.zeros(5, int)):
             result = measure(y, np.linspace(0, 1, 5))
             assert not result.measurable
-            assert set(result.to_dict()) == {"status", "reason", "n"}
-            assert result.to_dict()["status"] == "not measurable"
+            assert result.value is None
     assert not quadratic_kappa([2, 2, 2], [0, 1, 2]).measurable
     assert not auc([1, 0, 0], [1, 0, 0]).measurable  # one positive has no variance
     assert not proportion([]).measurable
@@ -191,3 +187,23 @@ def test_roc_curve_has_the_area_of_the_auc() -> None:
     assert np.trapezoid(tpr, x) == pytest.approx(roc_auc_score(y, s), abs=2e-3)
     assert (x[0], x[-1], tpr[-1]) == (0.0, 1.0, 1.0)
     assert roc_curve([1, 1, 0, 0], [4, 3, 2, 1])[1][0] == 1.0
+
+
+def test_roc_band_holds_the_true_curve_at_each_point() -> None:
+    """For scores N(1, 1) and N(0, 1) the true curve is known: 95 % of the bands contain it at a rate of 0.2."""
+    truth = norm.sf(norm.isf(0.2) - 1.0)
+    held = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        y = np.r_[np.ones(60), np.zeros(60)].astype(int)
+        rate, curve, low, high = roc_band(y, rng.normal(y.astype(float), 1.0))
+        assert np.all(low <= curve)
+        assert np.all(curve <= high)
+        held += low[20] <= truth <= high[20]
+        assert rate[20] == pytest.approx(0.2)
+    assert held >= 0.95 * 200
+
+
+def test_roc_band_surrounds_the_curve() -> None:
+    y, score = np.array([0, 1, 0, 1, 1, 0]), np.array([0.1, 0.8, 0.4, 0.35, 0.9, 0.5])
+    np.testing.assert_array_equal(roc_band(y, score)[1], roc_curve(y, score)[1])

@@ -1,4 +1,4 @@
-"""Pictures for the report: the first images that come with each finding. Nothing chooses them by their looks."""
+"""Example images for the report: the first ones with each finding, in stored order."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,11 @@ from synfundus.labels import DISEASES, LABEL_BY_NAME, LABEL_NAMES, NUM_DR_GRADES
 
 Pixels = NDArray[np.uint8]
 """(H, W, 3)"""
-PICTURES_A_SHEET = 8
+EXAMPLES_PER_FINDING = 8
 
 
 def _findings() -> Iterator[tuple[str, str, int]]:
-    """Title, label and value of each sheet."""
+    """Yield title, label and value of each finding."""
     yield "Right eye", "eye_side", 0
     yield "Left eye", "eye_side", 1
     for grade in range(NUM_DR_GRADES):
@@ -30,21 +30,21 @@ def _findings() -> Iterator[tuple[str, str, int]]:
 FINDINGS = tuple(_findings())
 
 
-class Sheets:
-    """Up to `PICTURES_A_SHEET` pictures of each finding."""
+class Examples:
+    """Up to `EXAMPLES_PER_FINDING` images of each finding."""
 
     def __init__(self) -> None:
-        self.pictures: dict[str, list[Pixels]] = {title: [] for title, _, _ in FINDINGS}
+        self._images: dict[str, list[Pixels]] = {title: [] for title, _, _ in FINDINGS}
 
     def add(self, labels_BK: Labels, images_BHWC: NDArray[np.uint8]) -> None:
-        """Offer images; what is not a fundus stands in its own sheet only."""
+        """Keep the first images of each finding. An image labelled as no fundus is an example of that alone."""
         is_fundus_B = labels_BK[:, LABEL_NAMES.index("is_fundus")] != 0
         for title, name, value in FINDINGS:
-            shown = self.pictures[title]
-            wanted_B = (labels_BK[:, LABEL_NAMES.index(name)] == value) & (is_fundus_B | (name == "is_fundus"))
-            for row in np.flatnonzero(wanted_B)[: PICTURES_A_SHEET - len(shown)]:
-                shown.append(images_BHWC[row].copy())
+            examples = self._images[title]
+            matches_B = (labels_BK[:, LABEL_NAMES.index(name)] == value) & (is_fundus_B | (name == "is_fundus"))
+            for row in np.flatnonzero(matches_B)[: EXAMPLES_PER_FINDING - len(examples)]:
+                examples.append(images_BHWC[row].copy())
 
-    def filled(self) -> dict[str, list[Pixels]]:
-        """The sheets that have a picture, in their order."""
-        return {title: pictures for title, pictures in self.pictures.items() if pictures}
+    def by_finding(self) -> dict[str, list[Pixels]]:
+        """Return the images by the title of their finding; findings without an image are left out."""
+        return {title: images for title, images in self._images.items() if images}

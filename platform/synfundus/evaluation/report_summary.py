@@ -1,0 +1,88 @@
+"""The tiles of the report's summary: what a reader should know who reads no further."""
+
+from dataclasses import dataclass
+
+from synfundus.diagnosis.metrics import AnnotatorMetrics
+from synfundus.evaluation.report_tables import format_percent
+from synfundus.labels import NUM_LABELS
+from synfundus.measures.measure import Measure
+from synfundus.measures.metrics import Counts, EvaluationMetrics, Fidelity, MeasuredPrivacy, Privacy
+from synfundus.measures.wording import NOT_MEASURABLE, format_number
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile of the summary."""
+
+    title: str
+    value: str
+    comment: str
+
+
+def summary_tiles(metrics: EvaluationMetrics, annotator: AnnotatorMetrics) -> list[Tile]:
+    """Return the tiles in their order."""
+    consistency = metrics.consistency
+    side = consistency.labels["eye_side"]
+    num_measurable = len(consistency.labels) - len(consistency.not_measurable)
+    return [
+        Tile("Synthetic images", f"{metrics.counts.synthetic.num_images:,}", _set_sizes(metrics.counts)),
+        Tile(
+            "Eye side as requested",
+            _share(side.agreement),
+            "of the samples show the requested eye side, as the annotator predicts it; with shuffled requests"
+            f" {_share(side.agreement_permuted)}",
+        ),
+        Tile(
+            "Labels that follow the request",
+            f"{len(consistency.followed)} of {num_measurable}",
+            "agree with the request better than with shuffled requests, and the 95 % intervals do not overlap;"
+            f" {NUM_LABELS - num_measurable} of {NUM_LABELS} labels cannot be measured",
+        ),
+        _distance_tile(metrics.fidelity),
+        _copies_tile(metrics.privacy),
+        Tile(
+            "Usable labels",
+            f"{NUM_LABELS - len(annotator.unusable)} of {NUM_LABELS}",
+            "are predicted by the annotator; the others are annotated as unknown and not evaluated",
+        ),
+    ]
+
+
+def _share(measure: Measure) -> str:
+    """Return a share as a percentage without its interval."""
+    return format_percent(measure).split(" (")[0]
+
+
+def _set_sizes(counts: Counts) -> str:
+    reference, held_out = (
+        f"{images.num_images:,} {name} photographs of {images.num_patients or 0:,} patients"
+        for images, name in ((counts.reference, "training"), (counts.held_out, "held-out"))
+    )
+    return f"compared with {reference} and {held_out}"
+
+
+def _distance_tile(fidelity: Fidelity) -> Tile:
+    title = "Distance from real photographs"
+    spaces = fidelity.computed_spaces
+    overall = spaces[0].strata["overall"] if spaces else None
+    if overall is None or (synthetic := overall.synthetic.frechet_distance.value) is None:
+        return Tile(title, NOT_MEASURABLE, "see the section on likeness")
+    held_out = overall.held_out.frechet_distance.value
+    return Tile(
+        title,
+        format_number(synthetic),
+        f"is the Fréchet distance of the samples in {spaces[0].title.lower()}; held-out photographs:"
+        f" {NOT_MEASURABLE if held_out is None else format_number(held_out)}; lower is nearer",
+    )
+
+
+def _copies_tile(privacy: Privacy) -> Tile:
+    title = "Near a training photograph"
+    if not isinstance(privacy, MeasuredPrivacy):
+        return Tile(title, NOT_MEASURABLE, privacy.reason)
+    return Tile(
+        title,
+        f"{privacy.num_near} of {privacy.num_sampled:,}",
+        f"samples were nearer to a training photograph than the nearest {100 * privacy.quantile:.3g} % of held-out"
+        " photographs; they were rejected",
+    )

@@ -1,0 +1,171 @@
+"""Stage `evaluate`: measure the samples against real photographs and write the report, private and public."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from synfundus.diagnosis.manifest import AnnotatorManifest
+from synfundus.diffusion.manifest import GeneratorManifest
+from synfundus.digests import digest_of
+from synfundus.evaluation.inception_weights import read_inception_weights
+from synfundus.evaluation.manifest import PRIVATE, read_metrics
+from synfundus.evaluation.spaces import skipped_spaces
+from synfundus.fundus.manifest import DataManifest
+from synfundus.labels import NUM_LABELS
+from synfundus.measures.metrics import EvaluationMetrics, Fidelity, MeasuredPrivacy
+from synfundus.measures.wording import format_measure
+from synfundus.resources import PoolResources
+from synfundus.samples.manifest import SamplesManifest
+from synfundus.stages.record import Basis, git_revision, versions
+from synfundus.stages.requirements import require_gpu
+from synfundus.stages.stage import Rows, Stage
+from synfundus.storage import Storage, manifest_digest, read_manifest
+from synfundus.study import Study
+from synfundus.training.metadata import LossCurve
+
+if TYPE_CHECKING:  # imports torch, which takes seconds
+    from synfundus.evaluation.run import EvaluationTask
+
+
+@dataclass(frozen=True)
+class EvaluateSummary:
+    """Main results of a report."""
+
+    metrics: EvaluationMetrics
+    report: str
+    """URI of the private edition."""
+
+    def rows(self) -> Rows:
+        consistency, privacy = self.metrics.consistency, self.metrics.privacy
+        side, followed = consistency.labels["eye_side"], consistency.followed
+        rows = [
+            (
+                "side agreement",
+                f"{format_measure(side.agreement)}; shuffled requests: {format_measure(side.agreement_permuted)}",
+            ),
+            ("labels that follow", f"{len(followed)} of {NUM_LABELS}: {', '.join(followed) or 'none'}"),
+        ]
+        if consistency.not_measurable:
+            rows.append(("not measurable", ", ".join(consistency.not_measurable)))
+        rows += _distance_rows(self.metrics.fidelity)
+        if isinstance(privacy, MeasuredPrivacy):
+            rows.append(("too near to training", f"{privacy.num_near} of {privacy.num_sampled} sampled, rejected"))
+        return [*rows, ("report", f"{self.report} (private)")]
+
+
+def _distance_rows(fidelity: Fidelity) -> Rows:
+    """Return the Fréchet distance of all images in each computed space."""
+    rows = []
+    for space in fidelity.computed_spaces:
+        overall = space.strata["overall"]
+        samples, held_out = (format_measure(m.frechet_distance) for m in (overall.synthetic, overall.held_out))
+        text = f"{samples}; held-out photographs {held_out}; n = {overall.n}"
+        rows.append((f"Fréchet distance, {space.title.lower()}", text))
+    return rows
+
+
+class EvaluateStage(Stage[None]):
+    """Evaluation of the study's samples."""
+
+    name = "evaluate"
+    help = "Measure the samples against real photographs and write the report, private and public."
+
+    def inputs(self, study: Study) -> tuple[str, ...]:
+        return study.filled_folder, study.annotator_folder, study.generator_folder, study.samples_folder
+
+    def output(self, study: Study) -> str:
+        return study.report_folder
+
+    def basis(self, study: Study, storage: Storage) -> Basis:
+        manifests = {
+            study.filled_folder: read_manifest(storage, study.filled_folder, DataManifest),
+            study.annotator_folder: read_manifest(storage, study.annotator_folder, AnnotatorManifest),
+            study.generator_folder: read_manifest(storage, study.generator_folder, GeneratorManifest),
+            study.samples_folder: read_manifest(storage, study.samples_folder, SamplesManifest),
+        }
+        return {
+            "inputs": {folder: manifest_digest(manifest) for folder, manifest in manifests.items()},
+            "evaluation": _settings_that_matter(study),
+            "title": study.release.title,
+        }
+
+    def check(self, study: Study, storage: Storage) -> None:  # noqa: ARG002  everything is in the study
+        require_gpu("evaluation.resources", study.evaluation.resources)
+        if study.evaluation.inception_weights is not None:
+            read_inception_weights(study.evaluation.inception_weights)
+
+    def describe(self, study: Study, storage: Storage, found: None) -> Rows:  # noqa: ARG002  nothing was found
+        read_manifest(storage, study.samples_folder, SamplesManifest)
+        annotator = read_manifest(storage, study.annotator_folder, AnnotatorManifest)
+        spaces = skipped_spaces(study.evaluation, annotator_sees_images=annotator.sees_images)
+        return [
+            ("read", f"{study.samples_folder}, {study.filled_folder}"),
+            ("compare", f"features of at most {study.evaluation.max_images} images of each set"),
+            *((f"{space} features", reason or "computed") for space, reason in spaces.items()),
+            ("write", f"{study.report_folder} below {storage.root}"),
+        ]
+
+    def run(self, study: Study, storage: Storage, digest: str, found: None) -> None:  # noqa: ARG002  nothing was found
+        import ray
+
+        from synfundus.distributed.map import run_on_pool
+        from synfundus.evaluation.run import run_evaluation
+
+        config = study.evaluation
+        weights = config.inception_weights
+        shared = None if weights is None else ray.put(read_inception_weights(weights))
+        resources = PoolResources(pool_size=1, **config.resources.model_dump())
+        task = make_task(study, storage, digest)
+        for _ in run_on_pool(run_evaluation, (shared,), [task], resources):
+            pass
+
+    def summary(self, study: Study, storage: Storage) -> EvaluateSummary:
+        report = storage.uri(f"{study.report_folder}/{PRIVATE}")
+        return EvaluateSummary(read_metrics(storage, study.report_folder), report)
+
+
+def make_task(study: Study, storage: Storage, digest: str) -> "EvaluationTask":
+    """Return the study's evaluation, with the texts of its report."""
+    from synfundus.evaluation.run import EvaluationTask
+
+    generator = read_manifest(storage, study.generator_folder, GeneratorManifest)
+    return EvaluationTask(
+        storage=storage,
+        data_folder=study.filled_folder,
+        annotator_folder=study.annotator_folder,
+        samples_folder=study.samples_folder,
+        report_folder=study.report_folder,
+        config=study.evaluation,
+        quantile=study.samples.held_out_quantile,
+        digest=digest,
+        title=study.release.title,
+        study=study.shown,
+        curves={
+            "Annotator": _loss_curve(storage, f"{study.name}-annotator"),
+            "Generator": _loss_curve(storage, f"{study.name}-generator"),
+        },
+        provenance={
+            "study": digest_of(study.public),
+            "generator": generator.generator_digest,
+            "git": git_revision(),
+            **versions(),
+        },
+        real_photographs=study.has_real_photographs,
+    )
+
+
+def _settings_that_matter(study: Study) -> JsonValue:
+    """Return the settings of the evaluation without its resources, and without the folder of the Inception weights."""
+    settings = study.evaluation.model_dump(mode="json", exclude={"resources"})
+    weights = study.evaluation.inception_weights
+    return {**settings, "inception_weights": None if weights is None else Path(weights).name}
+
+
+def _loss_curve(storage: Storage, run: str) -> list[tuple[int, float]]:
+    """Return the (step, loss) points of a training; none if its run is not below the root."""
+    name = f"runs/{run}/losses.json"
+    if not storage.exists(name):
+        return []
+    return [(point.step, point.loss) for point in LossCurve.from_json(storage.read(name), name).steps]

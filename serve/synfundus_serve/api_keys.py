@@ -1,7 +1,7 @@
-"""API keys of the endpoints: a file of names and hashes; the key itself is shown once, when it is made.
+"""API keys of the endpoints: a file of names and SHA-256. The key itself is shown once, when it is made.
 
-A key is 256 random bits, so that its SHA-256 cannot be turned back by trying; a slow password hash would only slow
-down each request.
+A key is 256 random bits, so its SHA-256 cannot be inverted by guessing. A slow password hash would only slow down each
+request.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from synfundus.errors import WrongInputError
@@ -22,10 +23,10 @@ def _hash(key: str) -> str:
 
 
 def new_key(file: Path, name: str) -> str:
-    """A new key, whose name and hash are appended to `file` (made for its owner alone, if it is not there).
+    """Return a new key, and append its name and SHA-256 to `file`. A new file is readable by its owner only.
 
     Raises:
-        WrongInputError: the name cannot stand in such a file or stands there already; the file cannot be written.
+        WrongInputError: the name is not valid or is in the file already, or the file cannot be written.
     """
     key = PREFIX + secrets.token_urlsafe(32)
     line = f"{name}:{_hash(key)}"
@@ -35,18 +36,18 @@ def new_key(file: Path, name: str) -> str:
         raise WrongInputError(f"{file} has a key named {name!r}; choose another name, or delete its line")
     try:
         with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+", encoding="utf-8") as out:
-            # printf and Secrets leave the last line without its newline.
+            # printf and Kubernetes Secrets may leave the last line without a newline.
             out.write(f"{line}\n" if out.read()[-1:] in ("", "\n") else f"\n{line}\n")
     except OSError as error:
-        raise WrongInputError(f"cannot write {file} ({error.strerror})") from error
+        raise WrongInputError(f"cannot write {file} ({error.strerror}); choose another file") from error
     return key
 
 
 def read_keys(file: Path) -> dict[str, str]:
-    """Name -> SHA-256 of the keys in a file; empty lines and those that begin with # are passed over.
+    """Return the SHA-256 of each key in a file, by name. Empty lines and lines that begin with # are skipped.
 
     Raises:
-        WrongInputError: it cannot be read, a line is no name:hash, or a name stands twice.
+        WrongInputError: the file cannot be read, a line is not NAME:SHA-256, or two lines have the same name.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -66,7 +67,11 @@ def read_keys(file: Path) -> dict[str, str]:
     return keys
 
 
-def owner_of(key: str, keys: dict[str, str]) -> str | None:
-    """Name of the key; None: it is none of `keys`. All are compared, in a time that tells nothing of them."""
+def owner_of(key: str, keys: Mapping[str, str]) -> str | None:
+    """Return the name of a key, or None if it is not one of `keys`.
+
+    Compares the key with all of them, so that the duration reveals nothing.
+    """
     given = _hash(key)
-    return next(iter([name for name, known in keys.items() if hmac.compare_digest(given, known)]), None)
+    matches = [name for name, known in keys.items() if hmac.compare_digest(given, known)]
+    return matches[0] if matches else None

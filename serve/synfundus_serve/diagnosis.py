@@ -22,7 +22,7 @@ from synfundus.storage import open_storage
 from synfundus.study import Study
 from synfundus_serve.batcher import Batcher
 from synfundus_serve.generation import MAX_ONGOING_REQUESTS
-from synfundus_serve.messages import AnnotatorInfo, Finding, ImageDiagnosis
+from synfundus_serve.messages import AnnotatorInfo, ImageDiagnosis, LabelPrediction
 from synfundus_serve.refusal import Refusal
 from synfundus_serve.throughput import Throughput
 
@@ -125,22 +125,23 @@ class Diagnosis:
 def diagnosis_of(prediction: Prediction, field_px: int, calibration: Calibration) -> ImageDiagnosis:
     """Return the diagnosis of a photograph whose field of view has the diameter `field_px`."""
     unusable = calibration.unusable
-    findings = {name: _finding(name, prediction, calibration, unusable.get(name)) for name in LABEL_NAMES}
-    readable = [findings[name].value for name in READABILITY]
-    side = findings["eye_side"].value
+    labels = {name: _label(name, prediction, calibration, unusable.get(name)) for name in LABEL_NAMES}
+    readable = [labels[name].value for name in READABILITY]
+    side = labels["eye_side"].value
     return ImageDiagnosis(
         field_px=field_px,
         is_readable=False if 0 in readable else None if None in readable else True,
         eye_side=None if side is None else SIDES[side],
-        findings=findings,
+        predictions=labels,
     )
 
 
-def _finding(name: str, prediction: Prediction, calibration: Calibration, reason: str | None) -> Finding:
+def _label(name: str, prediction: Prediction, calibration: Calibration, reason: str | None) -> LabelPrediction:
+    """Return the prediction of one label; `reason`: why it is unusable."""
     if reason is not None:
-        return Finding(status="not available", reason=reason)
+        return LabelPrediction(status="not available", reason=reason)
     heads = list(calibration.heads.values())[HEADS[name]]
-    return Finding(
+    return LabelPrediction(
         status="available",
         value=prediction.annotation[name],
         probability=prediction.probability[name],

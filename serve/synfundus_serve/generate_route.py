@@ -9,7 +9,7 @@ from ray.serve.handle import DeploymentHandle
 
 from synfundus.diffusion.engine import RowRequest
 from synfundus.labels import LABEL_NAMES, encode_conditions
-from synfundus.samples.shards import encode_image
+from synfundus.samples.image_file import encode_image
 from synfundus_serve.bodies import media_type_of, parse_json
 from synfundus_serve.messages import BINARY, GENERATE_EXAMPLE, GeneratedImage, GenerateRequest, GenerateResponse
 from synfundus_serve.problems import Problem, require_result

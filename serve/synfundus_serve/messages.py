@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, fi
 from synfundus.config import Config
 from synfundus.diffusion.config import SolverConfig
 from synfundus.errors import WrongInputError
-from synfundus.labels import LABEL_NAMES, require_askable
+from synfundus.labels import LABEL_NAMES, require_requestable
 from synfundus.phantom.render import render
 from synfundus.resources import Precision
 
@@ -73,7 +73,7 @@ class GenerateRequest(Config):
     @classmethod
     def _askable(cls, condition: dict[str, int | None]) -> dict[str, int | None]:
         try:
-            require_askable(condition, "condition")
+            require_requestable(condition, "condition")
         except WrongInputError as error:
             raise ValueError(str(error)) from None
         return condition
@@ -95,7 +95,7 @@ class GenerateRequest(Config):
         return [(first + j) % SEED_END for j in range(self.n)]
 
 
-class Finding(Config):
+class LabelPrediction(Config):
     """Prediction of one label of one image."""
 
     status: Literal["available", "not available"]
@@ -121,7 +121,7 @@ class GeneratedImage(Config):
     annotation: dict[str, int | None]
     """Predicted value of all 16 labels; null for labels that are not available."""
     probability: dict[str, float | list[float] | None]
-    """Calibrated probabilities, as in `Finding`."""
+    """Calibrated probabilities, as in `LabelPrediction`."""
 
 
 class GenerateResponse(Config):
@@ -153,8 +153,8 @@ class ImageDiagnosis(Config):
     """True for a fundus photograph with readable macula, disc and retina; null if one of these is not available."""
     eye_side: Literal["right", "left"] | None
     """Predicted side; null if not available, or if the image is not a fundus photograph."""
-    findings: dict[str, Finding]
-    """Finding of each of the 16 labels, by name."""
+    predictions: dict[str, LabelPrediction]
+    """Prediction of each of the 16 labels, by name."""
 
 
 class DiagnoseResponse(Config):

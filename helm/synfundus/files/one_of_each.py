@@ -22,7 +22,7 @@ png = post("/v1/generate", request, "application/json", "image/png")
 assert png.startswith(b"\x89PNG"), png[:200]
 diagnosis = json.loads(post("/v1/diagnose", png, "image/png", "application/json"))
 (image,) = diagnosis["images"]
-available = sum(finding["status"] == "available" for finding in image["findings"].values())
+available = sum(label["status"] == "available" for label in image["predictions"].values())
 print(f"generated {len(png)} bytes; eye side: requested left, predicted {image['eye_side']}")
 print(f"{available} of 16 labels are available")
 if KEY:

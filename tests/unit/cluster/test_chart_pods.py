@@ -7,6 +7,7 @@ import yaml
 
 from support.chart import CLUSTERS, REPOSITORY, SERVING, STUDY, helm, only, pod_templates, render_chart
 from synfundus.distributed.session import WORKERS_MALLOC
+from synfundus.study import resolve
 
 
 def test_every_pod_passes_pod_security_restricted() -> None:
@@ -115,6 +116,13 @@ def test_the_pools_in_the_guide_can_be_rendered(tmp_path: Path) -> None:
     assert training["rayStartParams"] == {"num-cpus": "8", "num-gpus": "4"}
     assert training["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 4
     assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "2"
+
+
+def test_the_resources_in_the_guide_are_settings_of_a_study(tmp_path: Path) -> None:
+    (text,) = re.findall("```yaml\n(annotator:.*?)```", (REPOSITORY / "docs" / "cluster.md").read_text(), re.DOTALL)
+    study = resolve(f"recipe: phantom-cpu\nname: demo\nroot: s3://bucket/prefix\n{text}", "study", tmp_path)
+    assert study.samples.resources.pool_size == 16
+    assert study.generator.resources.num_workers == 4
 
 
 def test_the_values_for_a_small_machine_can_be_rendered() -> None:

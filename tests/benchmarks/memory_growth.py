@@ -1,13 +1,13 @@
-"""Does memory grow with the number of images or of samples? Peak memory of every stage, for few and for many tiny ones.
+"""Measure the peak memory of every stage, for few and for many tiny images and samples.
 
     python tests/benchmarks/memory_growth.py
 
-Each stage runs in a new process with a Ray session of its own, and all processes are watched: the highest peak of
-resident memory (`VmHWM`: private pages, libraries, and pages of Ray's object store that were touched) of
+Each stage runs in a new process with a Ray session of its own. The table has the peak of resident memory (`VmHWM`:
+private pages, libraries, and the touched pages of Ray's object store) of two processes:
 driver     the process that calls the stage
-worker     the largest one that Ray started for it
-Images of 16 px; networks of a few thousand weights (the annotator: resnet10t), few steps of training, one of denoising.
-The reader's cache of decoded pixels, of 512 MiB as it ships, is set to 1 MiB, so that 20,000 tiny images overflow it.
+worker     the largest process that Ray started for the stage
+Images have 16 px. The networks are tiny (the annotator is a resnet10t), training takes 20 steps and denoising one. The
+reader's cache of decoded pixels is set from 512 MiB to 1 MiB, so that 20,000 tiny images overflow it.
 Writes tests/benchmarks/results/memory_cpu2_202611.md.
 """
 
@@ -25,26 +25,32 @@ from pathlib import Path
 
 import psutil
 import torch
-from report_table import SETTINGS, Silent, keep, machine, own_ray_session, table
+from report_table import ENVIRONMENT, Silent, keep, machine, own_ray_session, table
 from tiny_images import tiny_listing
 from wrapped_task import SmallCache
 
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diffusion.config import GeneratorConfig
-from synfundus.distributed.tasks import AnnotatorTask, GeneratorTask
 from synfundus.distributed.train import train
 from synfundus.evaluation.config import EvaluationConfig
-from synfundus.evaluation.run import METRICS, PUBLIC, EvaluationTask, run_evaluation
+from synfundus.evaluation.run import EvaluationTask, run_evaluation
 from synfundus.fundus import dataset
 from synfundus.fundus.config import PrepareConfig
-from synfundus.fundus.dataset import SPLITS, PreparedImages
-from synfundus.samples.config import ReleaseConfig
-from synfundus.samples.plan import SamplesConfig, make_plan
-from synfundus.samples.publish import Evidence, publish
-from synfundus.samples.sampler import SamplingTask, sample
+from synfundus.fundus.dataset import PreparedImages, read_labels
+from synfundus.fundus.splits import SPLITS
+from synfundus.resources import PoolResources
+from synfundus.samples.config import SamplesConfig
+from synfundus.samples.plan import make_plan
+from synfundus.samples.publish import publish
+from synfundus.samples.release_config import ReleaseConfig
+from synfundus.samples.sampler import SamplingTask
 from synfundus.samples.shards import read_samples
-from synfundus.stages.fill import fill
+from synfundus.stages.annotator import AnnotatorTask
+from synfundus.stages.fill import fill_on_pool
+from synfundus.stages.generator import GeneratorTask
 from synfundus.stages.prepare import prepare
+from synfundus.stages.publish import read_evidence, read_release_inputs
+from synfundus.stages.sample import sample_on_pool
 from synfundus.storage import Storage, open_storage
 
 COMMAND = "python tests/benchmarks/memory_growth.py"
@@ -52,7 +58,7 @@ SIZE_PX = 16
 CACHE_BYTES = 2**20
 WATCH_PERIOD_S = 0.1
 BATCH = 256
-OPTIMISATION = {"num_steps": 20, "batch_size": 16, "learning_rate": 1e-3, "num_threads": 1}
+OPTIMISATION = {"num_steps": 20, "batch_size": 16, "learning_rate": 1e-3, "resources": {"num_threads": 1}}
 ANNOTATOR = AnnotatorConfig.model_validate({"architecture": "resnet10t", "image_size_px": 32, **OPTIMISATION})
 GENERATOR = GeneratorConfig.model_validate(
     {
@@ -68,7 +74,7 @@ SAMPLES = {
     "micro_batch": 64,
     "shard_rows": 256,
     "max_attempts": 1,
-    "pool_size": 1,
+    "resources": {"pool_size": 1},
 }
 TEXT = """# Memory over the number of images and samples
 
@@ -76,21 +82,21 @@ Command: `{command}`
 
 {machine}
 
-Peak resident memory in MiB of each stage, in new processes and a Ray session of its own; {repeats} run(s) of each,
-the smallest peak of them counts. Images of {size_px} px, tiny networks; the reader's cache of decoded pixels is set
-from 512 MiB to {cache_mib} MiB, so that the many overflow it. Driver: the process that calls the stage; worker: the
-largest one of those that Ray started for it, pages of the object store that it touched included; all with
-OMP_NUM_THREADS=1, as Ray sets it. `+ a million`: the growth, were it not noise, carried on to a million.
+Peak resident memory in MiB of each stage, in new processes with a Ray session of its own; the smallest peak of
+{repeats} run(s). Images of {size_px} px, tiny networks. The reader's cache of decoded pixels is set from 512 MiB to
+{cache_mib} MiB, so that the many images overflow it. Driver: the process that calls the stage. Worker: the largest
+process that Ray started for the stage, with the pages of the object store that it touched. OMP_NUM_THREADS=1, as Ray
+sets it. `+ a million`: the growth extrapolated to a million, noise included.
 
 {rows}
 
-`nothing` is a Ray session alone: by how much it differs is the noise. An image has {pixel_bytes} bytes of pixels.
+`nothing` is a Ray session alone; its growth is the noise. An image has {pixel_bytes} bytes of pixels.
 """
 
 
 def run_prepare(storage: Storage, num_images: int, num_samples: int) -> None:
     config = PrepareConfig(size_px=SIZE_PX)
-    prepare(storage, "data/tiny", [tiny_listing(num_images)], config, SETTINGS, "", Silent())
+    prepare(storage, "data/tiny", [tiny_listing(num_images)], config, ENVIRONMENT, "", Silent())
 
 
 def run_annotator(storage: Storage, num_images: int, num_samples: int) -> None:
@@ -99,7 +105,7 @@ def run_annotator(storage: Storage, num_images: int, num_samples: int) -> None:
 
 
 def run_fill(storage: Storage, num_images: int, num_samples: int) -> None:
-    fill(storage, "data/tiny", "annotators/tiny", "data/filled", "", 1, Silent())
+    fill_on_pool(storage, "data/tiny", "annotators/tiny", "data/filled", PoolResources(pool_size=1), "", Silent())
 
 
 def run_generator(storage: Storage, num_images: int, num_samples: int) -> None:
@@ -109,10 +115,10 @@ def run_generator(storage: Storage, num_images: int, num_samples: int) -> None:
 
 def run_sample(storage: Storage, num_images: int, num_samples: int) -> None:
     config = SamplesConfig.model_validate({**SAMPLES, "num_samples": num_samples})
-    training = PreparedImages(storage, "data/filled").batches("train", BATCH)
-    plan = make_plan(config, training, generator="g", annotator="a", data="d")
+    labels = read_labels(storage, "data/filled", "train")
+    plan = make_plan(config, labels, generator_digest="g", annotator_digest="a", data_digest="d")
     folders = (f"samples/of-{num_samples}", "generators/tiny", "annotators/tiny", "data/filled")
-    sample(SamplingTask(storage, *folders, plan, use_gpu=False), Silent())
+    sample_on_pool(SamplingTask(storage, *folders, plan), "", Silent())
 
 
 def run_read_images(storage: Storage, num_images: int, num_samples: int) -> None:
@@ -144,47 +150,48 @@ def run_evaluate(storage: Storage, num_images: int, num_samples: int) -> None:
 
 
 def run_publish(storage: Storage, num_images: int, num_samples: int) -> None:
-    report, annotator = (f"reports/of-{num_samples}", "annotators/tiny")
-    evidence = Evidence(
-        json.loads(storage.read(f"{report}/{METRICS}")),
-        json.loads(storage.read(f"{annotator}/{METRICS}")),
-        storage.read(f"{report}/{PUBLIC}").decode(),
-    )
-    release = ReleaseConfig(data_statement="Tiny images that a program drew.")
-    publish(storage, f"samples/of-{num_samples}", f"releases/of-{num_samples}", release, evidence)
+    samples, report, annotator = (f"samples/of-{num_samples}", f"reports/of-{num_samples}", "annotators/tiny")
+    config = ReleaseConfig(data_statement="Tiny images that a program rendered.")
+    inputs = read_release_inputs(storage, config, samples, report, annotator)
+    evidence = read_evidence(storage, report, annotator)
+    publish(storage, samples, f"releases/of-{num_samples}", inputs, evidence, "")
 
 
 def run_nothing(storage: Storage, num_images: int, num_samples: int) -> None:
-    """A Ray session and this module's libraries: what every stage pays."""
+    """Do nothing: the memory of a Ray session and of this module's libraries, which every stage needs."""
 
 
 @dataclass(frozen=True)
-class Stage:
+class MeasuredStage:
+    """One row of the table."""
+
     title: str
     run: Callable[[Storage, int, int], None]
+    """Called with the numbers of images and of samples."""
     grows: str
-    """`images` or `samples`: which of the two numbers is changed; the other one stays small."""
+    """The number that grows: `images` or `samples`; the other one stays small."""
     writes: tuple[str, ...] = ()
+    """Folders that the stage writes."""
     on_ray: bool = True
 
 
 STAGES = (
-    Stage("nothing", run_nothing, "images"),
-    Stage("prepare", run_prepare, "images", ("data/tiny", "runs/staging")),
-    Stage("train the annotator", run_annotator, "images", ("annotators/tiny", "runs/annotator")),
-    Stage("fill", run_fill, "images", ("data/filled",)),
-    Stage("train the generator", run_generator, "images", ("generators/tiny", "runs/generator")),
-    Stage("plan and sample", run_sample, "images", ("samples/of-{num_samples}",)),
-    Stage("plan and sample", run_sample, "samples", ("samples/of-{num_samples}",)),
-    Stage("evaluate", run_evaluate, "images", ("reports/of-{num_samples}",), on_ray=False),
-    Stage("evaluate", run_evaluate, "samples", ("reports/of-{num_samples}",), on_ray=False),
-    Stage("publish", run_publish, "samples", ("releases/of-{num_samples}",), on_ray=False),
-    Stage("read images", run_read_images, "images", on_ray=False),
-    Stage("read samples", run_read_samples, "samples", on_ray=False),
+    MeasuredStage("nothing", run_nothing, "images"),
+    MeasuredStage("prepare", run_prepare, "images", ("data/tiny", "runs/staging")),
+    MeasuredStage("train the annotator", run_annotator, "images", ("annotators/tiny", "runs/annotator")),
+    MeasuredStage("fill", run_fill, "images", ("data/filled",)),
+    MeasuredStage("train the generator", run_generator, "images", ("generators/tiny", "runs/generator")),
+    MeasuredStage("plan and sample", run_sample, "images", ("samples/of-{num_samples}",)),
+    MeasuredStage("plan and sample", run_sample, "samples", ("samples/of-{num_samples}",)),
+    MeasuredStage("evaluate", run_evaluate, "images", ("reports/of-{num_samples}",), on_ray=False),
+    MeasuredStage("evaluate", run_evaluate, "samples", ("reports/of-{num_samples}",), on_ray=False),
+    MeasuredStage("publish", run_publish, "samples", ("releases/of-{num_samples}",), on_ray=False),
+    MeasuredStage("read images", run_read_images, "images", on_ray=False),
+    MeasuredStage("read samples", run_read_samples, "samples", on_ray=False),
 )
 
 
-def _run(stage: Stage, root: str, num_images: int, num_samples: int) -> None:
+def _run(stage: MeasuredStage, root: str, num_images: int, num_samples: int) -> None:
     dataset.CACHE_BYTES = CACHE_BYTES
     torch.set_num_threads(1)
     with own_ray_session() if stage.on_ray else contextlib.nullcontext():
@@ -192,7 +199,7 @@ def _run(stage: Stage, root: str, num_images: int, num_samples: int) -> None:
 
 
 def _peak_mib(process: psutil.Process) -> float:
-    """Its highest resident memory so far; 0 where it is gone."""
+    """Return the peak resident memory of a process; 0 if it has ended."""
     try:
         status = Path(f"/proc/{process.pid}/status").read_text()
     except OSError:
@@ -202,6 +209,7 @@ def _peak_mib(process: psutil.Process) -> float:
 
 
 def _role(process: psutil.Process, driver: int) -> str | None:
+    """Return `driver` or `worker`; None for Ray's own processes."""
     if process.pid == driver:
         return "driver"
     try:
@@ -210,8 +218,8 @@ def _role(process: psutil.Process, driver: int) -> str | None:
         return None
 
 
-def peaks(stage: Stage, root: str, num_images: int, num_samples: int) -> dict[str, float]:
-    """Peak of the driver and of the largest worker, in MiB."""
+def peaks(stage: MeasuredStage, root: str, num_images: int, num_samples: int) -> dict[str, float]:
+    """Run a stage; return the peak memory of the driver and of the largest worker in MiB."""
     context = multiprocessing.get_context("spawn")
     child = context.Process(target=_run, args=(stage, root, num_images, num_samples))
     child.start()
@@ -231,14 +239,14 @@ def peaks(stage: Stage, root: str, num_images: int, num_samples: int) -> dict[st
     return found
 
 
-def _forget(root: str, stage: Stage, num_samples: int) -> None:
-    """Remove what a stage wrote, so that it can be run again."""
+def _remove_output(root: str, stage: MeasuredStage, num_samples: int) -> None:
+    """Remove the output of a stage, so that it can run again."""
     for folder in stage.writes:
         shutil.rmtree(Path(root) / folder.format(num_samples=num_samples), ignore_errors=True)
 
 
 def measure(base: str, sizes: Sequence[int], repeats: int) -> dict[int, dict[int, dict[str, float]]]:
-    """Stage number -> size -> process -> smallest peak of the repeats."""
+    """Return number of the stage -> size -> process -> smallest peak of the repeats in MiB."""
     found: dict[int, dict[int, dict[str, float]]] = {}
     for number, stage in enumerate(STAGES):
         found[number] = {}
@@ -247,17 +255,17 @@ def measure(base: str, sizes: Sequence[int], repeats: int) -> dict[int, dict[int
             num_samples = size if stage.grows == "samples" else sizes[0]
             root = f"{base}/{num_images}"
             for _ in range(repeats):
-                _forget(root, stage, num_samples)
+                _remove_output(root, stage, num_samples)
                 start_s = time.monotonic()
-                seen = peaks(stage, root, num_images, num_samples)
-                before = found[number].get(size, seen)
-                found[number][size] = {role: min(value, before[role]) for role, value in seen.items()}
+                found_now = peaks(stage, root, num_images, num_samples)
+                before = found[number].get(size, found_now)
+                found[number][size] = {role: min(value, before[role]) for role, value in found_now.items()}
                 line = {"stage": stage.title, "grows": stage.grows, "size": size, "s": time.monotonic() - start_s}
-                print(json.dumps({**line, **seen}), flush=True)
+                print(json.dumps({**line, **found_now}), flush=True)
     return found
 
 
-def rows_of(found: dict[int, dict[int, dict[str, float]]], sizes: Sequence[int]) -> list[list[str]]:
+def table_rows(found: dict[int, dict[int, dict[str, float]]], sizes: Sequence[int]) -> list[list[str]]:
     rows = []
     for number, by_size in found.items():
         few, many = by_size[sizes[0]], by_size[sizes[1]]
@@ -283,23 +291,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs=2, default=[1000, 20_000], metavar=("FEW", "MANY"))
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--theme", default="memory", help="name of the result's file")
-    asked = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"  # for torch and for Arrow, each of whose threads has a heap of its own
+    parser.add_argument("--theme", default="memory", help="name of the file of the result")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # each thread of torch and of Arrow has its own heap
     with tempfile.TemporaryDirectory() as base:
-        found = measure(base, asked.sizes, asked.repeats)
-    sizes = [f"{size:,}" for size in asked.sizes]
+        found = measure(base, options.sizes, options.repeats)
+    sizes = [f"{size:,}" for size in options.sizes]
     heads = ["stage", "number of", "process", *sizes, "growth MiB", "bytes each", "+ a million, MiB"]
     text = TEXT.format(
-        command=f"{COMMAND} --sizes {asked.sizes[0]} {asked.sizes[1]} --repeats {asked.repeats}",
+        command=f"{COMMAND} --sizes {options.sizes[0]} {options.sizes[1]} --repeats {options.repeats}",
         machine=machine("torch", "ray", "pyarrow", "numpy"),
-        repeats=asked.repeats,
+        repeats=options.repeats,
         size_px=SIZE_PX,
         cache_mib=CACHE_BYTES // 2**20,
-        rows=table(heads, rows_of(found, asked.sizes)),
+        rows=table(heads, table_rows(found, options.sizes)),
         pixel_bytes=3 * SIZE_PX**2,
     )
-    keep(asked.theme, text)
+    keep(options.theme, text)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""Do the phantom's findings show, each where its label says and nowhere else?
+"""Measure whether each finding of the phantom is visible if its label says so, and only then.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/phantom_findings.py
 
-For 256, 64 and 32 px a small classifier is trained from scratch on phantoms and tested on unseen ones: AUC per label.
-At 256 px the same classifier then sees the unseen phantoms again, once per label with that label's finding undrawn:
-its AUC must fall to chance. How fast phantoms are drawn is measured beside it. Writes
-tests/benchmarks/results/phantom_cpu2_202611.md.
+For 256, 64 and 32 px a small classifier is trained from scratch on phantoms and tested on others: AUC per label. At
+256 px the same classifier is tested once more per label, on phantoms that lack that label's finding: its AUC must fall
+to chance. The speed of rendering is measured, too. Writes tests/benchmarks/results/phantom_cpu2_202611.md.
 """
 
 import time
@@ -32,7 +31,8 @@ from synfundus.labels import (
     encode_values,
     expand_known,
 )
-from synfundus.phantom.render import JUDGED_IN, draw_labels, render
+from synfundus.phantom.labels import JUDGED_IN, draw_labels
+from synfundus.phantom.render import render
 
 RESULT = Path(__file__).parent / "results" / "phantom_cpu2_202611.md"
 COMMAND = "OMP_NUM_THREADS=1 python tests/benchmarks/phantom_findings.py"
@@ -41,24 +41,24 @@ NUM_TEST = 1500
 NUM_TIMED = 500
 BATCH = 32
 CHANCE_Z = 2.955
-"""Two-sided normal quantile of 1 - 0.05 / 16: all 16 intervals of undrawn findings hold together with 95 %."""
+"""Two-sided normal quantile of 1 - 0.05 / 16, so that the 16 intervals of missing findings hold jointly with 95 %."""
 TIED = {region: (region, *diseases) for region, diseases in JUDGED_IN.items()} | {"is_fundus": LABEL_NAMES}
-"""What the rules tie to a readability label, and what is therefore left undrawn together with it.
+"""Labels that the rules tie to a readability label; their findings are left out together with its own.
 
-A disease is null, and so not drawn, where its region is not readable; all of them are where there is no fundus. With
-the label's own finding alone left out, pictures of its two values would still differ: only one of them has diseases,
-and a classifier may read the label from that. The question is whether the label itself leaves a trace, so everything
-else must be distributed alike in both: what is tied to it is left out of every picture, whatever the label says.
+A disease is null, and so not rendered, if its region is not readable; all diseases are null if there is no fundus. So
+if only the label's own finding were left out, phantoms of its two values would still differ: only one kind has
+diseases, and a classifier could read the label from them. To test whether the label itself leaves a trace, everything
+else must be distributed alike for both values.
 """
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much training one size gets."""
+    """Amount of training for one size."""
 
     size_px: int
     input_px: int
-    """What the classifier is shown: small pictures are enlarged, so that its strides do not eat them."""
+    """Size of the classifier's input; small phantoms are enlarged, because its strides would shrink them to nothing."""
     num_train: int
     num_epochs: int
 
@@ -67,15 +67,15 @@ BUDGETS = (Budget(256, 256, 5000, 9), Budget(64, 128, 5000, 9), Budget(32, 96, 5
 
 
 def classifier() -> nn.Module:
-    """A half-width resnet10t: 1.2 million weights."""
+    """Return a half-width resnet10t with 1.2 million weights."""
     model = timm.create_model("resnet10t", num_classes=len(HEAD_NAMES), channels=(32, 64, 128, 256), stem_width=16)
     assert isinstance(model, nn.Module)
     return model.to(memory_format=torch.channels_last)
 
 
-def pictures(rows: Sequence[LabelRow], seeds: Iterable[int], size_px: int, undrawn: Collection[str] = ()) -> Tensor:
-    """Phantoms (N, 3, H, W) uint8 of label rows."""
-    out = [render(row, seed, size_px, undrawn=undrawn) for row, seed in zip(rows, seeds, strict=True)]
+def phantoms(rows: Sequence[LabelRow], seeds: Iterable[int], size_px: int, missing: Collection[str] = ()) -> Tensor:
+    """Return phantoms (N, 3, H, W) uint8 of label rows, without the findings of the labels `missing`."""
+    out = [render(row, seed, size_px, omit=missing) for row, seed in zip(rows, seeds, strict=True)]
     return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2)
 
 
@@ -94,10 +94,10 @@ def batches(num: int, epochs: int, rng: np.random.Generator) -> Iterator[NDArray
 
 
 def train(budget: Budget) -> nn.Module:
-    """Masked binary cross-entropy over the 19 heads, AdamW, one cycle; a mirrored picture is of the other eye."""
+    """Train by masked binary cross-entropy on 19 heads, AdamW, one cycle; a mirrored phantom shows the other eye."""
     seeds = range(budget.num_train)
     rows = [draw_labels(seed) for seed in seeds]
-    x_NCHW = pictures(rows, seeds, budget.size_px)
+    x_NCHW = phantoms(rows, seeds, budget.size_px)
     p_NV, known_NK = encode_values(rows)
     y_NV, w_NV = torch.from_numpy(p_NV), torch.from_numpy(expand_known(known_NK)).float()
     torch.manual_seed(0)
@@ -125,7 +125,7 @@ def train(budget: Budget) -> nn.Module:
 
 @torch.no_grad()
 def predict(model: nn.Module, x_NCHW: Tensor, input_px: int) -> NDArray[np.float64]:
-    """Logits (N, 19)."""
+    """Return the logits (N, 19)."""
     parts = [forward(model, part, input_px) for part in torch.split(x_NCHW, 64)]
     return torch.cat(parts).double().numpy()
 
@@ -157,7 +157,7 @@ def auc(score: NDArray[np.float64], truth: NDArray[np.bool_]) -> Auc:
 def aucs(
     logits_NV: NDArray[np.float64], rows: Sequence[LabelRow], keep_N: NDArray[np.bool_] | None = None
 ) -> dict[str, Auc]:
-    """AUC of each of the 19 heads over rows where its label is known."""
+    """Return the AUC of each of the 19 heads over the rows in which its label is known."""
     p_NV, known_NK = encode_values(rows)
     known_NV = expand_known(known_NK) & (True if keep_N is None else keep_N[:, None])
     out = {}
@@ -170,43 +170,46 @@ def aucs(
 
 
 def kappa(logits_NV: NDArray[np.float64], rows: Sequence[LabelRow]) -> float:
-    """Quadratic kappa of the DR grade, read off as the number of thresholds passed."""
+    """Return the quadratic kappa of the DR grade, which is the number of positive logits."""
     grade = [row["dr_grade"] for row in rows]
     known = np.array([value is not None for value in grade])
-    seen = (logits_NV[known, :NUM_DR_HEADS] > 0.0).sum(axis=1)
+    predicted = (logits_NV[known, :NUM_DR_HEADS] > 0.0).sum(axis=1)
     truth = [value for value in grade if value is not None]
-    return float(cohen_kappa_score(truth, seen, weights="quadratic", labels=list(range(NUM_DR_HEADS + 1))))
+    return float(cohen_kappa_score(truth, predicted, weights="quadratic", labels=list(range(NUM_DR_HEADS + 1))))
 
 
 def shows(row: LabelRow, names: Iterable[str]) -> bool:
-    """Whether a picture could look otherwise with these labels undrawn: one of them is known and not the default."""
+    """Return whether a phantom shows findings of these labels: one of them is known and not the default."""
     default: LabelRow = dict.fromkeys(DISEASES, 0) | dict.fromkeys(READABILITY, 1)
     return any(row[name] is not None and row[name] != default.get(name) for name in names)
 
 
-def undrawn_logits(
-    model: nn.Module, rows: Sequence[LabelRow], drawn_NV: NDArray[np.float64], undrawn: Collection[str], budget: Budget
+def logits_without(
+    model: nn.Module, rows: Sequence[LabelRow], whole_NV: NDArray[np.float64], missing: Collection[str], budget: Budget
 ) -> NDArray[np.float64]:
-    """Logits for the same phantoms with these findings left out; `drawn_NV` are those of the whole pictures.
+    """Return the logits of the same phantoms without the findings of the labels `missing`.
 
-    A picture that shows none of them is the same picture without them, and is not drawn again.
+    A phantom that shows none of these findings would be the same, and is not rendered again.
+
+    Args:
+        whole_NV: logits of the phantoms with all findings.
     """
-    index = [i for i, row in enumerate(rows) if shows(row, undrawn)]
+    index = [i for i, row in enumerate(rows) if shows(row, missing)]
     changed, seeds = [rows[i] for i in index], [TEST_SEED + i for i in index]
-    logits_NV = drawn_NV.copy()
-    logits_NV[index] = predict(model, pictures(changed, seeds, budget.size_px, undrawn), budget.input_px)
+    logits_NV = whole_NV.copy()
+    logits_NV[index] = predict(model, phantoms(changed, seeds, budget.size_px, missing), budget.input_px)
     return logits_NV
 
 
 def aucs_of(name: str, logits_NV: NDArray[np.float64], rows: Sequence[LabelRow]) -> dict[str, Auc]:
-    """AUC of the heads of one label whose finding is not drawn."""
-    # Where there is no fundus no region is readable either, drawn or not: that is no finding of the region.
+    """Return the AUC of the heads of one label whose finding is missing."""
+    # Without a fundus no region is readable, with or without its finding. So only fundus phantoms are compared.
     keep_N = np.array([row["is_fundus"] == 1 for row in rows]) if name in JUDGED_IN else None
     return {head: value for head, value in aucs(logits_NV, rows, keep_N).items() if head.split(">=")[0] == name}
 
 
-def drawn_per_second(size_px: int) -> float:
-    """Phantoms a core draws in a second of processor time, labels included."""
+def rendered_per_second(size_px: int) -> float:
+    """Return how many phantoms one core renders per second of processor time, with their labels."""
     start = time.process_time()
     for seed in range(TEST_SEED, TEST_SEED + NUM_TIMED):
         render(draw_labels(seed), seed, size_px)
@@ -215,48 +218,50 @@ def drawn_per_second(size_px: int) -> float:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one size gave."""
+    """Results of one size."""
 
     budget: Budget
     shown: dict[str, Auc]
     kappa: float
     per_second: float
-    """Phantoms drawn."""
+    """Phantoms rendered per second."""
     seconds: float
     """Processor time of everything."""
-    undrawn: dict[str, Auc]
-    """By head; at 256 px only, as the next one."""
-    own_undrawn: dict[str, Auc]
-    """The readability labels, with their own finding undrawn and what is tied to it drawn."""
-    undrawn_kappa: float
+    missing: dict[str, Auc]
+    """AUC of each head without the findings in `TIED`; at 256 px only, as the next two."""
+    own_missing: dict[str, Auc]
+    """AUC of each readability label without its own finding only."""
+    missing_kappa: float
+    """Quadratic kappa of the DR grade without its findings."""
 
 
 def measure(budget: Budget, rows: Sequence[LabelRow]) -> Measured:
+    """Train and test at one size."""
     start = time.process_time()
-    per_second = drawn_per_second(budget.size_px)
+    per_second = rendered_per_second(budget.size_px)
     model = train(budget)
     seeds = range(TEST_SEED, TEST_SEED + len(rows))
-    logits_NV = predict(model, pictures(rows, seeds, budget.size_px), budget.input_px)
-    undrawn: dict[str, Auc] = {}
-    own_undrawn: dict[str, Auc] = {}
-    undrawn_kappa = 0.0
+    logits_NV = predict(model, phantoms(rows, seeds, budget.size_px), budget.input_px)
+    missing: dict[str, Auc] = {}
+    own_missing: dict[str, Auc] = {}
+    missing_kappa = 0.0
     if budget.size_px == 256:
         for name in LABEL_NAMES:
-            without_NV = undrawn_logits(model, rows, logits_NV, TIED.get(name, (name,)), budget)
-            undrawn |= aucs_of(name, without_NV, rows)
+            without_NV = logits_without(model, rows, logits_NV, TIED.get(name, (name,)), budget)
+            missing |= aucs_of(name, without_NV, rows)
             if name == "dr_grade":
-                undrawn_kappa = kappa(without_NV, rows)
+                missing_kappa = kappa(without_NV, rows)
         for name in TIED:
-            own_undrawn |= aucs_of(name, undrawn_logits(model, rows, logits_NV, (name,), budget), rows)
+            own_missing |= aucs_of(name, logits_without(model, rows, logits_NV, (name,), budget), rows)
     return Measured(
         budget=budget,
         shown=aucs(logits_NV, rows),
         kappa=kappa(logits_NV, rows),
         per_second=per_second,
         seconds=time.process_time() - start,
-        undrawn=undrawn,
-        own_undrawn=own_undrawn,
-        undrawn_kappa=undrawn_kappa,
+        missing=missing,
+        own_missing=own_missing,
+        missing_kappa=missing_kappa,
     )
 
 
@@ -280,19 +285,19 @@ def result_text(measured: Sequence[Measured], seconds: float) -> str:
             f"`{name}`",
             f"{large.shown[name].num_positive} / {large.shown[name].num}",
             large.shown[name].text(),
-            large.undrawn[name].text(),
-            "yes" if large.undrawn[name].at_chance() else "**no**",
+            large.missing[name].text(),
+            "yes" if large.missing[name].at_chance() else "**no**",
             *(f"{each.shown[name].value:.3f}" for each in small),
         ]
         for name in HEAD_NAMES
     ]
-    kappas = [f"{large.kappa:.3f}", f"{large.undrawn_kappa:.3f}", "", *(f"{each.kappa:.3f}" for each in small)]
+    kappas = [f"{large.kappa:.3f}", f"{large.missing_kappa:.3f}", "", *(f"{each.kappa:.3f}" for each in small)]
     body.append(["DR quadratic kappa", "", *kappas])
     small_px = [f"{each.budget.size_px} px" for each in small]
-    head = ["head", "positive / n", "AUC, 256 px (95 %)", "finding undrawn (95 %)", "at chance", *small_px]
-    tied = [[f"`{name}`", large.own_undrawn[name].text(), large.undrawn[name].text()] for name in TIED]
+    head = ["head", "positive / n", "AUC, 256 px (95 %)", "finding missing (95 %)", "at chance", *small_px]
+    tied = [[f"`{name}`", large.own_missing[name].text(), large.missing[name].text()] for name in TIED]
     enough = all(value.value >= 0.95 for value in large.shown.values())
-    chance = all(value.at_chance() for value in large.undrawn.values())
+    chance = all(value.at_chance() for value in large.missing.values())
     budgets = "\n".join(_budget_text(each) for each in measured)
     rates = ", ".join(f"{each.per_second:.0f} at {each.budget.size_px} px" for each in measured)
     return f"""# Findings of the phantom
@@ -308,22 +313,22 @@ Half-width resnet10t from scratch, bf16, AdamW, one cycle. Training seeds 0 and 
 {budgets}
 
 - AUC >= 0.95 for every head at 256 px: **{"yes" if enough else "no"}**.
-- Every head at chance when its finding is undrawn: **{"yes" if chance else "no"}**.
-- Phantoms drawn in a second on one core: {rates} ({NUM_TIMED} of each, labels drawn too).
+- Every head at chance when its finding is missing: **{"yes" if chance else "no"}**.
+- Phantoms rendered per second on one core: {rates} ({NUM_TIMED} of each, with their labels).
 
 {table(head, body)}
 
-Undrawn: the same classifier, the same phantoms, the finding of that label left out. "At chance": the DeLong interval at
-1 - 0.05 / 16 holds 0.5 (the intervals of all 16 labels hold together with 95 %; those printed are plain 95 %).
-Readability of a region is compared among fundus photographs, for where there is none no region is readable and a
-missing finding cannot change that.
+Missing: the same classifier, the same phantoms, without the finding of that label. "At chance": the DeLong interval at
+1 - 0.05 / 16 holds 0.5 (the intervals of all 16 labels hold jointly with 95 %; the printed ones are plain 95 %).
+Readability of a region is compared among fundus phantoms only: without a fundus no region is readable, and a missing
+finding cannot change that.
 
-With a readability label, what the rules tie to it is left undrawn too, in the pictures of both its values: the diseases
-judged in that region, or, for `is_fundus`, everything. A disease is null, so not drawn, where its region cannot be
-judged. So with the label's own finding alone left out, only pictures whose label is 1 show diseases there, and the
-classifier reads the label from them. That is a relation between labels, not a trace of the undrawn finding:
+For a readability label, the findings that the rules tie to it are left out, too, in the phantoms of both its values:
+the diseases judged in that region, or everything for `is_fundus`. A disease is null, so not rendered, if its region
+cannot be judged. So if only the label's own finding were left out, only phantoms whose label is 1 would show diseases,
+and the classifier would read the label from them. That is a relation between labels, not a trace of the finding:
 
-{table(["head", "its own finding undrawn (95 %)", "what is tied to it undrawn in both (95 %)"], tied)}
+{table(["head", "own finding missing (95 %)", "tied findings missing, too (95 %)"], tied)}
 """
 
 

@@ -1,4 +1,4 @@
-"""Draws docs/images/phantom_sheet.png: every label of the phantom by itself, and one eye at four sizes.
+"""Render docs/images/phantom_sheet.png: every label of the phantom by itself, and one eye at four sizes.
 
 python tests/benchmarks/phantom_sheet.py
 """
@@ -17,8 +17,7 @@ COLUMNS = 5
 
 RIGHT: LabelRow = {"eye_side": 0}
 MANY: LabelRow = {"eye_side": 1, "dr_grade": 2, "is_pm": 1, "is_dme": 1}
-# (title, labels, seed, size in pixels). Each has a seed of its own, to show that eyes differ.
-PICTURES: list[tuple[str, LabelRow, int, int]] = [
+TILES: list[tuple[str, LabelRow, int, int]] = [
     ("healthy right eye", RIGHT, 11, 256),
     ("healthy left eye", {"eye_side": 1}, 2, 256),
     *((f"dr_grade {grade}", {**RIGHT, "dr_grade": grade}, 20 + grade, 256) for grade in (1, 2, 3, 4)),
@@ -30,20 +29,21 @@ PICTURES: list[tuple[str, LabelRow, int, int]] = [
     ("is_fundus 0", {"is_fundus": 0}, 4, 256),
     *((f"one eye at {size_px} px", MANY, 3, size_px) for size_px in (256, 128, 64, 32)),
 ]
+"""Title, labels, seed and size in pixels. Each has a seed of its own, to show that eyes differ."""
 
 
 def main() -> None:
-    rows = -(-len(PICTURES) // COLUMNS)
+    rows = -(-len(TILES) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * TILE_PX, rows * (TILE_PX + TITLE_PX)))
     draw = ImageDraw.Draw(sheet)
-    for i, (title, labels, seed, size_px) in enumerate(PICTURES):
+    for i, (title, labels, seed, size_px) in enumerate(TILES):
         x, y = i % COLUMNS * TILE_PX, i // COLUMNS * (TILE_PX + TITLE_PX)
-        how = Image.Resampling.LANCZOS if size_px > TILE_PX else Image.Resampling.NEAREST
-        picture = Image.fromarray(render(labels, seed, size_px)).resize((TILE_PX, TILE_PX), how)
-        sheet.paste(picture, (x, y + TITLE_PX))
+        resampling = Image.Resampling.LANCZOS if size_px > TILE_PX else Image.Resampling.NEAREST
+        phantom = Image.fromarray(render(labels, seed, size_px)).resize((TILE_PX, TILE_PX), resampling)
+        sheet.paste(phantom, (x, y + TITLE_PX))
         draw.text((x + 4, y + 1), title, fill="white")
     SHEET.parent.mkdir(parents=True, exist_ok=True)
-    # Six bits a channel: the difference is not seen and the file is half as large.
+    # Six bits per channel: the difference is invisible, and the file is half as large.
     sheet.point([value & 0xFC for value in range(256)] * 3).save(SHEET, optimize=True)
     print(f"{SHEET}: {SHEET.stat().st_size // 1024} KB")
 

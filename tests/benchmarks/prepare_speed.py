@@ -1,13 +1,13 @@
-"""Images/s a core of `prepare`, beside a plain Pillow loop over the same files.
+"""Measure the images/s per core of `prepare`, and of a plain Pillow loop over the same files.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/prepare_speed.py FOLDER...
 
-Each folder has `images/`. Three ways, one after the other in each round, the best of the rounds counts:
-Pillow    decode in full, crop to the known field of view, pad, resize, encode PNG; no checks, no duplicates
-one task  the first pass of `prepare` in this process: checks, field of view, codes for duplicates, PNG, table
-prepare   the whole job on Ray Data with one worker: both passes, duplicates, contact sheet, manifest
-The photographs are listed as often as makes the job worth timing; repeats are exact duplicates, dropped after pass 1.
-Memory: by how much one task's peak lies above a fresh process with all its libraries.
+Each folder has `images/`. Each round runs three sides, one after the other; the best round counts:
+Pillow    decode in full, crop to the known field of view, pad, resize, encode PNG; no checks, no search for copies
+one task  the first pass of `prepare` in this process: checks, field of view, codes of copies, PNG, table
+prepare   the whole stage on Ray Data with one worker: both passes, copies, contact sheet, manifest
+Photographs are listed several times if they are few; the repeats are exact duplicates, rejected after the first pass.
+Memory: the peak of one task above that of a new process with all libraries.
 Writes tests/benchmarks/results/prepare_cpu2_202611.md.
 """
 
@@ -45,15 +45,15 @@ HEADER = """# Speed of `prepare`
 
 Command: `OMP_NUM_THREADS=1 python tests/benchmarks/prepare_speed.py FOLDER...`
 
-{cpu}, {cores} cores; one worker, one thread, best of {rounds} rounds, both sides in each.
+{cpu}, {cores} cores; one worker, one thread, best of {rounds} rounds, all sides in each.
 {versions}.
 
-Images/s a core. Task: pass 1 in one process; job: all of `prepare` on Ray Data; the last column: MiB that a task adds
-to a fresh process. The Pillow loop decodes in full, crops to a field of view found beforehand, resizes and encodes PNG;
-it checks nothing and keeps nothing. A JPEG far larger than the result is decoded at reduced size by `prepare`, which is
-why it is the faster one there. Of the small ones, most time goes to the search for copies and to the field of view.
+Images/s per core. Task: the first pass in one process. Stage: all of `prepare` on Ray Data. MiB: memory that a task
+adds to a new process. The Pillow loop decodes in full, crops to a field of view found beforehand, resizes and encodes
+PNG; it checks nothing and stores nothing. `prepare` is faster on a JPEG far larger than the result, because it decodes
+it at reduced size. On small photographs the search for copies and for the field of view takes most of the time.
 
-| photographs | original px | images | px | Pillow loop | task | job | task : loop | job : loop | MiB |
+| photographs | original px | images | px | Pillow loop | task | stage | task : loop | stage : loop | MiB |
 |---|---|---|---|---|---|---|---|---|---|
 """
 SIZES_PX = (64, 256)
@@ -62,22 +62,26 @@ ROUNDS = 3
 
 
 class Silent:
+    """Progress that shows nothing."""
+
     def update(self, done: int, note: str = "") -> None: ...
 
 
 def records(folder: Path) -> list[SourceRecord]:
+    """Return `NUM_LISTED` records of the folder's photographs, repeated if they are fewer."""
     files = sorted((folder / "images").iterdir())
-    wanted = NUM_LISTED.get(folder.name, len(files))
+    num_listed = NUM_LISTED.get(folder.name, len(files))
     labels = dict.fromkeys(LABEL_NAMES)
     return [
         SourceRecord(
             f"{i // len(files):03d}/{files[i % len(files)].name}", ImageFile(str(files[i % len(files)])), labels
         )
-        for i in range(wanted)
+        for i in range(num_listed)
     ]
 
 
 def pillow_loop(listed: Sequence[SourceRecord], fields_px: Sequence[int], size_px: int) -> None:
+    """Decode, crop, resize and encode each photograph."""
     for record, field_px in zip(listed, fields_px, strict=True):
         with Image.open(io.BytesIO(record.load())) as file:
             image = file.convert("RGB")
@@ -87,16 +91,18 @@ def pillow_loop(listed: Sequence[SourceRecord], fields_px: Sequence[int], size_p
 
 
 def field_of(record: SourceRecord) -> int:
+    """Return the diameter of a photograph's field of view in pixels."""
     result = prepare_image(record.load(), 64)
     assert isinstance(result, Prepared)
     return result.field_px
 
 
 def run_prepare(listed: list[SourceRecord], config: PrepareConfig) -> None:
+    """Run the whole stage."""
     listing = SourceListing(list(listed), [], [], has_patients=False)
-    settings = Environment(patient_key="the key of a benchmark", real_data=None)
+    environment = Environment(patient_key="the key of a benchmark", real_data=None)
     with tempfile.TemporaryDirectory() as root:
-        prepare(open_storage(root), "data/benchmark", [listing], config, settings, "", Silent())
+        prepare(open_storage(root), "data/benchmark", [listing], config, environment, "", Silent())
 
 
 def seconds(action: Callable[[], None]) -> float:
@@ -106,48 +112,49 @@ def seconds(action: Callable[[], None]) -> float:
 
 
 def measure(folder: Path, size_px: int) -> str:
-    """One row of the table."""
+    """Return one row of the table."""
     listed = records(folder)
     config = PrepareConfig(size_px=size_px, shard_rows=48)
     fields = [field_of(record) for record in listed]
-    ways: list[Callable[[], None]] = [
+    sides: list[Callable[[], None]] = [
         lambda: pillow_loop(listed, fields, size_px),
         lambda: stage_all(listed, config),
         lambda: run_prepare(listed, config),
     ]
-    best = [min(times) for times in zip(*([seconds(way) for way in ways] for _ in range(ROUNDS)), strict=True)]
-    pillow, task, job = (len(listed) / time_s for time_s in best)
+    best = [min(times) for times in zip(*([seconds(side) for side in sides] for _ in range(ROUNDS)), strict=True)]
+    pillow, task, stage = (len(listed) / time_s for time_s in best)
     with Image.open(io.BytesIO(listed[0].load())) as image:
         original = f"{image.width} x {image.height}"
     return (
-        f"| {folder.name} | {original} | {len(listed)} | {size_px} | {pillow:.1f} | {task:.1f} | {job:.1f} "
-        f"| {task / pillow:.2f} | {job / pillow:.2f} | {growth_mib(listed, config)} |"
+        f"| {folder.name} | {original} | {len(listed)} | {size_px} | {pillow:.1f} | {task:.1f} | {stage:.1f} "
+        f"| {task / pillow:.2f} | {stage / pillow:.2f} | {growth_mib(listed, config)} |"
     )
 
 
 def stage_all(listed: Sequence[SourceRecord], config: PrepareConfig) -> None:
+    """Run the first pass over all photographs in this process."""
     for start in range(0, len(listed), config.shard_rows):
         stage_records(listed[start : start + config.shard_rows], config)
 
 
-def _memory_mib(what: str) -> int:
-    """`VmRSS` now or `VmHWM`, the peak (getrusage would tell that of the parent, if it is larger)."""
-    return int(Path("/proc/self/status").read_text().split(f"{what}:")[1].split()[0]) // 1024
+def _memory_mib(field: str) -> int:
+    """Return `VmRSS` or the peak, `VmHWM`. (getrusage may give the parent's peak.)"""
+    return int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0]) // 1024
 
 
-def _grow(listed: Sequence[SourceRecord], config: PrepareConfig, answer: "Queue[int]") -> None:
+def _grow(listed: Sequence[SourceRecord], config: PrepareConfig, result: "Queue[int]") -> None:
     before = _memory_mib("VmRSS")
     stage_records(listed, config)
-    answer.put(_memory_mib("VmHWM") - before)
+    result.put(_memory_mib("VmHWM") - before)
 
 
 def growth_mib(listed: Sequence[SourceRecord], config: PrepareConfig) -> int:
-    """By how much one task's peak lies above a fresh process with all its libraries."""
+    """Return the peak memory of one task above that of a new process with all libraries."""
     context = multiprocessing.get_context("spawn")
-    answer: Queue[int] = context.Queue()
-    process = context.Process(target=_grow, args=(listed[: config.shard_rows], config, answer))
+    result: Queue[int] = context.Queue()
+    process = context.Process(target=_grow, args=(listed[: config.shard_rows], config, result))
     process.start()
-    growth = answer.get()
+    growth = result.get()
     process.join()
     return growth
 
@@ -160,11 +167,10 @@ def main() -> None:
     quiet_ray_data()
     run_prepare(records(folders[0])[:4], PrepareConfig(size_px=64))  # starts the worker
     rows = [measure(folder, size_px) for folder in folders for size_px in SIZES_PX]
-    machine = hardware()
     pillow = f"Pillow {PIL.__version__} (libjpeg-turbo {features.version_feature('libjpeg_turbo')})"
     versions = f"Python {platform.python_version()}, {pillow}, Ray {ray.__version__}, pyarrow {pyarrow.__version__}"
     text = HEADER.format(
-        cpu=machine["cpu"], cores=os.cpu_count(), rounds=ROUNDS, versions=f"{versions}, scipy {scipy.__version__}"
+        cpu=hardware().cpu, cores=os.cpu_count(), rounds=ROUNDS, versions=f"{versions}, scipy {scipy.__version__}"
     )
     text += "\n".join(rows) + "\n"
     RESULT.parent.mkdir(parents=True, exist_ok=True)

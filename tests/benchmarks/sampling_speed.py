@@ -1,14 +1,14 @@
-"""Samples/s of the sampling job on Ray Data, beside the bare engine over the same conditions and seeds.
+"""Measure the samples/s of the stage `sample` on Ray Data, and of the bare engine over the same conditions and seeds.
 
     python tests/benchmarks/sampling_speed.py
 
-Recipe phantom-cpu: its models (trained for a few steps here, for speed does not depend on how good they are), its
-solver, micro-batch, shard and threads. In each round, one after the other, the order changing from round to round:
-engine   new processes, one or two: `Engine.run` over the requests; nothing but denoising
-job      `sample_on_pool` of synfundus.stages.sample on a new Ray session with one or two actors: denoising, annotation,
-         encoding, checks, Parquet, records, manifest
-A side's speed is the sum over its processes, each from the end of its first shard (engine: of its first micro-batch)
-to the end of its last one; start-up is told apart.
+Models, solver, micro-batch, shard and threads are those of the recipe phantom-cpu. The models are trained for a few
+steps only, because speed does not depend on their quality. Each round runs both sides, in alternating order:
+engine   one or two new processes: `Engine.run` over the requests; nothing but denoising
+stage    `sample_on_pool` of synfundus.stages.sample in a new Ray session with one or two workers: denoising,
+         annotation, encoding, checks, Parquet, records, manifest
+A side's speed is the sum over its processes, each from the end of its first shard (engine: first micro-batch) to the
+end of its last one. Start-up is listed separately.
 Writes tests/benchmarks/results/sampling_cpu2_202611.md.
 """
 
@@ -57,27 +57,28 @@ RECIPE = "phantom-cpu"
 POOL_SIZES = (1, 2)
 GOAL = 0.90
 NOTES = "runs/notes"
+"""Folder of the times at which workers finished their shards."""
 TEXT = """# Speed of sampling
 
 Command: `{command}`
 
 {machine}
 {rounds} rounds, both sides in each. Recipe {recipe}: {size_px} px, {solver} with {num_steps} steps and
-guidance {guidance:g}, micro-batches of {micro_batch}, {precision}, {threads} thread(s) a process.
+guidance {guidance:g}, micro-batches of {micro_batch}, {precision}, {threads} thread(s) per process.
 
 Samples/s, best / median of the rounds, summed over processes, each from the end of its first shard of {shard_rows} to
 the end of its last. Engine: `Engine.run` over the same conditions and seeds in new processes, nothing but denoising.
-Job: the whole of `sample` (denoise, annotate, encode, check against the training images, Parquet, records). CPU ms a
-sample: of the processes that draw, all their threads. Goal: job >= {goal:.2f} x engine.
+Stage: all of `sample` (denoise, annotate, encode, check against the training images, Parquet, records). CPU ms per
+sample: all threads of the processes that sample. Goal: stage >= {goal:.2f} x engine.
 
 {speeds}
 
-An actor encodes, annotates and checks in a thread beside the denoising; with one actor that thread may use a core
-that the single engine leaves idle, so CPU time, and the row with as many processes as cores, say what it costs.
+A worker encodes, annotates and checks in a thread beside the denoising. With one worker that thread may use a core that
+the single engine leaves idle. So CPU time, and the row with as many processes as cores, show its cost.
 
-Start-up s: the whole run less its samples at the steady speed (engine: Python and model; job: the cluster, the actors,
-descriptors of the training images, manifest). Samples/s with it, for a plan of the recipe's {plan_samples} samples and
-for 100,000.
+Start-up s: the time of the whole run minus that of its samples at the steady speed (engine: Python and model; stage:
+cluster, workers, descriptors of the training images, manifest). Samples/s with start-up, for a plan of the recipe's
+{plan_samples} samples and for 100,000.
 
 {wholes}
 """
@@ -85,16 +86,19 @@ for 100,000.
 
 @dataclass(frozen=True)
 class Note:
-    """A mark in one process's time: so many samples drawn since it began."""
+    """The moment at which a process finished a shard."""
 
     process: int
     num_samples: int
+    """Samples of the shard."""
     time_s: float
+    """Seconds since the epoch."""
     cpu_s: float
+    """Processor time of the process so far."""
 
 
 class NotingSampler(ShardSampler):
-    """A worker of the pool that writes down when each of its shards was finished."""
+    """A worker of the pool that records when it finished each of its shards."""
 
     def __call__(self, work: ShardWork) -> int:
         num_samples = super().__call__(work)
@@ -104,7 +108,7 @@ class NotingSampler(ShardSampler):
 
 
 def train_models(study: Study, storage: Storage, steps: int) -> None:
-    """Both models by plain loops, written where the study has them."""
+    """Train both models in plain loops and write them to the study's folders."""
     images = PreparedImages(storage, study.data_folder)
     torch.set_num_threads(2)
     annotator = AnnotatorLearner(images, study.annotator, torch.device("cpu"))
@@ -112,12 +116,12 @@ def train_models(study: Study, storage: Storage, steps: int) -> None:
     for step in range(steps):
         annotator.train_step(step)
         generator.train_step(step)
-    annotator.save(storage, study.annotator_folder, {})
-    generator.save(storage, study.generator_folder, [], {})
+    annotator.save(storage, study.annotator_folder, "")
+    generator.save(storage, study.generator_folder, [], "")
 
 
 def sampling_task(study: Study, storage: Storage, folder: str, pool_size: int, shards: int) -> SamplingTask:
-    """The recipe's plan with `shards` shards an actor and without replacements."""
+    """Return the recipe's plan with `shards` shards per worker and without replacements."""
     rows = study.samples.shard_rows
     resources = study.samples.resources.model_copy(update={"pool_size": pool_size})
     changes = {"num_samples": rows * shards * pool_size, "resources": resources, "max_attempts": 1}
@@ -128,7 +132,7 @@ def sampling_task(study: Study, storage: Storage, folder: str, pool_size: int, s
 
 
 def requests_of(plan: Plan, part: int, parts: int) -> list[RowRequest]:
-    """What one of `parts` engines draws of the plan."""
+    """Return the requests of one of `parts` engines that share the plan."""
     ids = range(part, plan.config.num_samples, parts)
     vectors = encode_conditions(plan.conditions(ids))
     seeds = [sample_seed(plan.config.seed, i, 0) for i in ids]
@@ -136,6 +140,7 @@ def requests_of(plan: Plan, part: int, parts: int) -> list[RowRequest]:
 
 
 def bare_engine(task: SamplingTask, part: int, parts: int) -> list[Note]:
+    """Denoise a part of the plan."""
     config = task.plan.config
     torch.set_num_threads(config.resources.num_threads)
     generator = load_generator(task.storage, task.generator_folder, torch.device("cpu"))
@@ -156,19 +161,19 @@ def run_engines(task: SamplingTask) -> list[Note]:
     return [note for notes in answers for note in notes]
 
 
-def run_job(task: SamplingTask) -> list[Note]:
+def run_stage(task: SamplingTask) -> list[Note]:
     with own_ray_session(), patch.object(sampling, "ShardSampler", NotingSampler):
         sample_on_pool(task, "", Silent())
     names = task.storage.names(f"{NOTES}/{task.folder}")
     return [Note(*json.loads(task.storage.read(name))) for name in names]
 
 
-SIDES: dict[str, Callable[[SamplingTask], list[Note]]] = {"engine": run_engines, "job": run_job}
+SIDES: dict[str, Callable[[SamplingTask], list[Note]]] = {"engine": run_engines, "stage": run_stage}
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of one side took."""
+    """Speed and times of one run of one side."""
 
     samples_per_s: float
     cpu_s_per_sample: float
@@ -179,15 +184,15 @@ def measure(side: str, task: SamplingTask) -> Run:
     start_s = time.time()
     notes = SIDES[side](task)
     wall_s = time.time() - start_s
-    rate, cpu_s, drawn = 0.0, 0.0, 0
+    rate, cpu_s, num_measured = 0.0, 0.0, 0
     for process in {note.process for note in notes}:
-        mine = sorted((note for note in notes if note.process == process), key=lambda note: note.time_s)
-        num_samples = sum(note.num_samples for note in mine[1:])
+        own = sorted((note for note in notes if note.process == process), key=lambda note: note.time_s)
+        num_samples = sum(note.num_samples for note in own[1:])
         if num_samples:
-            rate += num_samples / (mine[-1].time_s - mine[0].time_s)
-            cpu_s += mine[-1].cpu_s - mine[0].cpu_s
-            drawn += num_samples
-    return Run(rate, cpu_s / drawn, wall_s - task.plan.config.num_samples / rate)
+            rate += num_samples / (own[-1].time_s - own[0].time_s)
+            cpu_s += own[-1].cpu_s - own[0].cpu_s
+            num_measured += num_samples
+    return Run(rate, cpu_s / num_measured, wall_s - task.plan.config.num_samples / rate)
 
 
 Runs = dict[int, dict[str, list[Run]]]
@@ -197,8 +202,8 @@ def speed_rows(runs: Runs, num_samples: dict[int, int]) -> list[list[str]]:
     rows = []
     for pool_size, by_side in runs.items():
         speeds = {side: [run.samples_per_s for run in by_side[side]] for side in SIDES}
-        best = max(speeds["job"]) / max(speeds["engine"])
-        median = statistics.median(speeds["job"]) / statistics.median(speeds["engine"])
+        best = max(speeds["stage"]) / max(speeds["engine"])
+        median = statistics.median(speeds["stage"]) / statistics.median(speeds["engine"])
         cpu_ms = [1000 * statistics.median(run.cpu_s_per_sample for run in by_side[side]) for side in SIDES]
         rows.append(
             [
@@ -242,26 +247,35 @@ def all_runs(study: Study, storage: Storage, rounds: int, shards: int) -> tuple[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--shards", type=int, default=5, help="shards an actor draws")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings of the study")
-    parser.add_argument("--train-steps", type=int, default=200, help="steps that both models are trained for")
-    parser.add_argument("--theme", default="sampling", help="name of the result's file")
-    asked = parser.parse_args()
+    parser.add_argument("--shards", type=int, default=5, help="shards per worker")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting of the study"
+    )
+    parser.add_argument("--train-steps", type=int, default=200, help="training steps of both models")
+    parser.add_argument("--theme", default="sampling", help="name of the file of the result")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
-        study, storage = recipe_study(RECIPE, root, asked.set), open_storage(root)
+        study, storage = recipe_study(RECIPE, root, options.set), open_storage(root)
         prepare_data(study, storage)
-        in_fresh_process(train_models, study, storage, asked.train_steps)
-        runs, num_samples = all_runs(study, storage, asked.rounds, asked.shards)
-    ratio, config = "job : engine", study.samples
-    heads = ["processes", "samples", "engine", "job", ratio, f">= {GOAL:.2f}", "CPU ms a sample, engine / job"]
+        in_fresh_process(train_models, study, storage, options.train_steps)
+        runs, num_samples = all_runs(study, storage, options.rounds, options.shards)
+    ratio, config = "stage : engine", study.samples
+    heads = ["processes", "samples", "engine", "stage", ratio, f">= {GOAL:.2f}", "CPU ms per sample, engine / stage"]
     speeds = table(heads, speed_rows(runs, num_samples))
-    heads = ["processes", "start-up s, engine / job", f"{config.num_samples} samples", ratio, "100,000 samples", ratio]
+    heads = [
+        "processes",
+        "start-up s, engine / stage",
+        f"{config.num_samples} samples",
+        ratio,
+        "100,000 samples",
+        ratio,
+    ]
     wholes = table(heads, whole_rows(runs, config.num_samples))
-    options = [f"--rounds {asked.rounds}", f"--shards {asked.shards}", *(f"--set '{text}'" for text in asked.set)]
+    shown = [f"--rounds {options.rounds}", f"--shards {options.shards}", *(f"--set '{text}'" for text in options.set)]
     text = TEXT.format(
-        command=" ".join([COMMAND, *options, f"--train-steps {asked.train_steps}"]),
+        command=" ".join([COMMAND, *shown, f"--train-steps {options.train_steps}"]),
         machine=machine("torch", "ray", "diffusers", "timm", "pillow", "pyarrow"),
-        rounds=asked.rounds,
+        rounds=options.rounds,
         recipe=RECIPE,
         size_px=study.generator.unet.size_px,
         solver=config.solver.name,
@@ -276,7 +290,7 @@ def main() -> None:
         speeds=speeds,
         wholes=wholes,
     )
-    keep(asked.theme, text)
+    keep(options.theme, text)
 
 
 if __name__ == "__main__":

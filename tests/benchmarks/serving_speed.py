@@ -1,12 +1,12 @@
-"""Generations/s of a replica whose engine all requests share, beside one that takes a request at a time.
+"""Measure the generations/s of a replica whose engine all requests share, and of one that takes one request at a time.
 
     python tests/benchmarks/serving_speed.py
 
-Recipe phantom-cpu: its models (trained for a few steps, for speed does not depend on how good they are), its solver and
-threads. Both sides are the real gateway on one Ray Serve with the same settings; on one of them a lock lets one request
-after the other into the replica's engine. Requests of one image each come over HTTP at random moments (Poisson, scaled
-so that their mean rate is the one said), the same for both sides, at rising rates, the sides taking turns; goodput is
-the highest rate, interpolated, whose 95th percentile of latency stays below a bound.
+Models, solver and threads are those of the recipe phantom-cpu; the models are trained for a few steps only, because
+speed does not depend on their quality. Both sides are the real gateway on one Ray Serve with the same settings; on one
+of them a lock admits one request at a time to the replica's engine. Requests for one image each arrive over HTTP at
+random moments (a Poisson process scaled to the stated mean rate), the same for both sides. The sides take turns at
+rising rates. Goodput is the highest rate, interpolated, whose 95th percentile of latency stays below a bound.
 Writes tests/benchmarks/results/serving_cpu2_202611.md.
 """
 
@@ -42,34 +42,34 @@ LOADS = {
     SHARED: (1.0, 1.3, 1.6, 1.9, 2.2, 2.6, 3.0, 3.5),
     SINGLE: (0.5, 0.65, 0.8, 0.95),
 }
-"""Rates offered, in requests that a lone client gets in the same time; a side ends with the first beyond the bound."""
+"""Offered rates, as multiples of the rate that a lone client gets. A side stops at the first rate beyond the bound."""
 BOUND = 4.0
-"""Of the 95th percentile of latency, in latencies of a lone request."""
+"""Bound on the 95th percentile of latency, as a multiple of the latency of a lone request."""
 NUM_REPLICAS = 6
-"""Three of each side, all of which ask Ray for a CPU."""
+"""Three per side; each takes one of Ray's CPUs."""
 FORWARD_ROWS = 32
-"""Of the engine's largest forward; a guided image takes two of them."""
+"""Rows of the engine's largest forward; a guided image takes two."""
 TEXT = """# Speed of serving
 
 Command: `{command}`
 
 {machine}
 
-{num_steps} steps of {solver}, {precision}, {threads} thread(s); one image a request; {count} requests a rate at the
-same moments of arrival for both sides, which take turns; one replica of each model, gateway and client on the same two
+{num_steps} steps of {solver}, {precision}, {threads} thread(s); one image per request. {count} requests per rate arrive
+at the same moments for both sides, which take turns. One replica of each model, gateway and client on the same two
 cores.
 
 ## Goodput at a 95th percentile of {bound:g} x the latency of a lone request
 
 {goodput}
 
-Engine: images/s of the bare engine with full forwards of {forward_rows} rows over images/s of one image alone. It
-bounds what sharing can win in answers/s, not in goodput: of the side that takes one request at a time the bound on
-latency leaves a smaller part of its speed.
+Engine: images/s of the bare engine with full forwards of {forward_rows} rows, divided by images/s of one image alone.
+It limits the gain of sharing in answers/s, but not in goodput: the bound on latency costs the side that takes one
+request at a time a larger part of its speed.
 
 ## All rates
 
-Latencies in s; loads in requests that a lone client gets in the same time.
+Latencies in s; loads as multiples of the rate that a lone client gets.
 
 {rates}
 """
@@ -88,12 +88,13 @@ class Measured:
 
     @property
     def p95_s(self) -> float:
+        """95th percentile of latency."""
         return float(np.quantile(self.latencies_s, 0.95))
 
 
 @contextmanager
 def served(study: Study) -> Iterator[dict[str, str]]:
-    """Side -> address of its gateway."""
+    """Serve both sides; yields the URL of each side's generation endpoint."""
     from ray import serve
 
     from synfundus_serve import gateway
@@ -113,7 +114,7 @@ def served(study: Study) -> Iterator[dict[str, str]]:
 
 
 def one_at_a_time(generation: Any) -> Any:
-    """The deployment with a lock before its engine."""
+    """Return the deployment with a lock in front of its engine."""
 
     class OneAtATime(generation.func_or_class):  # type: ignore[misc]
         def __init__(self, *arguments: Any) -> None:
@@ -128,7 +129,7 @@ def one_at_a_time(generation: Any) -> Any:
 
 
 async def ask(client: httpx.AsyncClient, url: str, seed: int, guidance: float) -> float:
-    """Latency of one request in s."""
+    """Send one request and return its latency in s."""
     start_s = time.monotonic()
     answer = await client.post(url, json={"seed": seed, "guidance": guidance, "condition": {"eye_side": 1}})
     assert answer.status_code == 200, answer.text
@@ -136,13 +137,13 @@ async def ask(client: httpx.AsyncClient, url: str, seed: int, guidance: float) -
 
 
 async def lone_latency(url: str, guidance: float, count: int) -> float:
-    """Median latency of requests one after the other."""
+    """Return the median latency of requests sent one after the other."""
     async with httpx.AsyncClient(timeout=600) as client:
         return float(np.median([await ask(client, url, seed, guidance) for seed in range(count)]))
 
 
 async def at_rate(url: str, guidance: float, rate_per_s: float, count: int) -> tuple[list[float], float]:
-    """Latencies of `count` requests at random moments, and answers/s until the last one."""
+    """Return the latencies of `count` requests at random moments, and the answers/s until the last one."""
     moments = np.cumsum(np.random.default_rng(1).exponential(size=count))
     arrivals_s = [float(t) for t in moments * (count / rate_per_s / moments[-1])]
     async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=None)) as client:
@@ -159,10 +160,10 @@ async def at_rate(url: str, guidance: float, rate_per_s: float, count: int) -> t
 
 
 def images_per_s(root: str, study: Study, guidance: float, num_images: int) -> float:
-    """Of the bare engine with so many images under way."""
-    torch.set_num_threads(study.samples.num_threads)
+    """Return the images/s of the bare engine with `num_images` images in flight."""
+    torch.set_num_threads(study.serving.generation.num_threads)
     generator = load_generator(open_storage(root), study.generator_folder)
-    dtype = torch.bfloat16 if study.samples.precision == "bf16" else torch.float32
+    dtype = torch.bfloat16 if study.serving.generation.precision == "bf16" else torch.float32
     engine = Engine(generator.unet, generator.schedule, generator.image_shape, dtype=dtype)
     (condition,) = encode_conditions([{"eye_side": 1}])
     solver = study.samples.solver.model_copy(update={"guidance_scale": guidance})
@@ -178,7 +179,7 @@ def images_per_s(root: str, study: Study, guidance: float, num_images: int) -> f
 
 
 def measure(study: Study, count: int) -> tuple[list[Measured], dict[float, float]]:
-    """Both sides at every rate, and the lone latency of each guidance (of the shared side)."""
+    """Measure both sides at every rate, and the latency of a lone request at each guidance (on the shared side)."""
     found: list[Measured] = []
     alone_s: dict[float, float] = {}
     with served(study) as urls:
@@ -187,8 +188,8 @@ def measure(study: Study, count: int) -> tuple[list[Measured], dict[float, float
                 asyncio.run(lone_latency(url, guidance, 5))
             alone_s[guidance] = asyncio.run(lone_latency(urls[SHARED], guidance, 30))
             for side, load in turns():
-                mine = [m for m in found if (m.side, m.guidance) == (side, guidance)]
-                if mine and mine[-1].p95_s > BOUND * alone_s[guidance]:
+                earlier = [m for m in found if (m.side, m.guidance) == (side, guidance)]
+                if earlier and earlier[-1].p95_s > BOUND * alone_s[guidance]:
                     continue
                 rate = load / alone_s[guidance]
                 latencies_s, answered = asyncio.run(at_rate(urls[side], guidance, rate, count))
@@ -198,7 +199,7 @@ def measure(study: Study, count: int) -> tuple[list[Measured], dict[float, float
 
 
 def turns() -> Iterator[tuple[str, float]]:
-    """The sides in turn, each with its next load."""
+    """Yield the sides in turn, each with its next load."""
     for loads in itertools.zip_longest(*LOADS.values()):
         for side, load in zip(LOADS, loads, strict=True):
             if load is not None:
@@ -206,7 +207,7 @@ def turns() -> Iterator[tuple[str, float]]:
 
 
 def goodput(found: Sequence[Measured], bound_s: float) -> float:
-    """The rate at which the 95th percentile reaches the bound, between the rates that were tried."""
+    """Return the rate at which the 95th percentile reaches the bound, interpolated between the measured rates."""
     below = [m for m in found if m.p95_s <= bound_s]
     above = [m for m in found if m.p95_s > bound_s]
     if not below:
@@ -219,7 +220,12 @@ def goodput(found: Sequence[Measured], bound_s: float) -> float:
 
 
 def tables(found: list[Measured], alone_s: dict[float, float], full_over_alone: dict[float, float]) -> tuple[str, str]:
-    """Goodput, and all rates; `full_over_alone`: what full forwards win in the bare engine, by guidance."""
+    """Return the table of goodput and that of all rates.
+
+    Args:
+        alone_s: latency of a lone request, by guidance.
+        full_over_alone: speed of the bare engine with full forwards over that with one image, by guidance.
+    """
     rows = []
     for guidance in GUIDANCES:
         bound_s = BOUND * alone_s[guidance]
@@ -227,8 +233,8 @@ def tables(found: list[Measured], alone_s: dict[float, float], full_over_alone: 
             goodput([m for m in found if (m.side, m.guidance) == (side, guidance)], bound_s) for side in LOADS
         )
         times = f"{shared / single:.2f}" if single else "-"
-        said = [f"{guidance:g}", f"{alone_s[guidance]:.3f}", f"{bound_s:.2f}", f"{shared:.2f}", f"{single:.2f}"]
-        rows.append([*said, times, f"{full_over_alone[guidance]:.2f}"])
+        cells = [f"{guidance:g}", f"{alone_s[guidance]:.3f}", f"{bound_s:.2f}", f"{shared:.2f}", f"{single:.2f}"]
+        rows.append([*cells, times, f"{full_over_alone[guidance]:.2f}"])
     head = ["guidance", "alone, s", "bound, s", "shared, 1/s", "one at a time, 1/s", "times", "engine"]
     every = [
         [
@@ -249,7 +255,7 @@ def tables(found: list[Measured], alone_s: dict[float, float], full_over_alone: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--requests", type=int, default=100, help="at each rate")
+    parser.add_argument("--requests", type=int, default=100, help="requests at each rate")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         study = recipe_study(RECIPE, folder, ["data.sources.0.num_images=400"])
@@ -264,16 +270,16 @@ def main() -> None:
             for guidance in GUIDANCES
         }
         best, every = tables(found, alone_s, full_over_alone)
-        samples = study.samples
+        solver, resources = study.samples.solver, study.serving.generation
         keep(
             "serving",
             TEXT.format(
                 command=f"{COMMAND} --requests {options.requests}",
                 machine=machine("torch", "diffusers", "ray", "fastapi"),
-                num_steps=samples.solver.num_steps,
-                solver=samples.solver.name,
-                precision=samples.precision,
-                threads=samples.num_threads,
+                num_steps=solver.num_steps,
+                solver=solver.name,
+                precision=resources.precision,
+                threads=resources.num_threads,
                 count=options.requests,
                 bound=BOUND,
                 goodput=best,

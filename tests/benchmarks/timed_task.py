@@ -1,8 +1,9 @@
-"""A training task that notes when its learner takes a step; in its own module, as Ray's workers import it by name."""
+"""A training task that records the time of each step. A module of its own, because Ray's workers import it by name."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 import torch
 from turns import POLL_S
@@ -10,18 +11,30 @@ from wrapped_task import WrappedTask
 
 from synfundus.digests import canonical_json
 from synfundus.training.learner import Learner
+from synfundus.training.metadata import StepMetrics
 
 WARM_UP = 20
-"""Steps before the clock starts: caches fill, memory is claimed, the processor's clock settles."""
+"""Steps before the clock starts: caches fill, memory is allocated, the CPU's frequency settles."""
 READY, CLOCK = "ready", "clock.json"
-"""Objects of a run: there when step `WARM_UP` begins, and when the last step is done."""
+"""Objects of a run: `ready` is written when step `WARM_UP` begins, `clock.json` after the last step."""
+
+
+class Clock(TypedDict, total=False):
+    """Content of `clock.json`: times in seconds since the epoch, and processor times of the training process."""
+
+    steps_s: list[float]
+    """Start of each step."""
+    start_cpu_s: float
+    """Processor time at the start of step `WARM_UP`."""
+    end_s: float
+    end_cpu_s: float
 
 
 @dataclass(frozen=True)
 class Timed(WrappedTask):
-    """Notes when its learner takes a step, and tells when the clock starts and when the last step is done."""
+    """A task that writes `ready` and `clock.json`."""
 
-    clock: dict[str, Any] = field(default_factory=dict)
+    clock: Clock = field(default_factory=lambda: Clock())
 
     @property
     def folder(self) -> str:
@@ -32,7 +45,7 @@ class Timed(WrappedTask):
         real_step = learner.train_step
         self.clock["steps_s"] = []
 
-        def train_step(step: int) -> dict[str, float]:
+        def train_step(step: int) -> StepMetrics:
             if step == WARM_UP:
                 self.storage.replace(f"{self.folder}/{READY}", b"")
                 self.clock["start_cpu_s"] = time.process_time()
@@ -42,9 +55,9 @@ class Timed(WrappedTask):
         learner.train_step = train_step  # type: ignore[method-assign]
         return learner
 
-    def finish(self, learner: Learner, losses: list[dict[str, float]]) -> dict[str, Any]:
-        """Called after the last step and its checkpoint."""
+    def finish(self, learner: Learner, losses: Sequence[StepMetrics]) -> None:
+        """Write `clock.json`, and then the model. Called after the last step and its checkpoint."""
         clock = {**self.clock, "end_s": time.time(), "end_cpu_s": time.process_time()}
         self.storage.replace(f"{self.folder}/{CLOCK}", canonical_json(clock))
-        time.sleep(2 * POLL_S)  # here it is stopped, so that its end is a turn of its own
-        return super().finish(learner, losses)
+        time.sleep(2 * POLL_S)  # the side is stopped here, so that writing the model is a turn of its own
+        super().finish(learner, losses)

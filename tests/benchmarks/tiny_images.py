@@ -1,6 +1,7 @@
-"""Tiny originals that are drawn when they are read, each of them different; in a module that Ray's workers can import.
+"""Tiny originals that are rendered when they are read. A module of its own, because Ray's workers import it by name.
 
-No benchmark itself. They are no phantoms: a lit disc with a random texture is drawn fast, and no two of them are alike.
+They are not phantoms but discs with a random texture: quick to render, and no two are alike. This module is a helper,
+not a benchmark.
 """
 
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ IMAGES_PER_PATIENT = 2
 
 @dataclass(frozen=True, slots=True)
 class TinyImage:
-    """One of them."""
+    """Reference to one tiny original."""
 
     seed: int
 
     def load(self) -> bytes:
+        """Return the original as PNG."""
         rng = np.random.default_rng(self.seed)
         texture = Image.fromarray(rng.integers(60, 250, (TEXTURE_PX, TEXTURE_PX, 3), np.uint8))
         pixels_HWC = np.asarray(texture.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC))
@@ -33,13 +35,14 @@ class TinyImage:
 
 
 def _labels(rng: np.random.Generator) -> LabelRow:
-    """Side, grade and three flags as they come, the rest unknown."""
+    """Return random values of side, grade and three flags; the other labels are unknown."""
     known = {"dr_grade": int(rng.integers(0, 5)), "eye_side": int(rng.integers(0, 2)), "is_fundus": 1}
     flags = {name: int(rng.integers(0, 2)) for name in ("is_amd", "is_gc", "is_macular_readable")}
     return {**dict.fromkeys(LABEL_NAMES), **known, **flags}
 
 
 def tiny_listing(num_images: int) -> SourceListing:
+    """Return a source of tiny originals, two per patient."""
     rng = np.random.default_rng(0)
     records = [
         SourceRecord(f"tiny/{i:07d}", TinyImage(i), _labels(rng), f"patient-{i // IMAGES_PER_PATIENT}")

@@ -1,15 +1,15 @@
-"""Steps/s of training on Ray Train, beside a bare PyTorch loop over the same learner.
+"""Measure the steps/s of training on Ray Train, and of a bare PyTorch loop over the same learner.
 
     python tests/benchmarks/training_speed.py
 
-Both models with the settings and the data of the recipe phantom-cpu. Both sides take turns of some seconds on the same
-cores (turns.py), so that a drift of the machine's speed meets both:
-bare   a new process: `for step in range(num_steps): learner.train_step(step)`, and at the same steps as on Ray the
-       state to a file and the sample sheet, as a script of one's own would; no losses, progress or TensorBoard
-Ray    `train` of synfundus.distributed.train on a new Ray session with one worker: losses, progress and TensorBoard
-       written, checkpoints and sample sheets as often a step as in the recipe
+Both models have the settings and the data of the recipe phantom-cpu. The two sides take turns of a few seconds on the
+same cores (turns.py), so that a drift of the machine's speed affects both:
+bare   a new process: `for step in range(num_steps): learner.train_step(step)`; at the same steps as on Ray it writes
+       its state and a sample sheet, as a plain script would, but no losses, progress or TensorBoard files
+Ray    `train` of synfundus.distributed.train in a new Ray session with one worker: it writes losses, progress and
+       TensorBoard files; checkpoints and sample sheets at the recipe's interval
 A side's speed is that of its steady state: from the start of step `WARM_UP` to the end of the last checkpoint.
-Start-up and the writing of the model are told apart.
+Start-up and the writing of the model are listed separately.
 Writes tests/benchmarks/results/training_cpu2_202611.md.
 """
 
@@ -28,41 +28,43 @@ from safetensors.torch import save_file
 from timed_task import CLOCK, READY, WARM_UP, Timed
 from turns import TURN_S, Side, take_turns
 
-from synfundus.stages.annotator import AnnotatorTask
-from synfundus.stages.generator import GeneratorTask
 from synfundus.distributed.task import TrainingTask
 from synfundus.distributed.train import train
+from synfundus.stages.annotator import AnnotatorTask
+from synfundus.stages.generator import GeneratorTask
 from synfundus.storage import Storage, open_storage
 from synfundus.study import Study
 
 COMMAND = "python tests/benchmarks/training_speed.py"
 RECIPE = "phantom-cpu"
 CHECKPOINTS = {"annotator": 4, "generator": 2}
-"""Checkpoint intervals of the recipe that a run is long."""
+"""Length of a run in checkpoint intervals of the recipe."""
 GOAL = 0.95
 TEXT = """# Speed of training on Ray
 
 Command: `{command}`
 
 {machine}
-{threads} threads a side; both sides in turns of {turn_s:g} s on the same cores, the other one stopped meanwhile.
+{threads} threads per side. The sides take turns of {turn_s:g} s on the same cores; the other one is stopped meanwhile.
 
-Steps/s. Bare: `for step in range(num_steps): learner.train_step(step)` in a new process. Ray: the job's own loop with
-one worker, its losses, progress and TensorBoard files. Both draw a sample sheet and write their state as often a step
-as in the recipe {recipe}. From step {warm_up} to the end of the last checkpoint; with the 95 % interval of the ratio
-over pairs of turns. CPU s a step: of the process that trains, all its threads. Goal: Ray >= {goal} x bare.
+Steps/s. Bare: `for step in range(num_steps): learner.train_step(step)` in a new process. Ray: the stage's own loop with
+one worker, which writes losses, progress and TensorBoard files. Both write a sample sheet and their state at the
+interval of the recipe {recipe}. Measured from step {warm_up} to the end of the last checkpoint; the ratio has its 95 %
+interval over pairs of turns. CPU s per step: all threads of the process that trains. Goal: Ray >= {goal} x bare.
 
 {speeds}
 
-With start-up. Start-up s: from the call to the first step, on Ray with the start of the cluster, bare with Python's.
-End s: calibration, metrics and writing of the model. Whole s: the recipe's number of steps at this speed, with both.
+With start-up. Start-up s: from the call to the first step; on Ray it includes the start of the cluster, bare that of
+Python. End s: calibration, metrics and writing of the model. Whole s: both, and the recipe's number of steps at this
+speed.
 
 {wholes}
 """
 
 
 def bare(task: TrainingTask) -> None:
-    torch.set_num_threads(task.config.num_threads)
+    """Train in a plain loop."""
+    torch.set_num_threads(task.config.resources.num_threads)
     learner = task.build(torch.device("cpu"), 0, 1)
     for step in range(task.config.num_steps):
         learner.train_step(step)
@@ -74,6 +76,7 @@ def bare(task: TrainingTask) -> None:
 
 
 def on_ray(task: TrainingTask) -> None:
+    """Train on Ray."""
     with own_ray_session():
         train(task, Silent())
 
@@ -83,21 +86,24 @@ SIDES: dict[str, Callable[[TrainingTask], None]] = {"bare": bare, "Ray": on_ray}
 
 @dataclass(frozen=True)
 class Run:
-    """What one side took."""
+    """Speed and times of one side."""
 
     steps_per_s: float
     turns_per_s: list[float]
     """Steps/s of each whole turn."""
     cpu_s_per_step: float
+    """Processor time of all threads of the process that trains."""
     start_up_s: float
+    """Time from the call to the first step."""
     end_s: float
+    """Time from the last checkpoint to the end."""
 
 
 def side_of(name: str, task: Timed) -> Side:
-    def there(file: str) -> bool:
+    def exists(file: str) -> bool:
         return task.storage.exists(f"{task.folder}/{file}")
 
-    return Side(SIDES[name], (task,), ready=lambda: there(READY), done=lambda: there(CLOCK))
+    return Side(SIDES[name], (task,), ready=lambda: exists(READY), done=lambda: exists(CLOCK))
 
 
 def run_of(side: Side, task: Timed) -> Run:
@@ -115,7 +121,7 @@ def run_of(side: Side, task: Timed) -> Run:
 
 
 def timed_task(study: Study, storage: Storage, model: str, name: str, steps: int | None) -> Timed:
-    """The recipe's training of a model, shortened to whole checkpoint intervals after the warm-up (or `steps`)."""
+    """Return the recipe's training of a model, shortened to the warm-up and `steps`, or whole checkpoint intervals."""
     config: Any = study.annotator if model == "annotator" else study.generator
     every = math.ceil(config.num_steps / math.ceil(config.num_steps / config.checkpoint_every_steps))
     measured = steps or every * CHECKPOINTS[model]
@@ -127,7 +133,7 @@ def timed_task(study: Study, storage: Storage, model: str, name: str, steps: int
 
 
 def ratio_interval(bare: Sequence[float], ray: Sequence[float]) -> tuple[float, float]:
-    """95 % bootstrap interval of the ratio of speeds over pairs of neighbouring turns."""
+    """Return the 95 % bootstrap interval of the ratio of speeds over pairs of neighbouring turns."""
     pairs_N2 = np.array(list(zip(bare, ray, strict=False)))
     rows_RN = np.random.default_rng(0).integers(len(pairs_N2), size=(10_000, len(pairs_N2)))
     sums_R2 = pairs_N2[rows_RN].sum(1)
@@ -142,7 +148,7 @@ def speed_row(study: Study, model: str, task: Timed, runs: dict[str, Run]) -> li
     size_px = study.annotator.image_size_px if model == "annotator" else study.generator.unet.size_px
     return [
         model,
-        f"{size_px} px, batch {task.config.batch_size}, {task.config.precision}",
+        f"{size_px} px, batch {task.config.batch_size}, {task.config.resources.precision}",
         str(task.config.num_steps - WARM_UP),
         f"{bare.steps_per_s:.2f}",
         f"{ray.steps_per_s:.2f}",
@@ -173,26 +179,28 @@ def measure(study: Study, storage: Storage, model: str, steps: int | None) -> tu
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, help="measured steps of a run; default: whole checkpoint intervals")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings of the study")
-    parser.add_argument("--theme", default="training", help="name of the result's file")
-    asked = parser.parse_args()
+    parser.add_argument("--steps", type=int, help="number of measured steps (default: whole checkpoint intervals)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting of the study"
+    )
+    parser.add_argument("--theme", default="training", help="name of the file of the result")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
-        study, storage = recipe_study(RECIPE, root, asked.set), open_storage(root)
+        study, storage = recipe_study(RECIPE, root, options.set), open_storage(root)
         prepare_data(study, storage)
-        measured = {model: measure(study, storage, model, asked.steps) for model in CHECKPOINTS}
+        measured = {model: measure(study, storage, model, options.steps) for model in CHECKPOINTS}
     ratio = "Ray : bare"
-    heads = ["model", "images", "steps", "bare", "Ray", ratio, f">= {GOAL}", "CPU s a step, bare / Ray"]
+    heads = ["model", "images", "steps", "bare", "Ray", ratio, f">= {GOAL}", "CPU s per step, bare / Ray"]
     speeds = table(heads, [speed_row(study, model, task, runs) for model, (task, runs) in measured.items()])
     heads = ["model", "steps", *(f"{what} s, bare / Ray" for what in ("start-up", "end", "whole")), ratio]
     wholes = table(heads, [whole_row(study, model, runs) for model, (_, runs) in measured.items()])
-    threads = study.generator.num_threads
-    assert threads == study.annotator.num_threads
-    options = [*([f"--steps {asked.steps}"] if asked.steps else []), *(f"--set '{text}'" for text in asked.set)]
-    command = " ".join([COMMAND, *options])
+    threads = study.generator.resources.num_threads
+    assert threads == study.annotator.resources.num_threads
+    steps = [f"--steps {options.steps}"] if options.steps else []
+    command = " ".join([COMMAND, *steps, *(f"--set '{text}'" for text in options.set)])
     where = machine("torch", "ray", "diffusers", "timm")
     known = {"goal": GOAL, "recipe": RECIPE, "warm_up": WARM_UP, "turn_s": TURN_S, "threads": threads}
-    keep(asked.theme, TEXT.format(command=command, machine=where, speeds=speeds, wholes=wholes, **known))
+    keep(options.theme, TEXT.format(command=command, machine=where, speeds=speeds, wholes=wholes, **known))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Two sides of a benchmark that run in turns of some seconds: while one runs, all processes of the other are stopped.
+"""Run the two sides of a benchmark in turns of a few seconds: while one runs, all processes of the other are stopped.
 
-A machine whose speed drifts by a tenth within minutes, as a virtual one's does, cannot tell sides apart that run one
-after the other. In turns both meet the same drift. No benchmark itself.
+The speed of a virtual machine drifts by a tenth within minutes, so sides that run one after the other cannot be
+compared. In turns the drift affects both alike. This module is a helper, not a benchmark.
 """
 
 import multiprocessing
@@ -15,43 +15,49 @@ from typing import Any
 import psutil
 
 TURN_S = 8.0
+"""Length of a turn."""
 POLL_S = 0.05
+"""Period at which the state of a side is read."""
 
 
 @dataclass
 class Side:
-    """One side: a function in a new Python, with all processes that it starts."""
+    """One side: a function in a new Python process, with all processes that it starts."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     ready: Callable[[], bool]
-    """Whether it has begun with what is measured; turns begin when both have."""
+    """Returns True once the measured part has begun. Turns start when both sides are ready."""
     done: Callable[[], bool]
-    """Whether it is through with what is measured."""
+    """Returns True once the measured part has ended."""
     ran: list[list[float]] = field(default_factory=list)
-    """Spans of time.time() in which it ran; the last one is open while it runs."""
+    """Start and end of each turn as time.time(); the end of the current turn is infinite."""
 
     def start(self) -> None:
+        """Start the process."""
         self.process = multiprocessing.get_context("spawn").Process(target=self.function, args=self.arguments)
         self.process.start()
         self.ran.append([time.time(), float("inf")])
 
     def stop(self) -> None:
+        """Stop all processes of the side (SIGSTOP)."""
         self._signal(signal.SIGSTOP)
         self.ran[-1][1] = time.time()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
+        """Continue all processes of the side."""
         self.ran.append([time.time(), float("inf")])
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(psutil.NoSuchProcess):
-            mine = psutil.Process(self.process.pid)
-            for process in (mine, *mine.children(recursive=True)):
+            parent = psutil.Process(self.process.pid)
+            for process in (parent, *parent.children(recursive=True)):
                 with suppress(psutil.NoSuchProcess):
                     process.send_signal(number)
 
     def run_until(self, condition: Callable[[], bool], limit_s: float = float("inf")) -> None:
+        """Wait until `condition` holds, at most `limit_s`."""
         end_s = time.time() + limit_s
         while not condition() and time.time() < end_s:
             if not self.process.is_alive():
@@ -59,18 +65,18 @@ class Side:
             time.sleep(POLL_S)
 
     def finish(self) -> None:
-        """Let it end; `ran` is closed then."""
-        self.go_on()
+        """Wait for the end of the process, and close the last turn."""
+        self.resume()
         self.process.join()
         self.ran[-1][1] = time.time()
 
     def running_s(self, start_s: float, end_s: float) -> float:
-        """Seconds that it ran between two times."""
+        """Return the seconds between two times in which the side was not stopped."""
         return sum(max(0.0, min(end_s, stop) - max(start_s, start)) for start, stop in self.ran)
 
 
 def take_turns(first: Side, second: Side) -> None:
-    """Run both, in turns from the moment that both are ready until both are done; start and end alone, too."""
+    """Run both sides. Each starts and ends alone; in between they take turns from ready until done."""
     sides = (first, second)
     try:
         for side in sides:
@@ -80,7 +86,7 @@ def take_turns(first: Side, second: Side) -> None:
         while not all(side.done() for side in sides):
             for side in sides:
                 if not side.done():
-                    side.go_on()
+                    side.resume()
                     side.run_until(side.done, TURN_S)
                     side.stop()
         for side in sides:
@@ -88,6 +94,6 @@ def take_turns(first: Side, second: Side) -> None:
     finally:
         for side in sides:
             if hasattr(side, "process") and side.process.is_alive():
-                side.go_on()
+                side.resume()
                 side.process.terminate()
                 side.process.join()

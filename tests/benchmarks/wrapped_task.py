@@ -1,6 +1,6 @@
-"""A training task around another, which changes what its learner does; tests and benchmarks say what.
+"""Training tasks that wrap another one and change its learner.
 
-In a module of its own, because Ray's workers import it by name.
+A module of its own, because Ray's workers import it by name.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from synfundus.training.metadata import StepMetrics
 
 @dataclass(frozen=True)
 class WrappedTask:
-    """Passes everything on to `task`."""
+    """A task that behaves as `task` does; subclasses change parts of it."""
 
     task: Any
 
@@ -46,7 +46,7 @@ class WrappedTask:
 
 @dataclass(frozen=True)
 class SmallCache(WrappedTask):
-    """A training whose workers' readers hold `cache_bytes` of decoded pixels."""
+    """A task whose workers cache at most `cache_bytes` of decoded pixels."""
 
     cache_bytes: int
 

@@ -1,9 +1,9 @@
-"""Writes the golden loss curves: the first 20 steps of both trainings, tiny, on phantoms, fp32, one thread.
+"""Write the golden loss curves: the first 20 steps of both trainings, tiny, on phantoms, fp32, one thread.
 
 PYTHONPATH=tests .venv/bin/python tests/golden/update.py
 
-Run it when something that is computed has changed on purpose, and say in the commit why the curves moved.
-tests/unit/test_golden_losses.py compares with them.
+Run it if something that is computed has changed on purpose, and give the reason in the commit.
+tests/unit/test_golden_losses.py compares with these files.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ GENERATOR = GeneratorConfig.model_validate(
         "accumulation_steps": 2,
     }
 )
-# A network of smooth activations: with ReLU, rounding that differs between CPUs grows to 1 % within 20 steps.
+# The activations are smooth: with ReLU, rounding that differs between CPUs grows to 1 % within 20 steps.
 ANNOTATOR = AnnotatorConfig.model_validate(
     COMMON
     | {"architecture": "test_efficientnet", "image_size_px": SIZE_PX, "rotation_deg": 8.0, "scale": 0.1, "dropout": 0.1}
@@ -54,6 +54,7 @@ ANNOTATOR = AnnotatorConfig.model_validate(
 
 
 def golden_file(model: str) -> Path:
+    """Return the file with the losses of a model."""
     return Path(__file__).parent / f"{model}_{NUM_STEPS}_steps.json"
 
 
@@ -72,7 +73,7 @@ def _pixels_sha256(images: PreparedImages) -> str:
 
 
 def twenty_steps(model: str) -> dict[str, Any]:
-    """Losses of the first 20 steps of `generator` or `annotator`, and all that they depend on."""
+    """Return the losses of the first 20 steps of `generator` or `annotator`, and everything that they depend on."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -94,6 +95,7 @@ def twenty_steps(model: str) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Write both files, and print how far the losses moved."""
     for model in MODELS:
         now, file = twenty_steps(model), golden_file(model)
         if file.exists():

@@ -1,4 +1,4 @@
-"""A cluster is given by a kubeconfig, the image of the pods by its name; how they came to be is not known here."""
+"""Fixtures of the tests on a cluster, which KUBECONFIG and the name of an image identify."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.shell import Shell, readme_blocks
+from cluster.shell import Shell, blocks_of
 
 REPOSITORY = Path(__file__).parents[2]
 IMAGE = "SYNFUNDUS_TEST_IMAGE"
@@ -15,26 +15,29 @@ IMAGE = "SYNFUNDUS_TEST_IMAGE"
 
 @pytest.fixture(scope="session")
 def image() -> str:
-    """Of the pods; without one, or without a cluster, there is nothing to test."""
+    """Name of the pods' image. Without an image or a cluster the tests skip."""
     name = os.environ.get(IMAGE)
     if not name or not os.environ.get("KUBECONFIG"):
-        pytest.skip(f"no cluster here: set KUBECONFIG and {IMAGE} (make test-cluster says how)")
+        pytest.skip(f"no cluster: set KUBECONFIG and {IMAGE} (docs/cluster.md)")
     return name
 
 
 @pytest.fixture(scope="session")
 def blocks() -> dict[str, list[str]]:
-    return readme_blocks(REPOSITORY / "README.md")
+    """Commands of the guide, by the name of their block."""
+    return blocks_of(REPOSITORY / "docs" / "cluster.md")
 
 
 @pytest.fixture(scope="session")
 def shell(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A terminal in a folder like the repository's."""
+    """A terminal in a folder with the repository's files that the guide uses."""
     folder = tmp_path_factory.mktemp("terminal")
     for name in ("helm", "infra", "studies"):
         (folder / name).symlink_to(REPOSITORY / name)
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "SYNFUNDUS_", "AWS_"))}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "SYNFUNDUS_", "AWS_"))
+    }
     scripts = Path(sys.executable).parent
-    shell = Shell(folder, ours | {"PATH": f"{scripts}{os.pathsep}{ours['PATH']}", "IMAGE": image})
+    shell = Shell(folder, environment | {"PATH": f"{scripts}{os.pathsep}{environment['PATH']}", "IMAGE": image})
     yield shell
     shell.close()

@@ -1,4 +1,4 @@
-"""One bash that lives as long as a person's terminal: exports, functions and background jobs stay."""
+"""One bash for all commands of the tests, like a terminal: exports, functions and background jobs stay."""
 
 import os
 import re
@@ -11,17 +11,17 @@ DONE = "--- command done ---"
 _BLOCK = re.compile(r"<!-- cluster: ([a-z-]+) -->\n```bash\n(.*?)```", re.DOTALL)
 
 
-def readme_blocks(readme: Path) -> dict[str, list[str]]:
-    """Commands of the README's section "On a cluster", by the name in the comment before each block."""
+def blocks_of(guide: Path) -> dict[str, list[str]]:
+    """Return the commands of each block of a guide, by the name in the comment before the block."""
     found = {}
-    for name, text in _BLOCK.findall(readme.read_text(encoding="utf-8")):
+    for name, text in _BLOCK.findall(guide.read_text(encoding="utf-8")):
         joined = text.replace("\\\n", " ")
         found[name] = [line for line in map(str.strip, joined.splitlines()) if line and not line.startswith("#")]
     return found
 
 
 class Shell:
-    """Runs commands one after the other, each to its end; the first that fails ends the test."""
+    """Runs commands one after another. A command that fails raises AssertionError."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._bash = subprocess.Popen(
@@ -36,7 +36,7 @@ class Shell:
         )
 
     def run(self, *commands: str, timeout_s: float = 900) -> str:
-        """What the commands print."""
+        """Run the commands and return their output."""
         return "".join(self._run(command, timeout_s) for command in commands)
 
     def _run(self, command: str, timeout_s: float) -> str:
@@ -52,16 +52,16 @@ class Shell:
                 break
             lines.append(line)
         else:
-            raise AssertionError(f"no end after {timeout_s} s: {command}\n{''.join(lines)}")
+            raise AssertionError(f"still running after {timeout_s} s: {command}\n{''.join(lines)}")
         watchdog.cancel()
-        said = "".join(lines).rstrip("\n") + "\n"
-        print(f"$ {command}\n{said}", flush=True)
+        output = "".join(lines).rstrip("\n") + "\n"
+        print(f"$ {command}\n{output}", flush=True)
         code = int(line.split()[-1])
-        assert code == 0, f"exit code {code}: {command}\n{said}"
-        return said
+        assert code == 0, f"exit code {code}: {command}\n{output}"
+        return output
 
     def close(self) -> None:
-        """Ends it with all that it started."""
+        """End bash and every process that it started."""
         if self._bash.poll() is None:
             os.killpg(self._bash.pid, signal.SIGTERM)
             self._bash.wait(30)

@@ -1,4 +1,4 @@
-"""A study as a RayJob in real pods, its models behind a RayService: the README's commands, in their order."""
+"""A study as a RayJob in real pods, and its models behind a RayService: the commands of docs/cluster.md, in order."""
 
 import base64
 import contextlib
@@ -26,7 +26,8 @@ from PIL import Image
 from cluster.shell import Shell
 from synfundus.cluster import jobs
 from synfundus.cluster.kube import Namespace, connect
-from synfundus.cluster.template import settings_of
+from synfundus.cluster.ray_job import RayJob
+from synfundus.cluster.template import settings_digest
 from synfundus.environment import S3Environment
 from synfundus.labels import LABEL_NAMES
 from synfundus.storage import Storage, is_complete
@@ -36,40 +37,42 @@ from synfundus.study import Study, load_study
 NAMESPACE, RELEASE = "fundus", "synfundus"
 ROOT = "s3://synfundus/demo"
 STUDY_FILE = Path(__file__).parents[2] / "studies" / "demo-small.yaml"
-SETTINGS = settings_of(STUDY_FILE.read_text(encoding="utf-8"), [f"root={ROOT}"])
+SETTINGS = settings_digest(STUDY_FILE.read_text(encoding="utf-8"), [f"root={ROOT}"])
 STORE = "http://127.0.0.1:7070"
 GATEWAY = "http://127.0.0.1:8000"
 USERS = {"secret/synfundus", "secret/synfundus-keys", "pod/s3", "service/s3"}
-"""What the user made, not the chart, the command or the operator."""
+"""Objects that the user creates, not the chart, the command line or the operator."""
 OUTPUTS = ("data", "annotators", "generators", "samples")
-"""Reports, and releases with theirs, say on what they were made: versions and revision."""
+"""Kinds of folders that are compared byte by byte. Reports and releases are not: they state versions and revision."""
 
 Blocks = dict[str, list[str]]
 
 
 @dataclass
 class Watch:
-    """What was seen of the job while it ran, and done to it."""
+    """Record of the job while it ran, and of the pods that the test deleted."""
 
     head: str | None = None
-    """The head that was deleted between two stages."""
+    """Name of the head that was deleted between two stages."""
     head_deleted: datetime | None = None
-
+    """Time of that deletion."""
     counts: list[int] = field(default_factory=list)
-    """Running sampling workers, each second."""
+    """Number of running sampling workers, each second."""
     deleted: str | None = None
-    """The worker that was deleted in the middle of sampling."""
-    shards_then: int = 0
-    """Shards that were there at that moment."""
+    """Name of the worker that was deleted in the middle of sampling."""
+    shards_at_deletion: int = 0
+    """Number of shards at that moment."""
 
 
 def listing() -> set[str]:
-    """Every object in the namespace, as kind/name; events are notes, not objects."""
+    """Return every object of the namespace but events, as kind/name."""
     kinds = _kubectl("api-resources", "--verbs=list", "--namespaced", "--output=name").split()
-    wanted = ",".join(kind for kind in kinds if not kind.startswith("events") and ".metrics." not in kind)
+    kinds_but_events = ",".join(kind for kind in kinds if not kind.startswith("events") and ".metrics." not in kind)
     return {
         name
-        for name in _kubectl("get", wanted, "--namespace", NAMESPACE, "--output=name", "--ignore-not-found").split()
+        for name in _kubectl(
+            "get", kinds_but_events, "--namespace", NAMESPACE, "--output=name", "--ignore-not-found"
+        ).split()
         if not re.match(r"endpoints(lices?\S*)?/s3\b", name)
     }
 
@@ -92,7 +95,7 @@ def namespace(shell: Shell, blocks: Blocks) -> Namespace:
 
 @pytest.fixture(scope="module")
 def store(namespace: Namespace) -> Storage:
-    """The root, read from here through the port that the README forwards."""
+    """The root, read through the port that the guide forwards."""
     secret = namespace.core.read_namespaced_secret("synfundus", NAMESPACE).data
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "SYNFUNDUS_PATIENT_KEY"):
         os.environ[name] = base64.b64decode(secret[name]).decode()
@@ -101,7 +104,7 @@ def store(namespace: Namespace) -> Storage:
 
 @pytest.fixture(scope="module")
 def before(namespace: Namespace) -> set[str]:
-    """What there was before the chart."""
+    """Objects before the chart is installed."""
     return listing() | USERS
 
 
@@ -113,12 +116,11 @@ def job(
     store: Storage,
     study: Study,
     before: set[str],
-    run_here: object,
-) -> tuple[jobs.JobView, Watch, str]:
-    """The study's finished job; its head and a sampling worker were deleted on the way."""
+    local_process: object,
+) -> tuple[RayJob, Watch, str]:
+    """The study's finished job, of which the head and a sampling worker were deleted while it ran."""
     assert "STATUS: deployed" in shell.run(*blocks["install"])
-    said = shell.run(*blocks["submit"])
-    assert "submitted" in said
+    assert "submitted" in shell.run(*blocks["submit"])
     watch, is_over = Watch(), threading.Event()
     watching = threading.Thread(target=_watch, args=(namespace, store, study, watch, is_over))
     watching.start()
@@ -131,7 +133,7 @@ def job(
 
 
 def _watch(namespace: Namespace, store: Storage, study: Study, watch: Watch, is_over: threading.Event) -> None:
-    """Delete the head once the annotator is there; count sampling workers, and delete one in the middle."""
+    """Delete the head once the annotator is complete; count sampling workers, and delete one in the middle."""
     while not is_over.wait(1):
         if watch.head is None and is_complete(store, study.annotator_folder):
             (head,) = namespace.pods("ray.io/node-type=head")
@@ -146,23 +148,25 @@ def _watch(namespace: Namespace, store: Storage, study: Study, watch: Watch, is_
         if watch.deleted is None and len(running) == 2:
             shards = [name for name in store.names(study.samples_folder) if name.endswith(".parquet")]
             if len(shards) >= 2:
-                watch.deleted, watch.shards_then = running[0].metadata.name, len(shards)
+                watch.deleted, watch.shards_at_deletion = running[0].metadata.name, len(shards)
                 namespace.core.delete_namespaced_pod(watch.deleted, NAMESPACE, grace_period_seconds=0)
 
 
 @pytest.fixture(scope="module")
-def run_here(
+def local_process(
     store: Storage, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
-    """The same study on this machine, with the same key of patient ids, by a pool of one, beside the pods: they come
-    first."""
+    """The same study on this machine, with the same key of patient ids and a pool of one worker.
+
+    It runs beside the pods at low priority.
+    """
     folder = tmp_path_factory.mktemp("local")
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AWS_"))}
-    settings = ("--set", f"root={folder}/root", "--set", "samples.pool_size=1")
-    command = [sys.executable, "-m", "synfundus_jobs.study", "run", str(STUDY_FILE), *settings]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AWS_"))}
+    settings = ("--set", f"root={folder}/root", "--set", "samples.resources.pool_size=1")
+    command = [sys.executable, "-m", "synfundus_jobs", "study", "run", str(STUDY_FILE), *settings]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["nice", "-n", "15", *command], env=ours, stdout=log, stderr=log, start_new_session=True
+            ["nice", "-n", "15", *command], env=environment, stdout=log, stderr=log, start_new_session=True
         )
     yield process, folder
     _kill(process)
@@ -170,14 +174,14 @@ def run_here(
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # with its Ray
+        os.killpg(process.pid, signal.SIGKILL)  # and its Ray processes
     process.wait()
 
 
 @pytest.fixture(scope="module")
-def local(job: object, run_here: tuple["subprocess.Popen[bytes]", Path], study: Study) -> Path:
-    """Root of the study that was run on this machine as far as its samples; what comes then is not compared."""
-    process, folder = run_here
+def local(job: object, local_process: tuple["subprocess.Popen[bytes]", Path], study: Study) -> Path:
+    """Root of the study on this machine, once its samples are complete; later stages are not compared."""
+    process, folder = local_process
     deadline_s = time.monotonic() + 900
     while not (folder / "root" / study.samples_folder / "manifest.json").exists():
         assert process.poll() is None, (folder / "log").read_text()
@@ -192,15 +196,15 @@ def test_the_namespace_enforces_restricted(namespace: Namespace) -> None:
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_the_study_succeeds_and_says_where_its_report_is(job: tuple[jobs.JobView, Watch, str], study: Study) -> None:
+def test_the_study_succeeds_and_wait_prints_the_address_of_its_report(
+    job: tuple[RayJob, Watch, str], study: Study
+) -> None:
     view, _, waited = job
     assert view.state == jobs.SUCCEEDED
     assert f"report: {ROOT}/{study.report_folder}/index.html" in waited
 
 
-def test_the_dashboard_answers_with_its_token_alone(
-    shell: Shell, job: tuple[jobs.JobView, Watch, str], namespace: Namespace
-) -> None:
+def test_the_dashboard_needs_its_token(shell: Shell, job: tuple[RayJob, Watch, str], namespace: Namespace) -> None:
     command = ["cluster", "dashboard", str(STUDY_FILE), "--set", f"root={ROOT}", "-n", NAMESPACE, "--port", "8266"]
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("synfundus")), *command],
@@ -213,28 +217,28 @@ def test_the_dashboard_answers_with_its_token_alone(
         url, token = re.search(r"(http://\S+)  \(token (\S+);", process.stdout.readline()).groups()  # type: ignore[union-attr]
         with httpx.Client(base_url=url, timeout=60) as browser:
             assert browser.get("/api/jobs/").status_code == 401
-            answer = browser.get("/api/jobs/", headers={"Authorization": f"Bearer {token}"})
-        assert [one["status"] for one in answer.json() if one["type"] == "SUBMISSION"] == ["SUCCEEDED"]
+            response = browser.get("/api/jobs/", headers={"Authorization": f"Bearer {token}"})
+        assert [one["status"] for one in response.json() if one["type"] == "SUBMISSION"] == ["SUCCEEDED"]
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     finally:
         process.kill()
 
 
-def test_the_container_that_computes_has_no_kubernetes_token(job: tuple[jobs.JobView, Watch, str]) -> None:
+def test_no_container_that_computes_has_a_kubernetes_token(job: tuple[RayJob, Watch, str]) -> None:
     assert job[0].cluster is not None
     selector = f"ray.io/cluster={job[0].cluster},ray.io/node-type=head"
     (head,) = _kubectl("get", "pods", "-n", NAMESPACE, "-l", selector, "--output=name").split()
     read = ["kubectl", "exec", "-n", NAMESPACE, head, "--container"]
     token = ["--", "ls", "/var/run/secrets/kubernetes.io/serviceaccount/token"]
-    of_ray = subprocess.run([*read, "ray-head", *token], capture_output=True, text=True)
-    assert of_ray.returncode != 0
-    assert "No such file" in of_ray.stderr
+    ray_head = subprocess.run([*read, "ray-head", *token], capture_output=True, text=True)
+    assert ray_head.returncode != 0
+    assert "No such file" in ray_head.stderr
     subprocess.run([*read, "autoscaler", *token], check=True)
 
 
-def test_the_sampling_pool_grows_from_nothing_to_two_workers_and_back(
-    job: tuple[jobs.JobView, Watch, str], namespace: Namespace
+def test_the_sampling_pool_grows_from_zero_to_two_workers_and_back(
+    job: tuple[RayJob, Watch, str], namespace: Namespace
 ) -> None:
     counts = job[1].counts
     assert counts[0] == 0
@@ -247,16 +251,16 @@ def test_the_sampling_pool_grows_from_nothing_to_two_workers_and_back(
 
 
 def test_a_worker_was_deleted_in_the_middle_of_sampling(
-    job: tuple[jobs.JobView, Watch, str], store: Storage, study: Study
+    job: tuple[RayJob, Watch, str], store: Storage, study: Study
 ) -> None:
     watch = job[1]
     shards = [name for name in store.names(study.samples_folder) if name.endswith(".parquet")]
     assert watch.deleted is not None
-    assert 2 <= watch.shards_then < len(shards) - 2
+    assert 2 <= watch.shards_at_deletion < len(shards) - 2
 
 
-def test_a_job_that_lost_its_head_goes_on_where_it_stopped(
-    job: tuple[jobs.JobView, Watch, str], store: Storage, study: Study
+def test_a_job_that_lost_its_head_resumes_after_its_last_finished_stage(
+    job: tuple[RayJob, Watch, str], store: Storage, study: Study
 ) -> None:
     watch = job[1]
     assert watch.head_deleted is not None
@@ -269,43 +273,43 @@ def test_a_job_that_lost_its_head_goes_on_where_it_stopped(
 
 
 def test_submitting_twice_is_one_job(
-    shell: Shell, blocks: Blocks, job: tuple[jobs.JobView, Watch, str], namespace: Namespace
+    shell: Shell, blocks: Blocks, job: tuple[RayJob, Watch, str], namespace: Namespace
 ) -> None:
-    assert "is there already, succeeded" in shell.run(blocks["submit"][0])
-    assert [item["metadata"]["name"] for item in namespace.jobs()] == [job[0].name]
+    assert "exists already, succeeded" in shell.run(blocks["submit"][0])
+    assert [item.name for item in namespace.jobs()] == [job[0].name]
     assert job[0].name in shell.run("synfundus cluster list -n fundus")
     assert "publish" in shell.run(f"synfundus cluster logs studies/demo-small.yaml --set root={ROOT} -n fundus")
 
 
-def test_another_setting_is_another_job_that_can_be_cancelled(
-    shell: Shell, blocks: Blocks, job: tuple[jobs.JobView, Watch, str], namespace: Namespace
+def test_other_settings_are_another_job_which_can_be_cancelled(
+    shell: Shell, blocks: Blocks, job: tuple[RayJob, Watch, str], namespace: Namespace
 ) -> None:
     other = "studies/demo-small.yaml --set name=other --set root=s3://synfundus/other -n fundus"
     shell.run(f"synfundus cluster submit {other}")
-    assert len({item["metadata"]["name"] for item in namespace.jobs()} - {job[0].name}) == 1
+    assert len({item.name for item in namespace.jobs()} - {job[0].name}) == 1
     refused = shell.run(f"synfundus cluster submit {other} --set samples.seed=5 || test $? = 2")
     assert "with other settings" in refused
     (install,) = blocks["install"]
     upgrade = install.replace("helm install", "helm upgrade --dry-run=server")
     of_values = "--set-file studies.x.file=studies/demo-small.yaml --set 'studies.x.set={name=other,root=s3://b/p}'"
     assert "of study other is not over" in shell.run(f"{upgrade} {of_values} || test $? = 1")
-    assert "is gone" in shell.run(f"synfundus cluster cancel {other}")
-    assert {item["metadata"]["name"] for item in namespace.jobs()} == {job[0].name}
+    assert "is deleted" in shell.run(f"synfundus cluster cancel {other}")
+    assert {item.name for item in namespace.jobs()} == {job[0].name}
 
 
-def test_the_report_is_fetched_by_one_command(shell: Shell, blocks: Blocks, job: object, study: Study) -> None:
-    said = shell.run(*blocks["fetch"])
+def test_one_command_fetches_the_report(shell: Shell, blocks: Blocks, job: object, study: Study) -> None:
+    output = shell.run(*blocks["fetch"])
     page = Path(shell.run("pwd").split()[0]) / f"report-{study.name}" / "index.html"
-    assert str(page.relative_to(page.parents[1])) in said
+    assert str(page.relative_to(page.parents[1])) in output
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
 @pytest.mark.parametrize("kind", OUTPUTS)
-def test_every_byte_is_that_of_a_run_on_this_machine(kind: str, local: Path, store: Storage) -> None:
-    there = {name: store.read(name) for name in store.names(kind)}
-    here = {str(path.relative_to(local)): path.read_bytes() for path in (local / kind).rglob("*") if path.is_file()}
-    assert there.keys() == here.keys()
-    assert [name for name in there if there[name] != here[name]] == []
+def test_every_byte_equals_that_of_a_run_on_this_machine(kind: str, local: Path, store: Storage) -> None:
+    in_pods = {name: store.read(name) for name in store.names(kind)}
+    on_disk = {str(path.relative_to(local)): path.read_bytes() for path in (local / kind).rglob("*") if path.is_file()}
+    assert in_pods.keys() == on_disk.keys()
+    assert [name for name in in_pods if in_pods[name] != on_disk[name]] == []
 
 
 @pytest.fixture(scope="module")
@@ -313,44 +317,43 @@ def gateway(shell: Shell, blocks: Blocks, job: object) -> Iterator[httpx.Client]
     """The endpoints through the Service, with a key."""
     shell.run(*blocks["serve"], timeout_s=1200)
     key = shell.run("cat test-key").split()[0]
-    with httpx.Client(base_url=GATEWAY, headers={"Authorization": f"Bearer {key}"}, timeout=300) as browser:
-        yield browser
+    with httpx.Client(base_url=GATEWAY, headers={"Authorization": f"Bearer {key}"}, timeout=300) as client:
+        yield client
 
 
-def test_a_row_of_the_samples_is_generated_again(gateway: httpx.Client, local: Path, study: Study) -> None:
+def test_the_endpoint_generates_the_image_of_a_row_again(gateway: httpx.Client, local: Path, study: Study) -> None:
     row = pq.read_table(local / study.samples_folder / "shards" / "shard-00000.parquet").slice(3, 1).to_pylist()[0]
     request = {"condition": {name: row[f"condition_{name}"] for name in LABEL_NAMES}, "seed": row["seed"]}
-    answer = gateway.post("/v1/generate", json=request)
-    assert answer.status_code == 200, answer.text
-    made, kept = (
+    response = gateway.post("/v1/generate", json=request)
+    assert response.status_code == 200, response.text
+    generated, stored = (
         np.asarray(Image.open(io.BytesIO(data))).astype(int)
-        for data in (base64.b64decode(answer.json()["images"][0]["image"]), row["image"]["bytes"])
+        for data in (base64.b64decode(response.json()["images"][0]["image"]), row["image"]["bytes"])
     )
-    assert np.abs(made - kept).max() <= 4
-    assert np.abs(made - kept).mean() <= 0.5
+    assert np.abs(generated - stored).max() <= 4
+    assert np.abs(generated - stored).mean() <= 0.5
 
 
-def test_a_sample_is_diagnosed_as_its_row_says(gateway: httpx.Client, local: Path, study: Study) -> None:
+def test_the_endpoint_predicts_the_annotation_of_a_row_again(gateway: httpx.Client, local: Path, study: Study) -> None:
     row = pq.read_table(local / study.samples_folder / "shards" / "shard-00000.parquet").slice(3, 1).to_pylist()[0]
-    answer = gateway.post("/v1/diagnose", content=row["image"]["bytes"], headers={"Content-Type": "image/png"})
-    assert answer.status_code == 200, answer.text
-    findings = answer.json()["images"][0]["findings"]
-    for name, finding in findings.items():
-        kept = row[f"probability_{name}"]
-        assert (finding["status"] == "available") == (kept is not None)
-        assert kept is None or np.abs(np.subtract(finding["probability"], kept)).max() <= 1e-4
+    response = gateway.post("/v1/diagnose", content=row["image"]["bytes"], headers={"Content-Type": "image/png"})
+    assert response.status_code == 200, response.text
+    for name, prediction in response.json()["images"][0]["predictions"].items():
+        stored = row[f"probability_{name}"]
+        assert (prediction["status"] == "available") == (stored is not None)
+        assert stored is None or np.abs(np.subtract(prediction["probability"], stored)).max() <= 1e-4
 
 
-def test_without_a_key_it_is_refused(gateway: httpx.Client) -> None:
+def test_a_request_without_a_key_is_refused(gateway: httpx.Client) -> None:
     assert httpx.post(f"{GATEWAY}/v1/generate", json={}, timeout=60).status_code == 401
 
 
 def test_helm_test_passes_and_leaves_no_pod(
     shell: Shell, blocks: Blocks, gateway: object, namespace: Namespace
 ) -> None:
-    said = shell.run(*blocks["test"])
-    assert "Phase:          Succeeded" in said
-    assert "refused without a key" in said
+    output = shell.run(*blocks["test"])
+    assert "Phase:          Succeeded" in output
+    assert "refused without a key" in output
     assert f"pod/{RELEASE}-test" not in listing()
 
 
@@ -360,19 +363,19 @@ def test_an_upgrade_with_a_changed_value_takes_effect(shell: Shell, blocks: Bloc
     deadline_s = time.monotonic() + 600
     while True:
         try:
-            answer = gateway.post("/v1/generate", json={"n": 2, "steps": 10})
-            if answer.status_code == 422:
+            response = gateway.post("/v1/generate", json={"n": 2, "steps": 10})
+            if response.status_code == 422:
                 break
         except (httpx.HTTPError, http.client.HTTPException):
-            pass  # between two replicas
+            pass  # the old replica has ended, the new one has not started
         assert time.monotonic() < deadline_s
         time.sleep(3)
-    assert "at most 15" in answer.json()["detail"]
+    assert "at most 15" in response.json()["detail"]
     assert gateway.post("/v1/generate", json={"n": 1, "steps": 10}).status_code == 200
 
 
-def test_a_study_of_the_values_is_a_job_too(
-    gateway: object, job: tuple[jobs.JobView, Watch, str], namespace: Namespace, study: Study
+def test_a_study_of_the_values_is_a_job(
+    gateway: object, job: tuple[RayJob, Watch, str], namespace: Namespace, study: Study
 ) -> None:
     of_chart = jobs.find(namespace, study.name, SETTINGS)
     assert of_chart.name != job[0].name
@@ -380,14 +383,14 @@ def test_a_study_of_the_values_is_a_job_too(
     assert last.state == jobs.SUCCEEDED  # at once: every stage is complete
 
 
-def test_uninstalling_leaves_nothing_behind_but_what_is_on_s3(
+def test_uninstalling_leaves_only_the_objects_on_s3(
     shell: Shell, blocks: Blocks, gateway: object, store: Storage, before: set[str]
 ) -> None:
-    kept = set(store.names("samples"))
+    samples = set(store.names("samples"))
     assert listing() > before
     shell.run(*blocks["remove"])
     deadline_s = time.monotonic() + 180
     while (left := listing() - before) and time.monotonic() < deadline_s:
         time.sleep(2)
     assert left == set()
-    assert set(store.names("samples")) == kept
+    assert set(store.names("samples")) == samples

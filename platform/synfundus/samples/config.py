@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from synfundus.config import Config
 from synfundus.diffusion.config import SolverConfig
 from synfundus.errors import WrongInputError
-from synfundus.labels import require_askable
+from synfundus.labels import require_requestable
 from synfundus.resources import SamplingResources
 
 ImageFormat = Literal["png", "webp", "jpeg"]
@@ -25,7 +25,7 @@ class Quota(Config):
     @classmethod
     def _in_range(cls, labels: dict[str, int]) -> dict[str, int]:
         try:
-            require_askable(labels, "quota")
+            require_requestable(labels, "quota")
         except WrongInputError as error:
             raise ValueError(str(error)) from None
         return labels

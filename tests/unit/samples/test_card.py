@@ -62,7 +62,7 @@ def test_the_card_states_uses_origin_and_digests(metadata: ReleaseMetadata) -> N
 def test_metrics_have_an_interval_and_absent_ones_a_reason(metadata: ReleaseMetadata) -> None:
     text = card(metadata)
     assert "| Fréchet distance | lower | 12.0 (10.8 to 13.2) | 31.5 (28.4 to 34.6) |" in text
-    assert "Inception features: not computed. no weights named" in text
+    assert "Inception features: not computed (no weights named)." in text
     rows = [line for line in text.splitlines() if any(line.startswith(f"| {label.title} |") for label in LABELS)]
     assert len(rows) == 16
     assert sum("not measurable" in row and "unusable label" in row for row in rows) == len(UNUSABLE)

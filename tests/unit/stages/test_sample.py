@@ -1,0 +1,117 @@
+"""Stage `sample`: what it refuses early, and a plan that needs neither an image nor a weight."""
+
+from pathlib import Path
+
+import pytest
+
+from support.data_manifest import data_manifest
+from support.datasets_of_phantoms import SPLIT_OF_PATIENT
+from synfundus.diagnosis.manifest import AnnotatorManifest
+from synfundus.diffusion.manifest import SCHEDULER_CONFIG, UNET_CONFIG, UNET_WEIGHTS, GeneratorManifest
+from synfundus.digests import digest_of
+from synfundus.errors import WrongInputError
+from synfundus.fundus.manifest import ParentDataset
+from synfundus.fundus.shard import encode_table
+from synfundus.labels import LABEL_NAMES
+from synfundus.stages.sample import SampleStage, lay_out
+from synfundus.storage import Storage, write_manifest
+from synfundus.study import Study, resolve
+
+STAGE = SampleStage()
+STUDY = """\
+recipe: phantom-cpu
+name: eyes
+root: root
+data:
+  sources: [{layout: phantom, num_images: 240, size_px: 48, seed: 1}]
+samples:
+  num_samples: 96
+  min_patients: 3
+"""
+
+
+def study_of(folder: Path, *overrides: str) -> Study:
+    return resolve(STUDY, "eyes.yaml", folder, overrides)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return study_of(tmp_path)
+
+
+def write_inputs(study: Study, storage: Storage, *, annotator_files: tuple[str, ...] = ("model.safetensors",)) -> None:
+    """Write complete inputs whose images and weights are no images and no weights."""
+    rows: list[dict[str, object]] = []
+    for i in range(100):
+        split = SPLIT_OF_PATIENT[i // 2 % len(SPLIT_OF_PATIENT)]
+        row: dict[str, object] = {"image_id": f"{i:016d}", "patient": f"p{i // 2}", "split": split}
+        row["image"] = {"bytes": b"no image", "path": None}
+        for name in LABEL_NAMES:
+            value = i % 2 if name == "eye_side" else None
+            row |= {name: value, f"source_{name}": "unknown" if value is None else "expert", f"filled_{name}": None}
+        rows.append(row)
+    parent = ParentDataset(folder=study.data_folder, manifest_sha256="", digest="digest of the preparation")
+    data = data_manifest(rows, 64).model_copy(update={"parent": parent})
+    shard = storage.write_once(f"{study.filled_folder}/images-00000.parquet", encode_table(rows))
+    write_manifest(storage, study.filled_folder, [shard], data)
+    weights = [storage.write_once(f"{study.annotator_folder}/{name}", b"no weights") for name in annotator_files]
+    write_manifest(storage, study.annotator_folder, weights, AnnotatorManifest(digest="", data=study.data_folder))
+    files = (UNET_CONFIG, UNET_WEIGHTS, SCHEDULER_CONFIG)
+    unet = [storage.write_once(f"{study.generator_folder}/{name}", b"no weights") for name in files]
+    generator = GeneratorManifest(digest="", size_px=64, schedule=study.generator.schedule)
+    write_manifest(storage, study.generator_folder, unet, generator)
+
+
+def test_a_plan_is_laid_out_without_an_image_and_without_weights(study: Study, storage: Storage) -> None:
+    write_inputs(study, storage)
+    plan = lay_out(study, storage)
+    assert plan.label_counts()["eye_side"] == {"0": 48, "1": 48}
+    rows = dict(STAGE.describe(study, storage, None))
+    assert rows["Eye side (0 right, 1 left)"] == "0: 48, 1: 48"
+    assert not list(storage.names(study.samples_folder))
+
+
+def test_the_digest_ignores_the_pool_and_depends_on_each_input(tmp_path: Path, storage: Storage) -> None:
+    study = study_of(tmp_path)
+    write_inputs(study, storage)
+    digest = digest_of(STAGE.basis(study, storage))
+    larger = study_of(tmp_path, "samples.resources.pool_size=7", "samples.resources.num_gpus=1")
+    assert digest_of(STAGE.basis(larger, storage)) == digest
+    for change in ("samples.seed=1", "samples.resources.num_threads=2", "samples.resources.precision=fp32"):
+        changed = digest_of(STAGE.basis(study_of(tmp_path, change), storage))
+        assert changed != digest, change
+    basis = STAGE.basis(study, storage)
+    plan = lay_out(study, storage)
+    assert basis["inputs"] == {
+        "generator": plan.generator_digest,
+        "annotator": plan.annotator_digest,
+        "data": plan.data_digest,
+    }
+
+
+def test_a_table_of_predictions_cannot_annotate_samples(study: Study, storage: Storage) -> None:
+    write_inputs(study, storage, annotator_files=("predictions.parquet",))
+    with pytest.raises(WrongInputError, match="annotators/eyes: this annotator is a table of predictions"):
+        STAGE.basis(study, storage)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("samples.solver.num_steps=2000", r"^samples\.solver\.num_steps: 2000 is more than"),
+        ("samples.resources.num_gpus=1", r"^samples\.resources\.num_gpus"),
+        (
+            "data.prepare.split_fractions={train: 1.0, validation: 0.0, test: 0.0}",
+            r"^data\.prepare\.split_fractions: .* no held-out photographs",
+        ),
+        (
+            "external_annotator={predictions: table.csv, columns: {is_gc: glaucoma}, scores: probability}",
+            r"^external_annotator\.predictions: this annotator is a table",
+        ),
+    ],
+)
+def test_what_cannot_end_well_is_refused_before_any_work(
+    tmp_path: Path, storage: Storage, override: str, message: str
+) -> None:
+    with pytest.raises(WrongInputError, match=message):
+        STAGE.check(study_of(tmp_path, override), storage)

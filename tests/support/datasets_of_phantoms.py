@@ -9,7 +9,8 @@ from synfundus.digests import sha256_hex
 from synfundus.fundus.manifest import DataManifest
 from synfundus.fundus.shard import encode_table
 from synfundus.labels import LABEL_NAMES
-from synfundus.phantom.render import PhantomConfig, phantom_record
+from synfundus.phantom.config import PhantomConfig
+from synfundus.phantom.records import phantom_record
 from synfundus.storage import Storage, write_manifest
 
 SPLIT_OF_PATIENT = ("train", "train", "train", "validation", "test")

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from synfundus.phantom.render import PhantomConfig, phantom_record
+from synfundus.phantom.config import PhantomConfig
+from synfundus.phantom.records import phantom_record
 
 FRAME = (480, 320)
 DISC_PX = 300

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from synfundus.labels import LABEL_NAMES, encode_values
-from synfundus.phantom.render import PhantomConfig, phantom_record
+from synfundus.phantom.config import PhantomConfig
+from synfundus.phantom.records import phantom_record
 from synfundus.samples.config import SamplesConfig
 from synfundus.samples.image_file import encode_image
 from synfundus.samples.manifest import SamplesManifest, SamplesSummary

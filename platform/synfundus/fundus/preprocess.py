@@ -4,7 +4,6 @@ Pure functions of the bytes. All metadata is dropped.
 """
 
 import hashlib
-import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,13 +97,6 @@ def prepare_image(
     except ImageRejectedError as error:
         return Rejected(error.reason, error.detail, None if error.frame is None else _thumbnail(error.frame))
     return Prepared(pixels, twin[:, :, 1].copy(), field_px)
-
-
-def encode_png(pixels_HWC: ByteImage) -> bytes:
-    """Return a PNG without metadata; equal pixels give equal bytes."""
-    sink = io.BytesIO()
-    Image.fromarray(pixels_HWC).save(sink, "PNG", compress_level=4)
-    return sink.getvalue()
 
 
 def _thumbnail(frame: Image.Image) -> ByteImage:

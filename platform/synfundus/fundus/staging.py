@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from synfundus.fundus.codes import CODE_WORDS, VIEWS, Codes, codes
 from synfundus.fundus.config import PrepareConfig
-from synfundus.fundus.preprocess import Prepared, Rejected, encode_png, image_id, prepare_by
+from synfundus.fundus.png import encode_png
+from synfundus.fundus.preprocess import Prepared, Rejected, image_id, prepare_by
 from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.fundus.shard import encode_table
 from synfundus.fundus.sources import SourceRecord

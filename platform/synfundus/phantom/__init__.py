@@ -1,1 +1,1 @@
-"""The procedural renderer of fundus photographs."""
+"""Phantoms: fundus images rendered from labels, without a model and without a photograph."""

@@ -1,6 +1,6 @@
-"""The phantom's healthy eye: where things lie, pigmentation, background, optic disc, macula.
+"""The healthy eye: positions, pigmentation, background, optic disc, macula.
 
-Drawn as a right eye (optic disc, which is nasal, on the picture's right); a left eye is its mirror image.
+A right eye is rendered, with the optic disc, which is nasal, on the right of the image. A left eye is its mirror image.
 """
 
 from dataclasses import dataclass
@@ -21,17 +21,20 @@ class Anatomy:
     disc_aspect: float
     cup_ratio: float
     pigment: float
-    """0 a fair fundus, 1 a dark one."""
+    """Pigmentation, from 0 (fair fundus) to 1 (dark fundus)."""
     tint: NDArray[np.float64]
-    """Hue of the fundus as the camera sees it, factors on red, green, blue."""
+    """Hue of the fundus: factors on red, green and blue."""
     tessellation: float
-    """How far the choroidal vessels show through, 0 to 1."""
+    """Visibility of the choroidal vessels, 0 to 1."""
     vessel_calibre: float
     vessel_contrast: float
 
 
 def draw_anatomy(patient_seed: int, seed: int) -> Anatomy:
-    """Both eyes of a patient share pigmentation, calibres, disc and cup size; framing and details differ."""
+    """Draw the anatomy of one eye.
+
+    Both eyes of a patient share pigmentation, calibres, disc and cup size; framing and details differ.
+    """
     patient, eye = stream(patient_seed, "patient"), stream(seed, "eye")
     disc_radius = patient.uniform(0.15, 0.175) * eye.uniform(0.97, 1.03)
     centre = np.array([0.18, 0.0]) + eye.uniform(-0.07, 0.07, 2)
@@ -54,7 +57,7 @@ def draw_anatomy(patient_seed: int, seed: int) -> Anatomy:
 
 
 def choroid(field: Field, rng: np.random.Generator) -> FloatArray:
-    """Where choroidal vessels run, 0 to 1: broad wavy bands that fan out from the pole, dark islands between."""
+    """Return the mask of choroidal vessels, 0 to 1: broad wavy bands that fan out from the pole, with dark gaps."""
     num, steps = 210, np.linspace(0.0, 1.0, 12)
     start = np.sqrt(rng.uniform(0.0, 1.0, (num, 1))) * 0.85
     around = rng.uniform(0.0, 2.0 * np.pi, (num, 1))
@@ -68,8 +71,8 @@ def choroid(field: Field, rng: np.random.Generator) -> FloatArray:
     return field.mask([ribbons(bands, width)], 0.011)
 
 
-def draw_background(field: Field, anatomy: Anatomy, rng: np.random.Generator, choroid_HW: FloatArray) -> FloatArray:
-    """Retinal pigment over choroid: base colour, mottling, vessels shining through, the darker macula."""
+def render_background(field: Field, anatomy: Anatomy, rng: np.random.Generator, choroid_HW: FloatArray) -> FloatArray:
+    """Render retinal pigment over choroid: base colour, mottling, choroidal vessels, the darker macula."""
     fair, dark = np.array([0.90, 0.50, 0.27]), np.array([0.58, 0.25, 0.11])
     base = fair + (dark - fair) * anatomy.pigment
     base = base * anatomy.tint * (1.0 + rng.uniform(-0.03, 0.03, 3))
@@ -88,18 +91,20 @@ def draw_background(field: Field, anatomy: Anatomy, rng: np.random.Generator, ch
 
 @dataclass(frozen=True)
 class DiscState:
-    """What disease does to the disc."""
+    """Changes of the optic disc by disease."""
 
     cup_ratio: float
-    """Cup to disc, as a ratio of diameters."""
+    """Cup-to-disc ratio of diameters."""
     pale: bool = False
-    """Optic atrophy: the rim has lost its colour."""
+    """Optic atrophy: a rim without colour."""
     swollen: bool = False
-    """Oedema: larger, no cup, the margin blurred and bleeding."""
+    """Oedema: a larger disc without cup, with a blurred, bleeding margin."""
 
 
-def draw_disc(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.random.Generator, state: DiscState) -> None:
-    """Optic disc: a rim, redder nasally, and a paler cup that lies a little temporal."""
+def render_disc(
+    rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.random.Generator, state: DiscState
+) -> None:
+    """Render the optic disc: a rim, redder on the nasal side, and a paler cup a little to the temporal side."""
     radius = anatomy.disc_radius * (1.35 if state.swollen else 1.0)
     distance_HW = field.distance(anatomy.disc_xy, anatomy.disc_aspect)
     rim = (0.94, 0.90, 0.80) if state.pale else (0.98, 0.68, 0.48) if state.swollen else (0.93, 0.66, 0.40)
@@ -119,7 +124,7 @@ def draw_disc(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.rando
     softness = 0.03 if state.cup_ratio > 0.6 else 0.055
     blend(rgb_CHW, field.disc(cup_HW, radius * state.cup_ratio, softness), cup)
     if state.cup_ratio > 0.6:
-        # A deep cup shows its wall as a shaded edge and the lamina as a grey floor.
+        # The wall of a deep cup is a shaded edge, and the lamina is its grey floor.
         wall_HW = np.exp(-np.square((cup_HW - np.float32(radius * state.cup_ratio)) / np.float32(0.014)))
         absorb(rgb_CHW, wall_HW, (0.90, 0.74, 0.66))
         absorb(rgb_CHW, field.disc(cup_HW, radius * 0.45 * state.cup_ratio, 0.05), (0.90, 0.90, 0.92))
@@ -128,7 +133,7 @@ def draw_disc(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.rando
 def _splinters(
     rgb_CHW: FloatArray, field: Field, centre: NDArray[np.float64], radius: float, rng: np.random.Generator
 ) -> None:
-    """Thin radial haemorrhages on the margin of a swollen disc."""
+    """Render thin radial haemorrhages on the margin of a swollen disc."""
     num = int(rng.integers(6, 11))
     angle = rng.uniform(0.0, 2.0 * np.pi, num)
     outward = np.stack([np.cos(angle), np.sin(angle)], axis=1)[:, None]

@@ -1,7 +1,7 @@
-"""The phantom's findings: what each disease label adds to a (right) eye, and where.
+"""Findings: the changes that each disease label makes to a (right) eye.
 
-`draw_choroidal` comes before disc and vessels, `draw_retinal` over them; `vessel_state` and `disc_state` say what
-disease does to those two. Each finding draws from its own random stream, so leaving one out moves nothing else.
+`render_choroidal` runs before disc and vessels are rendered, `render_retinal` after. `vessel_state` and `disc_state`
+give the changes of those two. Each finding has its own random stream, so omitting one changes no other.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,10 @@ STEPS = np.linspace(0.0, 1.0, 24)
 
 
 def vessel_state(state: State, seed: int) -> VesselState:
-    """Hypertension narrows arteries and nicks veins, grade 3 on beads veins, an occlusion engorges its vein."""
+    """Return the changes of the vessels.
+
+    Hypertension narrows arteries and nicks veins, a DR grade from 3 on beads veins, an occlusion engorges its vein.
+    """
     return VesselState(
         narrowing=0.48 if state["is_htr"] else 1.0,
         nicking=bool(state["is_htr"]),
@@ -34,7 +37,10 @@ def vessel_state(state: State, seed: int) -> VesselState:
 
 
 def disc_state(state: State, anatomy: Anatomy, seed: int) -> DiscState:
-    """Glaucoma enlarges the cup; an anomaly is a pale disc, or a swollen one where there is no large cup to hide."""
+    """Return the changes of the disc.
+
+    Glaucoma enlarges the cup. An anomaly is a pale disc, or a swollen one, which would hide a large cup.
+    """
     rng = stream(seed, "disc_state")
     large_cup, swollen = rng.uniform(0.72, 0.86), rng.uniform() < 0.4
     anomalous = bool(state["is_aon"])
@@ -46,24 +52,24 @@ def disc_state(state: State, anatomy: Anatomy, seed: int) -> DiscState:
 
 
 def occluded_trunk(seed: int) -> int:
-    """Which vein trunk an occlusion takes: superior (0) or inferior (1) temporal, as most do."""
+    """Draw the vein trunk of an occlusion: superior (0) or inferior (1) temporal, as in most patients."""
     return int(stream(seed, "is_rvo trunk").integers(0, 2))
 
 
 def _scatter(
     rng: np.random.Generator, anatomy: Anatomy, num: int, macula: float = 0.2, disc: float = 0.28, edge: float = 0.86
 ) -> Points:
-    """`num` places in the field, none nearer than `macula` to the fovea or `disc` to the disc."""
+    """Draw `num` positions in the field, none nearer than `macula` to the fovea or `disc` to the disc."""
     points = rng.uniform(-edge, edge, (16 * num + 64, 2))
     free = (np.hypot(*points.T) < edge) & (np.hypot(*(points - anatomy.fovea_xy).T) > macula)
     free &= np.hypot(*(points - anatomy.disc_xy).T) > disc
     return np.asarray(points[free][:num])
 
 
-def draw_choroidal(
+def render_choroidal(
     rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, state: State, choroid_HW: FloatArray, seed: int
 ) -> None:
-    """Findings behind the retina."""
+    """Render the findings behind the retina."""
     if state["is_dm"]:
         _tessellation(rgb_CHW, field, anatomy, choroid_HW, stream(seed, "is_dm"))
     if state["is_pm"]:
@@ -74,10 +80,10 @@ def draw_choroidal(
         _drusen(rgb_CHW, field, anatomy, stream(seed, "is_amd"))
 
 
-def draw_retinal(
+def render_retinal(
     rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, state: State, veins: VesselTree, seed: int
 ) -> None:
-    """Findings in and on the retina."""
+    """Render the findings in and on the retina."""
     if state["is_rvo"]:
         _occlusion(rgb_CHW, field, veins.trunks, occluded_trunk(seed), stream(seed, "is_rvo"))
     _retinopathy(rgb_CHW, field, anatomy, state["dr_grade"], veins, seed)
@@ -90,7 +96,7 @@ def draw_retinal(
 def _tessellation(
     rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, choroid_HW: FloatArray, rng: np.random.Generator
 ) -> None:
-    """Degenerative myopia: thin pigment lets choroidal vessels show all over, lacquer cracks cross the pole."""
+    """Degenerative myopia: choroidal vessels visible everywhere through thin pigment; lacquer cracks at the pole."""
     show = np.float32(rng.uniform(0.85, 1.0))
     blend(rgb_CHW, choroid_HW * show * np.float32(0.5), (0.95, 0.55, 0.33))
     absorb(rgb_CHW, (1.0 - choroid_HW) * show, (0.80, 0.64, 0.58))
@@ -103,7 +109,7 @@ def _tessellation(
 
 
 def _staphyloma(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.random.Generator) -> None:
-    """Pathological myopia: a pale crescent temporal of the disc with a pigmented edge, in an outpouched, paler pole."""
+    """Pathological myopia: a pale crescent with pigmented edge temporal of the disc, in an outpouched, paler pole."""
     centre = 0.5 * (anatomy.disc_xy + anatomy.fovea_xy) + rng.uniform(-0.05, 0.05, 2)
     pole_HW = field.distance(centre, 0.82) + np.float32(0.07) * field.noise(rng, 5)
     reach = np.float32(rng.uniform(0.58, 0.68))
@@ -134,7 +140,7 @@ def _atrophy(
 
 
 def _drusen(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.random.Generator) -> None:
-    """Macular degeneration: soft yellow drusen, dense at the macula, between them clumps of pigment."""
+    """Macular degeneration: soft yellow drusen, dense at the macula, and clumps of pigment."""
     num = int(rng.integers(35, 60))
     spread = rng.normal(0.0, 0.12, (num, 2))
     spread[np.hypot(*spread.T) > 0.3] *= 0.4
@@ -164,11 +170,11 @@ def _macular_oedema(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np
 
 
 def _membrane(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.random.Generator) -> None:
-    """Epimacular membrane: a greyish glistening sheet over the macula, drawn into wrinkles."""
+    """Epimacular membrane: a greyish glistening sheet over the macula, in wrinkles."""
     distance_HW = field.distance(anatomy.fovea_xy + rng.uniform(-0.06, 0.06, 2), rng.uniform(0.8, 1.1))
     sheet_HW = field.disc(distance_HW + np.float32(0.05) * field.noise(rng, 9), rng.uniform(0.28, 0.36), 0.16)
     blend(rgb_CHW, sheet_HW * (np.float32(0.30) + np.float32(0.10) * field.noise(rng, 22)), (0.86, 0.84, 0.76))
-    # Folds run towards the point to which the sheet contracts, and catch the light as narrow lines.
+    # Folds are narrow bright lines towards the point to which the sheet contracts.
     pull = anatomy.fovea_xy + rng.choice([-1.0, 1.0], 2) * rng.uniform(0.25, 0.5, 2)
     angle_HW = np.arctan2(field.y_HW - np.float32(pull[1]), field.x_HW - np.float32(pull[0]))
     folds_HW = np.sin(angle_HW * np.float32(rng.uniform(24.0, 34.0)) + np.float32(1.1) * field.noise(rng, 9))
@@ -230,7 +236,7 @@ def _retinopathy(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, grade: int
 def _proliferation(
     rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, trunks: Vessels, rng: np.random.Generator
 ) -> None:
-    """Tangles of fine new vessels at the disc and on an arcade, and blood before the retina, level at its top."""
+    """Proliferation: tangles of fine new vessels at the disc and on an arcade; preretinal blood with a level top."""
     elsewhere = trunks.points[rng.integers(0, 2), rng.integers(7, 12)]
     roots = np.stack([anatomy.disc_xy + rng.uniform(-0.06, 0.06, 2), elsewhere])
     for root, size in zip(roots, (1.0, 0.85), strict=True):

@@ -1,4 +1,4 @@
-"""What arrives among fundus photographs and is none: six kinds, drawn for `is_fundus` = 0."""
+"""Images that are no fundus, for `is_fundus` = 0: six kinds that occur among fundus photographs."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ def _plain(field: Field, colour: tuple[float, ...]) -> FloatArray:
 
 
 def _iris(rgb_CHW: FloatArray, field: Field, rng: np.random.Generator, centre: tuple[float, float], r: float) -> None:
-    """Iris with radial fibres, limbus, pupil and the lamp's reflection."""
+    """Render an iris with radial fibres, limbus, pupil and the reflection of the lamp."""
     tint = ((0.36, 0.22, 0.12), (0.30, 0.42, 0.52), (0.34, 0.40, 0.24))[int(rng.integers(0, 3))]
     distance_HW = field.distance(centre)
     angle_HW = np.arctan2(field.y_HW - np.float32(centre[1]), field.x_HW - np.float32(centre[0]))
@@ -29,7 +29,7 @@ def _iris(rgb_CHW: FloatArray, field: Field, rng: np.random.Generator, centre: t
 
 
 def external_eye(field: Field, rng: np.random.Generator) -> FloatArray:
-    """The eye from outside: lids, lashes, sclera, iris."""
+    """Render the eye from outside: lids, lashes, sclera, iris."""
     skin = np.array([0.87, 0.66, 0.54]) * rng.uniform(0.55, 1.0)
     rgb_CHW = _plain(field, tuple(skin))
     rgb_CHW *= 1.0 + np.float32(0.05) * field.noise(rng, 12)
@@ -52,7 +52,7 @@ def external_eye(field: Field, rng: np.random.Generator) -> FloatArray:
 
 
 def anterior_segment(field: Field, rng: np.random.Generator) -> FloatArray:
-    """A slit-lamp view: iris filling the frame, a bright beam across the cornea."""
+    """Render a slit-lamp view: an iris that fills the frame, and a bright beam across the cornea."""
     rgb_CHW = _plain(field, (0.20, 0.13, 0.11))
     centre = (float(rng.uniform(-0.15, 0.15)), float(rng.uniform(-0.15, 0.15)))
     blend(rgb_CHW, field.disc(field.distance(centre), 1.25, 0.3), (0.62, 0.50, 0.46))
@@ -63,14 +63,14 @@ def anterior_segment(field: Field, rng: np.random.Generator) -> FloatArray:
 
 
 def blank_frame(field: Field, rng: np.random.Generator) -> FloatArray:
-    """Lens cap, closed shutter, burnt-out flash: one grey, a little uneven."""
+    """Render a lens cap, closed shutter or overexposed frame: one grey level, slightly uneven."""
     grey = float(rng.choice([rng.uniform(0.01, 0.08), rng.uniform(0.35, 0.6), rng.uniform(0.9, 1.0)]))
     rgb_CHW = _plain(field, (grey, grey, grey))
     return rgb_CHW * (1.0 + np.float32(0.03) * field.noise(rng, 3))
 
 
 def text_card(field: Field, rng: np.random.Generator) -> FloatArray:
-    """A patient card or report page: dark lines of words on paper."""
+    """Render a patient card or report page: dark lines of words on paper."""
     rgb_CHW = _plain(field, tuple(rng.uniform(0.86, 1.0) * np.array([1.0, 0.99, 0.95])))
     words = []
     height = rng.uniform(0.05, 0.08)
@@ -85,13 +85,13 @@ def text_card(field: Field, rng: np.random.Generator) -> FloatArray:
 
 
 def colour_gradient(field: Field, rng: np.random.Generator) -> FloatArray:
-    """A test pattern or a defocused wall: colours running into each other over the whole square."""
+    """Render a test pattern or a defocused wall: a colour gradient over the whole square."""
     corners = rng.uniform(0.1, 0.95, (3, 2, 2)).astype(np.float32)
     return np.stack([field.enlarge(corner) for corner in corners])
 
 
 def tomogram(field: Field, rng: np.random.Generator) -> FloatArray:
-    """An OCT cross-section, which cameras export beside the photograph: grey speckled layers on black."""
+    """Render an OCT cross-section, which cameras export with the photograph: grey speckled layers on black."""
     bend_HW = np.float32(rng.uniform(-0.15, 0.15)) * np.square(field.x_HW)
     pit_HW = np.float32(0.13) * np.exp(-np.square((field.x_HW - np.float32(rng.uniform(-0.2, 0.2))) / np.float32(0.2)))
     depth_HW = field.y_HW - np.float32(rng.uniform(-0.1, 0.1)) - bend_HW
@@ -118,6 +118,6 @@ KINDS: tuple[Callable[[Field, np.random.Generator], FloatArray], ...] = (
 )
 
 
-def draw_nonfundus(field: Field, rng: np.random.Generator) -> FloatArray:
-    """One of the kinds, each as likely."""
+def render_nonfundus(field: Field, rng: np.random.Generator) -> FloatArray:
+    """Draw one of the kinds, all equally likely, and render it."""
     return KINDS[int(rng.integers(0, len(KINDS)))](field, rng)

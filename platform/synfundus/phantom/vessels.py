@@ -1,8 +1,8 @@
-"""The phantom's vessels: arcades of branching arteries and veins in natural arcs, tapering, drawn in a right eye.
+"""Vessels of a right eye: arcades of branching, tapering arteries and veins.
 
-The four quadrants each have an artery and a vein. The temporal ones leave the disc upwards (downwards) and bow round
-the macula; the nasal ones run out straight. Branches leave at an angle and bend back along their parent; two orders of
-them are grown, each for all parents at once.
+Each quadrant has an artery and a vein. The temporal ones leave the disc upwards or downwards and curve around the
+macula; the nasal ones run out straight. Branches leave at an angle and bend back along their parent. Two orders of
+branches are grown, each for all parents at once.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def _grow(
 
 
 def grow_trunks(anatomy: Anatomy, rng: np.random.Generator, width: float, wander: float) -> Vessels:
-    """The four trunks of one kind: superior temporal, inferior temporal, superior nasal, inferior nasal."""
+    """Draw the four trunks of one kind: superior temporal, inferior temporal, superior nasal, inferior nasal."""
     vertical = np.array([-1.0, 1.0, -1.0, 1.0])
     jitter = rng.uniform(-1.0, 1.0, (4, 4))
     bow = 1.0 - np.exp(-_s / 0.2)
@@ -60,7 +60,7 @@ def grow_trunks(anatomy: Anatomy, rng: np.random.Generator, width: float, wander
 
 
 def grow_branches(parents: Vessels, rng: np.random.Generator, each: int, reach: tuple[float, float]) -> Vessels:
-    """`each` side branches a parent, alternating sides, `reach` times the parent's remaining length long."""
+    """Draw `each` branches per parent, on alternating sides, `reach` times the parent's remaining length long."""
     num = len(parents.points)
     place = (np.arange(each) + rng.uniform(0.15, 0.85, (num, each))) / each
     at = np.clip((0.06 + 0.9 * place) * (NUM_STEPS - 1), 1, NUM_STEPS - 2).astype(int)
@@ -85,7 +85,12 @@ class VesselTree:
     twigs: Vessels
 
     def outlines(self, trunk_scale: Points | float, beading: float) -> list[Points]:
-        """Polygons; `trunk_scale`, (4, 1) or a number, widens the trunks, `beading` makes calibres swell and shrink."""
+        """Return the polygons of all vessels.
+
+        Args:
+            trunk_scale: factor on the width of the trunks, (4, 1) or a number.
+            beading: relative swelling along the course.
+        """
         beads = 1.0 + beading * np.sin(2.0 * np.pi * 6.5 * _s)
         return [
             ribbons(self.trunks.points, self.trunks.width * trunk_scale * beads),
@@ -95,7 +100,7 @@ class VesselTree:
 
 
 def grow_tree(anatomy: Anatomy, rng: np.random.Generator, width: float, wander: float) -> VesselTree:
-    """One kind of vessel from trunks to twigs."""
+    """Draw all vessels of one kind, from trunks to twigs."""
     trunks = grow_trunks(anatomy, rng, width * anatomy.vessel_calibre, wander)
     branches = grow_branches(trunks, rng, 5, (0.25, 0.6))
     return VesselTree(trunks, branches, grow_branches(branches, rng, 2, (0.3, 0.65)))
@@ -103,22 +108,22 @@ def grow_tree(anatomy: Anatomy, rng: np.random.Generator, width: float, wander: 
 
 @dataclass(frozen=True)
 class VesselState:
-    """What disease does to the vessels."""
+    """Changes of the vessels by disease."""
 
     narrowing: float = 1.0
     """Factor on the calibre of arteries."""
     nicking: bool = False
-    """Veins vanish beside the arteries that cross them, and the arteries' reflex broadens."""
+    """Veins are interrupted at the arteries that cross them, and the reflex of the arteries is broader."""
     beading: float = 0.0
     """Relative swelling of veins along their course."""
     dilated_trunk: int | None = None
-    """Which vein trunk is engorged."""
+    """Number of the engorged vein trunk."""
 
 
-def draw_vessels(
+def render_vessels(
     rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, arteries: VesselTree, veins: VesselTree, state: VesselState
 ) -> None:
-    """Veins first, arteries over them, each artery trunk with its reflex; none in the foveal avascular zone."""
+    """Render veins, then arteries over them with the reflex of each trunk; none in the foveal avascular zone."""
     scale = np.ones((4, 1))
     if state.dilated_trunk is not None:
         scale[state.dilated_trunk] = 1.45

@@ -13,7 +13,7 @@ from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.counts import LabelCounts
 from synfundus.diagnosis.fitting import Predictions
 from synfundus.fundus.dataset import PreparedImages
-from synfundus.fundus.preprocess import encode_png
+from synfundus.fundus.png import encode_png
 from synfundus.fundus.shard import encode_table
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES
 from synfundus.resources import TrainingResources

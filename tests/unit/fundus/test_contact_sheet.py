@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from synfundus.fundus.contact_sheet import pick_by_reason, pick_evenly, short_labels
-from synfundus.fundus.preprocess import encode_png
+from synfundus.fundus.png import encode_png
 from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.fundus.tile_grid import ALARM, COLUMNS, TILE_PX, Tile, render_grid
 from synfundus.labels import LABEL_NAMES

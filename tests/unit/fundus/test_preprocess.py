@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from support.fundus_photographs import DISC_PX, FRAME, LEFT, TOP, disc, encoded, max_difference, photograph
-from synfundus.fundus.preprocess import Prepared, Rejected, encode_png, image_id, prepare_image
+from synfundus.fundus.png import encode_png
+from synfundus.fundus.preprocess import Prepared, Rejected, image_id, prepare_image
 from synfundus.fundus.rejections import ImageRejectionReason
 
 

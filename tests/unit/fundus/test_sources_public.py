@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 from synfundus.errors import WrongInputError
 from synfundus.fundus.sources import SourceConfig, SourceListing, list_source
 from synfundus.labels import LABEL_NAMES
-from synfundus.phantom.render import PhantomConfig, phantom_record
+from synfundus.phantom.config import PhantomConfig
+from synfundus.phantom.records import phantom_record
 
 ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
 

@@ -22,7 +22,7 @@ from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.preprocess import Rejected
 from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.fundus.sources import SourceConfig, SourceListing, list_source
-from synfundus.fundus.sources.place import is_there
+from synfundus.fundus.sources.place import source_exists
 from synfundus.fundus.staging import load_and_prepare
 from synfundus.storage.client import BODY_ATTEMPTS, PROBE_ATTEMPTS, s3_client
 
@@ -326,10 +326,10 @@ def test_whether_originals_are_there_is_told_without_listing_them(tmp_path: Path
     root = tmp_path / "clinic"
     put(root, "images/a.png", "images-old/a.png")
     address = upload(root)
-    assert is_there(address)
-    assert is_there(f"{address}/images/a.png")
+    assert source_exists(address)
+    assert source_exists(f"{address}/images/a.png")
     assert len(proxy.seen) <= 4
-    assert not is_there(f"{address}/imag")
+    assert not source_exists(f"{address}/imag")
 
 
 def test_whether_originals_are_there_is_told_within_half_a_minute(
@@ -345,5 +345,5 @@ def test_whether_originals_are_there_is_told_within_half_a_minute(
 
     proxy.change = keep_back
     with pytest.raises(WrongInputError, match="cannot be reached"):
-        is_there(address)
+        source_exists(address)
     assert len(proxy.seen) == 1 + PROBE_ATTEMPTS

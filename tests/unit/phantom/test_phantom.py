@@ -1,4 +1,4 @@
-"""The phantom: pure, the same scene at every size, every finding where its label says."""
+"""Phantoms: pure functions, the same scene at every size, each finding at the position of its label."""
 
 from itertools import pairwise
 
@@ -10,8 +10,11 @@ from PIL import Image
 from synfundus.errors import WrongInputError
 from synfundus.labels import DISEASES, LABEL_BY_NAME, LABEL_NAMES, READABILITY, apply_rules, encode_values
 from synfundus.phantom.anatomy import Anatomy, draw_anatomy
+from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.field import field_of
-from synfundus.phantom.render import JUDGED_IN, PhantomConfig, draw_labels, phantom_record, render
+from synfundus.phantom.labels import JUDGED_IN, draw_labels
+from synfundus.phantom.records import phantom_record
+from synfundus.phantom.render import render
 
 RIGHT = {"eye_side": 0}
 SEEDS = range(5)
@@ -20,13 +23,13 @@ AT_DISC = ("is_aon", "is_gc")
 
 
 def change(labels: dict[str, int | None], seed: int, size_px: int = 96) -> NDArray[np.float64]:
-    """How much each pixel of a right eye differs from the healthy eye of the same seed, (H, W)."""
+    """Return the difference of each pixel of a right eye from the healthy eye of the same seed, (H, W)."""
     healthy, ill = render(RIGHT, seed, size_px), render(RIGHT | labels, seed, size_px)
     return np.asarray(np.abs(ill.astype(float) - healthy).sum(axis=2), dtype=np.float64)
 
 
 def share_within(change_HW: NDArray[np.float64], centre: NDArray[np.float64], radius: float) -> float:
-    """Which part of the change lies within `radius` of `centre`."""
+    """Return the fraction of the change within `radius` of `centre`."""
     near = field_of(len(change_HW)).distance(centre) < radius
     return float(change_HW[near].sum() / change_HW.sum())
 
@@ -35,7 +38,7 @@ def anatomy_of(seed: int) -> Anatomy:
     return draw_anatomy(seed, seed)
 
 
-def test_a_picture_is_a_pure_function_of_its_arguments() -> None:
+def test_an_image_is_a_pure_function_of_its_arguments() -> None:
     labels = draw_labels(7)
     first = render(labels, 7, 48)
     render(draw_labels(8), 8, 48)
@@ -44,7 +47,7 @@ def test_a_picture_is_a_pure_function_of_its_arguments() -> None:
 
 
 @pytest.mark.parametrize("size_px", [32, 47, 128, 512])
-def test_sizes(size_px: int) -> None:
+def test_every_size_has_a_dark_surround_and_a_lit_field(size_px: int) -> None:
     image_HWC = render(RIGHT, 3, size_px)
     assert image_HWC.shape == (size_px, size_px, 3)
     assert image_HWC.dtype == np.uint8
@@ -54,7 +57,7 @@ def test_sizes(size_px: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_same_scene_at_every_size(seed: int) -> None:
+def test_a_seed_is_the_same_scene_at_every_size(seed: int) -> None:
     labels = draw_labels(seed)
     large = Image.fromarray(render(labels, seed, 256)).reduce(4)
     small = render(labels, seed, 64)
@@ -65,43 +68,43 @@ def test_the_same_scene_at_every_size(seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", [*DISEASES, *READABILITY])
-def test_every_label_shows_and_nothing_of_it_is_left_when_undrawn(name: str) -> None:
+def test_every_label_is_visible_and_leaves_no_trace_when_omitted(name: str) -> None:
     value = 0 if name in READABILITY else 4 if name == "dr_grade" else 1
     for seed in SEEDS:
         labels = RIGHT | {name: value}
         ill, healthy = render(labels, seed, 64), render(RIGHT, seed, 64)
         assert (np.abs(ill.astype(int) - healthy).max(axis=2) > 12).sum() >= 12
-        # A picture that is not a fundus has no side by the rules, so its stand-in has the side that the seed draws.
+        # By the rules an image that is no fundus has no side, so the fundus in its place has the side of the seed.
         expected = render({}, seed, 64) if name == "is_fundus" else healthy
-        assert np.array_equal(render(labels, seed, 64, undrawn={name}), expected)
+        assert np.array_equal(render(labels, seed, 64, omit={name}), expected)
 
 
-def test_undrawn_leaves_the_other_findings_as_they_are() -> None:
+def test_omitting_a_finding_does_not_change_the_others() -> None:
     both = RIGHT | {"is_rvo": 1, "is_dme": 1}
-    assert np.array_equal(render(both, 1, 64, undrawn=["is_dme"]), render(RIGHT | {"is_rvo": 1}, 1, 64))
+    assert np.array_equal(render(both, 1, 64, omit=["is_dme"]), render(RIGHT | {"is_rvo": 1}, 1, 64))
 
 
 @pytest.mark.parametrize("name", LABEL_NAMES)
-def test_undrawn_together_with_what_the_rules_tie_to_it_a_label_leaves_no_trace(name: str) -> None:
-    """Bit for bit the same picture whatever the label says; who still tells it has read another label."""
+def test_a_label_omitted_with_all_that_the_rules_tie_to_it_leaves_no_trace(name: str) -> None:
+    """The image is equal bit for bit for every value of the label, so a classifier can only read other labels."""
     tied = LABEL_NAMES if name == "is_fundus" else (name, *JUDGED_IN.get(name, ()))
     for seed in SEEDS:
         row = draw_labels(seed) | {"is_fundus": 1}
-        pictures = []
+        images = []
         for value in range(LABEL_BY_NAME[name].max_value + 1):
             absent = dict.fromkeys(JUDGED_IN.get(name, ())) if value == 0 else {}
-            pictures.append(render(apply_rules(row | {name: value} | absent), seed, 48, undrawn=tied))
-        assert all(np.array_equal(pictures[0], other) for other in pictures[1:])
+            images.append(render(apply_rules(row | {name: value} | absent), seed, 48, omit=tied))
+        assert all(np.array_equal(images[0], other) for other in images[1:])
 
 
-def test_undrawn_side_does_not_depend_on_the_label() -> None:
+def test_an_omitted_side_does_not_depend_on_the_label() -> None:
     for seed in SEEDS:
         for side in (0, 1):
-            picture = render({"eye_side": side}, seed, 48, undrawn={"eye_side"})
-            assert np.array_equal(picture, render({}, seed, 48))
+            image = render({"eye_side": side}, seed, 48, omit={"eye_side"})
+            assert np.array_equal(image, render({}, seed, 48))
 
 
-def test_null_is_drawn_healthy_and_readable() -> None:
+def test_null_is_rendered_healthy_and_readable() -> None:
     healthy = RIGHT | dict.fromkeys(DISEASES, 0) | dict.fromkeys(READABILITY, 1)
     assert np.array_equal(render(RIGHT, 4, 48), render(healthy, 4, 48))
 
@@ -147,7 +150,7 @@ def test_choroidal_atrophy_spares_macula_and_disc() -> None:
         assert share_within(spots, anatomy_of(seed).disc_xy, 0.15) < 0.02
 
 
-def test_vein_occlusion_takes_one_half() -> None:
+def test_vein_occlusion_affects_the_upper_or_the_lower_half() -> None:
     for seed in SEEDS:
         blood = change({"is_rvo": 1}, seed)
         upper = blood[field_of(96).y_HW < anatomy_of(seed).disc_xy[1]].sum() / blood.sum()
@@ -166,11 +169,11 @@ def test_hypertension_thins_the_arteries() -> None:
     for seed in SEEDS:
         narrow, healthy = (render(RIGHT | {"is_htr": value}, seed, 256).astype(float) for value in (1, 0))
         inside = field_of(256).radius_HW < 0.9
-        # Less blood: the green channel, which blood absorbs most, is lighter where there is a change at all.
+        # Blood absorbs green most, so with less blood the green channel is lighter.
         assert (narrow - healthy)[inside][:, 1].sum() > 0
 
 
-def test_a_large_cup_is_a_large_cup() -> None:
+def test_glaucoma_enlarges_the_pale_cup() -> None:
     for seed in SEEDS:
         eye, field = anatomy_of(seed), field_of(256)
         glaucoma, healthy = (render(RIGHT | {"is_gc": value}, seed, 256)[:, :, 2].astype(int) for value in (1, 0))
@@ -186,27 +189,27 @@ def test_retinopathy_grows_with_its_grade(seed: int) -> None:
 
 
 @pytest.mark.parametrize("region", JUDGED_IN)
-def test_an_unreadable_region_loses_its_detail_and_only_there(region: str) -> None:
+def test_an_unreadable_region_loses_detail_and_no_other_region_does(region: str) -> None:
     field = field_of(128)
     for seed in SEEDS:
         eye = anatomy_of(seed)
-        places = {
+        regions = {
             "is_macular_readable": field.distance(eye.fovea_xy) < 0.25,
             "is_optic_disc_readable": field.distance(eye.disc_xy) < 0.2,
             "is_retinal_region_readable": (field.distance(eye.fovea_xy) > 0.6)
             & (field.distance(eye.disc_xy) > 0.6)
             & (field.radius_HW < 0.75),
         }
-        readable, lost = (render(RIGHT | {region: value}, seed, 128)[:, :, 1].astype(float) for value in (1, 0))
-        steep = [np.abs(np.gradient(np.asarray(picture))).sum(axis=0) for picture in (readable, lost)]
+        readable, unreadable = (render(RIGHT | {region: value}, seed, 128)[:, :, 1].astype(float) for value in (1, 0))
+        steep = [np.abs(np.gradient(np.asarray(image))).sum(axis=0) for image in (readable, unreadable)]
         if region != "is_macular_readable":  # a healthy macula has little detail to lose
-            assert steep[1][places[region]].mean() < 0.8 * steep[0][places[region]].mean()
-        changed = np.abs(lost - readable)
-        for other, place in places.items():
+            assert steep[1][regions[region]].mean() < 0.8 * steep[0][regions[region]].mean()
+        changed = np.abs(unreadable - readable)
+        for other, inside in regions.items():
             if other == region:
-                assert changed[place].mean() > 8
+                assert changed[inside].mean() > 8
             else:
-                assert changed[place].mean() < 0.35 * changed[places[region]].mean()
+                assert changed[inside].mean() < 0.35 * changed[regions[region]].mean()
 
 
 def test_not_a_fundus_has_no_disease_and_no_field_of_view() -> None:
@@ -244,7 +247,7 @@ def test_a_disease_is_null_where_its_region_is_not_readable() -> None:
             assert all((row[disease] is None) == (row[region] == 0) for disease in diseases)
 
 
-def test_records_are_pure_and_hiding_a_label_does_not_change_the_picture() -> None:
+def test_records_are_pure_and_hiding_a_label_does_not_change_the_image() -> None:
     config = PhantomConfig(num_images=60, size_px=32, seed=5, null_fraction=0.3)
     shown = PhantomConfig(num_images=60, size_px=32, seed=5)
     records = [phantom_record(config, i) for i in range(60)]
@@ -265,7 +268,7 @@ def test_another_set_seed_is_another_set() -> None:
     assert not np.array_equal(one.image_HWC, two.image_HWC)
 
 
-def test_the_pictures_of_a_patient_are_right_and_left() -> None:
+def test_the_images_of_a_patient_are_right_and_left_in_turn() -> None:
     config = PhantomConfig(num_images=40, size_px=32, seed=2)
     records = [phantom_record(config, i) for i in range(40)]
     assert [record.patient_id for record in records[::2]] == [record.patient_id for record in records[1::2]]
@@ -287,7 +290,7 @@ def test_the_two_eyes_of_a_patient_are_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "size_px", "undrawn", "word"),
+    ("labels", "size_px", "omit", "word"),
     [
         ({"is_amb": 1}, 64, (), "is_amb"),
         ({"dr_grade": 5}, 64, (), "dr_grade is 5"),
@@ -295,9 +298,9 @@ def test_the_two_eyes_of_a_patient_are_alike() -> None:
         ({}, 64, ("is_xyz",), "is_xyz"),
     ],
 )
-def test_a_wrong_argument_is_named(labels: dict[str, int], size_px: int, undrawn: tuple[str, ...], word: str) -> None:
+def test_a_wrong_argument_is_named(labels: dict[str, int], size_px: int, omit: tuple[str, ...], word: str) -> None:
     with pytest.raises(WrongInputError, match=word):
-        render(labels, 0, size_px, undrawn=undrawn)
+        render(labels, 0, size_px, omit=omit)
 
 
 def test_an_index_beyond_the_set_is_refused() -> None:

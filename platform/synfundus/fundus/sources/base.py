@@ -37,19 +37,21 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class S3File:
-    """An image that is an object on S3. It says where, and how the store is reached; credentials are not in it."""
+    """An image that is an object on S3. It holds addresses and no credentials."""
 
     uri: str
     """`s3://bucket/key`."""
-    settings: S3Environment
+    environment: S3Environment
+    """Address of the store."""
 
     def load(self) -> bytes:
-        from synfundus.fundus.sources.s3_objects import read_original  # boto3 takes half a second to import
+        """Return the bytes of the object."""
+        from synfundus.fundus.sources.s3_objects import read_photograph  # boto3 takes half a second to import
 
-        return read_original(self.uri, self.settings)
+        return read_photograph(self.uri, self.environment)
 
     def open(self) -> io.BytesIO:
-        """The whole object, read."""
+        """Read the whole object and return it as a file."""
         return io.BytesIO(self.load())
 
 

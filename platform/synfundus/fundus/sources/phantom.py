@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from synfundus.fundus.preprocess import encode_png
+from synfundus.fundus.png import encode_png
 from synfundus.fundus.sources.base import SourceListing, SourceRecord
-from synfundus.phantom.render import PhantomConfig, phantom_labels, phantom_record
+from synfundus.phantom.config import PhantomConfig
+from synfundus.phantom.records import phantom_labels, phantom_record
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""Where a source lies: a folder or file on disk, or the same on S3 with as much of `pathlib.Path` as layouts use."""
+"""Folder or file of a source: a path on disk, or one on S3 that answers like it.
+
+Why a class of our own and no library: docs/decisions/0006-paths-on-s3.md.
+"""
 
 import errno
 import io
@@ -19,13 +22,17 @@ S3_SCHEME = "s3://"
 
 @dataclass(frozen=True)
 class S3Place:
-    """A folder or object on S3. One listing, made when the source is opened, answers all but what the bytes are."""
+    """A folder or object on S3, with those members of `pathlib.Path` that the layouts use.
+
+    The source is listed once, when it is opened. The listing answers everything but the bytes.
+    """
 
     path: PurePosixPath
     """`bucket/key`."""
     keys: Sequence[str] = field(compare=False, repr=False)
     """All objects of the source as `bucket/key`, sorted."""
-    settings: S3Environment = field(compare=False, repr=False)
+    environment: S3Environment = field(compare=False, repr=False)
+    """Address of the store."""
 
     def __str__(self) -> str:
         return f"{S3_SCHEME}{self.path}"
@@ -34,7 +41,7 @@ class S3Place:
         return self._at(self.path / name)
 
     def _at(self, path: PurePosixPath) -> "S3Place":
-        return S3Place(path, self.keys, self.settings)
+        return S3Place(path, self.keys, self.environment)
 
     @property
     def name(self) -> str:
@@ -62,13 +69,13 @@ class S3Place:
         return self.is_file() or self.is_dir()
 
     def names(self) -> Iterator[str]:
-        """Names of all files in this folder and below it, but of hidden ones and those in hidden folders."""
+        """Yield the names of all files below this folder, without hidden files and those in hidden folders."""
         prefix = f"{self.path}/"
         for key in self._keys_from(prefix):
             if not key.startswith(prefix):
                 return
             name = key[len(prefix) :]
-            # No file on a disk has an empty name either; a key that ends with a slash marks a folder.
+            # A key with an empty part has no counterpart on disk; one that ends with a slash marks a folder.
             if all(part and not part.startswith(".") for part in name.split("/")):
                 yield name
 
@@ -79,11 +86,11 @@ class S3Place:
         return islice(self.keys, bisect_left(self.keys, start), None)
 
     def file(self, name: str = "") -> S3File:
-        """Reference of this file, or of the file `name` below this folder."""
-        return S3File(f"{self}/{name}" if name else str(self), self.settings)
+        """Return a picklable reference of this file, or of the file `name` below this folder."""
+        return S3File(f"{self}/{name}" if name else str(self), self.environment)
 
-    def open(self, mode: Literal["rb"]) -> io.BytesIO:  # noqa: ARG002  as pathlib calls it
-        """The whole object, read."""
+    def open(self, mode: Literal["rb"]) -> io.BytesIO:  # noqa: ARG002  pathlib's signature
+        """Read the whole object and return it as a file."""
         if not self.is_file():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
         return self.file().open()
@@ -96,24 +103,24 @@ Place: TypeAlias = Path | S3Place
 
 
 def place_of(path: str) -> Place:
-    """What the `path` of a source names; on S3 this lists it, so that nothing more has to be asked.
+    """Return the place that the `path` of a source names. A place on S3 is listed here, once.
 
     Raises:
         WrongInputError: an address that is not on S3, or a store that cannot be listed.
     """
     if "://" not in path:
         return Path(path)
-    uri, settings = _s3_uri(path), Environment().s3
+    uri, environment = _s3_uri(path), Environment().s3
     from synfundus.fundus.sources.s3_objects import list_keys  # boto3 takes half a second to import
     from synfundus.storage.client import split_uri
 
     bucket, _ = split_uri(uri)
-    keys = sorted(f"{bucket}/{key}" for key in list_keys(uri, settings))
-    return S3Place(PurePosixPath(uri.removeprefix(S3_SCHEME)), keys, settings)
+    keys = sorted(f"{bucket}/{key}" for key in list_keys(uri, environment))
+    return S3Place(PurePosixPath(uri.removeprefix(S3_SCHEME)), keys, environment)
 
 
-def is_there(path: str) -> bool:
-    """Whether there is anything at the `path` of a source; on S3 by two requests.
+def source_exists(path: str) -> bool:
+    """Return whether the `path` of a source names a file or a folder; on S3 this takes two requests.
 
     Raises:
         WrongInputError: as `place_of`.
@@ -126,7 +133,7 @@ def is_there(path: str) -> bool:
 
 
 def _s3_uri(path: str) -> str:
-    """`s3://bucket/prefix` without slashes too many."""
+    """Return `s3://bucket/prefix` without superfluous slashes."""
     if not path.startswith(S3_SCHEME):
         raise WrongInputError(f"{path}: `path` of a source is a folder or file of this machine, or s3://bucket/prefix")
     return f"{S3_SCHEME}{PurePosixPath(path.removeprefix(S3_SCHEME))}"

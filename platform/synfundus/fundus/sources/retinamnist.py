@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from synfundus.config import Config
 from synfundus.errors import WrongInputError
-from synfundus.fundus.preprocess import encode_png
+from synfundus.fundus.png import encode_png
 from synfundus.fundus.sources.base import ImageFile, S3File, SourceListing, SourceRecord, graded
 from synfundus.fundus.sources.place import Place, S3Place, place_of
 from synfundus.labels import parse_value

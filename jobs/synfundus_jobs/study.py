@@ -10,7 +10,7 @@ from synfundus.errors import WrongInputError
 from synfundus.fundus.manifest import DataManifest
 from synfundus.fundus.sources import SourceListing, list_source
 from synfundus.stages import STAGES
-from synfundus.stages.prepare import Listings, Prepare
+from synfundus.stages.prepare import Listings, PrepareStage
 from synfundus.stages.stage import check_stages
 from synfundus.storage import open_storage, read_manifest
 from synfundus.study import SCHEMA_VERSION, load_study, read_recipe, recipe_names, show
@@ -62,7 +62,7 @@ def check(study: StudyFile, overrides: Overrides) -> None:
         manifest = read_manifest(storage, loaded.data_folder, DataManifest)
         screen.write(f"prepared elsewhere: {manifest.num_images.total} images\n")
     else:
-        listings: Listings = found.get(Prepare.name) or tuple(map(list_source, loaded.data.sources))
+        listings: Listings = found.get(PrepareStage.name) or tuple(map(list_source, loaded.data.sources))
         for source, listing in zip(loaded.data.sources, listings, strict=True):
             screen.write(f"{source.layout}: {_counts(listing)}\n")
     screen.write(f"study {loaded.name} is sound; it would write below {storage.root}\n")

@@ -82,7 +82,7 @@ class AnnotatorSummary:
         return [("init_from", f"all tensors used except {len(fresh)}: {names}" if fresh else "all tensors used")]
 
 
-class TrainAnnotator(Stage[None]):
+class TrainAnnotatorStage(Stage[None]):
     """Train the annotator on experts' labels, or calibrate and measure an external one in its place."""
 
     name = "train-annotator"

@@ -82,7 +82,7 @@ class FillSummary:
         return [("filled", ", ".join(filled) or "nothing: no head is usable, or every label is known")]
 
 
-class Fill(Stage[None]):
+class FillStage(Stage[None]):
     """Fill unknown labels."""
 
     name = "fill"

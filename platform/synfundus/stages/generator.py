@@ -71,7 +71,7 @@ class GeneratorSummary:
         return [*rows, ("sheets", self.sheets)] if self.sheets is not None else rows
 
 
-class TrainGenerator(Stage[None]):
+class TrainGeneratorStage(Stage[None]):
     """Train the generator."""
 
     name = "train-generator"

@@ -74,7 +74,7 @@ class PrepareSummary:
         return rows
 
 
-class Prepare(Stage[Listings]):
+class PrepareStage(Stage[Listings]):
     """Read, crop, check and split photographs."""
 
     name = "prepare"

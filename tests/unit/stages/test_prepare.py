@@ -13,13 +13,13 @@ from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.fundus.listing import listing_digest, merge_listings
 from synfundus.fundus.rejections import ImageRejectionReason
-from synfundus.stages.prepare import Prepare, PrepareSummary
+from synfundus.stages.prepare import PrepareStage, PrepareSummary
 from synfundus.stages.stage import run_stages
 from synfundus.storage import Storage, write_manifest
 from synfundus.study import Study, load_study
 
 ORIGINALS = f"s3://{BUCKET}/clinic"
-STAGE = Prepare()
+STAGE = PrepareStage()
 
 
 def study_of(folder: Path, text: str) -> Study:

@@ -1,0 +1,43 @@
+"""The table of stages."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from synfundus.stages import STAGES
+from synfundus.study import Study, resolve
+
+HEAVY = ("torch", "ray", "diffusers", "timm", "matplotlib", "pyarrow", "boto3")
+
+
+def study() -> Study:
+    return resolve("recipe: phantom-cpu\nname: tiny\nroot: root\n", "tiny.yaml", Path("/studies"))
+
+
+def test_stages_run_in_the_order_of_the_loop() -> None:
+    names = ["prepare", "train-annotator", "fill", "train-generator", "sample", "evaluate", "publish"]
+    assert [stage.name for stage in STAGES] == names
+    assert all(stage.help.endswith(".") for stage in STAGES)
+
+
+def test_each_stage_reads_only_what_earlier_ones_write() -> None:
+    written: set[str] = set()
+    for stage in STAGES:
+        assert set(stage.inputs(study())) <= written, stage.name
+        assert stage.output(study()) not in written
+        written.add(stage.output(study()))
+
+
+def test_runs_have_different_names() -> None:
+    assert len({stage.run_name(study()) for stage in STAGES}) == len(STAGES)
+
+
+def test_a_release_is_published_without_ray() -> None:
+    assert {stage.name for stage in STAGES if stage.num_workers(study()) == 0} == {"publish"}
+
+
+def test_the_table_of_stages_imports_nothing_heavy() -> None:
+    """So a command that only reads a study or finished stages starts quickly."""
+    code = f"import sys, synfundus.stages; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

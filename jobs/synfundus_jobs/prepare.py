@@ -6,11 +6,11 @@ from typing import Any
 from synfundus.digests import digest_of
 from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
-from synfundus.fundus.dataset import SPLITS
 from synfundus.fundus.patients import patient_key
 from synfundus.fundus.preparation import merge_listings
 from synfundus.fundus.sources import list_source
-from synfundus.fundus.sources.place import is_there
+from synfundus.fundus.sources.place import source_exists
+from synfundus.fundus.splits import SPLITS
 from synfundus.progress import show_progress
 from synfundus.stages.prepare import prepare
 from synfundus.stages.record import start_run
@@ -68,7 +68,7 @@ def run(study: Study, storage: Storage) -> Rows:
 def _why_away(path: str) -> str | None:
     """Why nothing at the `path` of a source can be listed; None where it can."""
     try:
-        return None if is_there(path) else f"no longer at {path}"
+        return None if source_exists(path) else f"no longer at {path}"
     except WrongInputError as error:
         return str(error)
 

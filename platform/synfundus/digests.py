@@ -1,4 +1,4 @@
-"""Content digests: SHA-256 of bytes, of JSON values and of files."""
+"""Digests: SHA-256 of bytes, of JSON values and of files."""
 
 import hashlib
 import json
@@ -9,27 +9,28 @@ from synfundus.errors import WrongInputError
 
 
 def sha256_hex(data: bytes) -> str:
+    """Return the SHA-256 of bytes as hexadecimal text."""
     return hashlib.sha256(data).hexdigest()
 
 
 def canonical_json(value: Any) -> bytes:
-    """One byte string for one value: sorted keys, no NaN, a newline at the end."""
+    """Return the JSON of a value; equal values give equal bytes (sorted keys, no NaN, a newline at the end)."""
     return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a JSON-able value."""
+    """Return the SHA-256 of a value's canonical JSON."""
     return sha256_hex(canonical_json(value))
 
 
 def content_digest(path: Path, key: str) -> str:
-    """SHA-256 of a file, or of all files of a folder with their names below it.
+    """Return the SHA-256 of a file, or of all files of a folder together with their names.
 
     Args:
-        key: the setting that names it, for messages.
+        key: setting that names the path, for messages.
 
     Raises:
-        WrongInputError: it is not there or cannot be read.
+        WrongInputError: the path does not exist or cannot be read.
     """
     try:
         if not path.is_dir():

@@ -1,20 +1,23 @@
-"""The error tree. A user's mistake is a `WrongInputError`: one line saying what, where and what to do (exit code 2)."""
+"""The error tree. The text of every error is one line that fits a terminal."""
 
 
 class SynfundusError(Exception):
-    """Anything that this package raises on purpose; its text is one line fit for a terminal (exit code 1)."""
+    """Base of all errors that this package raises on purpose (exit code 1)."""
 
 
 class WrongInputError(SynfundusError):
-    """The user can mend it: a setting, a file, a column, a row. The text names it and the remedy (exit code 2)."""
+    """A mistake that the user can correct: a setting, a file, a column, a row (exit code 2).
+
+    The text names the place, then what is wrong, then what to do.
+    """
 
 
 class StorageError(SynfundusError):
-    """An object could not be written or read: a full disk, a lost connection, a hash that differs."""
+    """An object cannot be written or read: a full disk, a lost connection, a digest that differs."""
 
 
 class FullDiskError(StorageError):
-    """There is no room left; the same command goes on once some is freed."""
+    """The disk is full. The same command continues after some space is freed."""
 
 
 class AlreadyExistsError(StorageError):
@@ -22,4 +25,4 @@ class AlreadyExistsError(StorageError):
 
 
 class TrainingDivergedError(SynfundusError):
-    """A loss or gradient is no longer finite, or has left its range; the text says at which step."""
+    """A loss or gradient is not finite, or has left its range. The text names the step."""

@@ -1,4 +1,4 @@
-"""The base of every record that is stored as JSON: manifests, calibration, verification, metrics. Typed and versioned."""
+"""Base of every record that is stored as JSON: manifests, calibration, verification, metrics."""
 
 from typing import Self
 
@@ -9,7 +9,10 @@ from synfundus.errors import StorageError
 
 
 class Metadata(BaseModel):
-    """A stored record. Frozen; unknown keys are refused; written and read through this class only."""
+    """A stored record: frozen, unknown keys refused. It is written and read through this class only.
+
+    A record that is a whole object has a field `version`; a record inside another has none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -19,7 +22,7 @@ class Metadata(BaseModel):
 
     @classmethod
     def from_json(cls, data: bytes, name: str) -> Self:
-        """Parse the record stored as object `name`.
+        """Parse the record that is stored as object `name`.
 
         Raises:
             StorageError: the object is no such record, or one of another version of this program.
@@ -28,8 +31,8 @@ class Metadata(BaseModel):
             return cls.model_validate_json(data)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
+            place = ".".join(map(str, first["loc"]))
             raise StorageError(
-                f"{name}: not a {cls.__name__} of this version ({where}: {first['msg']});"
+                f"{name}: not a {cls.__name__} of this version ({place and f'{place}: '}{first['msg']});"
                 " use the version of synfundus that wrote it, or make it again"
             ) from error

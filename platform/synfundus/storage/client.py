@@ -1,7 +1,7 @@
-"""How an S3 store is reached, and what it says when it refuses: one set of settings for boto3's client and for Arrow's.
+"""Clients of an S3 store, and its errors as one line.
 
-Credentials are never part of a study, a pickle or a message: both clients find them in AWS's own chain (environment,
-profile, web identity, role of the machine), in the process that needs them.
+Credentials are never part of a study, a pickle or a message. Both clients, boto3's and Arrow's, find them in AWS's own
+chain (environment, profile, web identity, role of the machine), in the process that uses them.
 """
 
 import time
@@ -33,63 +33,63 @@ DEFAULT_REGION = "us-east-1"
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
 ATTEMPTS = 6
-"""Of one request, with growing pauses: a store that throttles or starts again is waited for."""
+"""Attempts per request, with growing pauses, for a store that throttles or restarts."""
 PROBE_READ_TIMEOUT_S = 8
 PROBE_ATTEMPTS = 2
-"""With these a probe answers within 30 s, whatever is wrong."""
+"""Attempts per request of a probing client. With its timeouts, a probe ends within 30 s whatever is wrong."""
 BODY_ATTEMPTS = 3
-"""Of reading an object whose connection breaks after the answer has begun; boto3 does not try that again."""
+"""Attempts to read an object whose connection breaks inside the body; boto3 does not repeat such a request."""
 
-NOT_THERE = ("NoSuchKey", "NotFound", "404")
-NOT_ALLOWED = ("AccessDenied", "403")
-NOT_KNOWN = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
+NOT_FOUND = ("NoSuchKey", "NotFound", "404")
+DENIED = ("AccessDenied", "403")
+UNKNOWN_CREDENTIALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
 WRONG_REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "301")
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of `s3://bucket/key`; whatever follows the bucket is the key, `?` and `#` too."""
+    """Return bucket and key of `s3://bucket/key`. The key may contain `?` and `#`."""
     bucket, _, key = uri.partition("://")[2].partition("/")
     return bucket, key
 
 
-def region_of(settings: S3Environment) -> str:
-    """Region for both clients: of the settings, else of AWS's profile."""
-    return settings.region or boto3.Session().region_name or DEFAULT_REGION
+def region_of(environment: S3Environment) -> str:
+    """Return the region for both clients: that of the environment, else that of AWS's profile."""
+    return environment.region or boto3.Session().region_name or DEFAULT_REGION
 
 
 @lru_cache
-def arrow_filesystem(settings: S3Environment) -> pyarrow.fs.S3FileSystem:
-    """Arrow's client. Pickled, it holds an address and no credential."""
-    endpoint = urlsplit(settings.endpoint) if settings.endpoint else None
+def arrow_filesystem(environment: S3Environment) -> pyarrow.fs.S3FileSystem:
+    """Return Arrow's client of this process. Its pickle holds an address and no credentials."""
+    endpoint = urlsplit(environment.endpoint) if environment.endpoint else None
     return pyarrow.fs.S3FileSystem(
-        region=region_of(settings),
+        region=region_of(environment),
         scheme=endpoint.scheme if endpoint else "https",
         endpoint_override=endpoint.netloc if endpoint else None,
-        force_virtual_addressing=settings.addressing == "virtual",
+        force_virtual_addressing=environment.addressing == "virtual",
         connect_timeout=CONNECT_TIMEOUT_S,
         request_timeout=READ_TIMEOUT_S,
     )
 
 
 @lru_cache
-def s3_client(settings: S3Environment, *, probing: bool = False) -> Any:
-    """boto3's client, one a process."""
+def s3_client(environment: S3Environment, *, probing: bool = False) -> Any:
+    """Return boto3's client of this process; a probing one gives up within 30 s."""
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=PROBE_READ_TIMEOUT_S if probing else READ_TIMEOUT_S,
         retries={"mode": "standard", "total_max_attempts": PROBE_ATTEMPTS if probing else ATTEMPTS},
-        s3={"addressing_style": settings.addressing},
-        # Our PUTs state a SHA-256 of their own; the default, a checksum after the body, is not known to all stores.
+        s3={"addressing_style": environment.addressing},
+        # Our PUTs state their own SHA-256. boto3's default, a checksum after the body, is not known to all stores.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        ignore_configured_endpoint_urls=True,  # Arrow would not know them
+        ignore_configured_endpoint_urls=True,  # because Arrow ignores AWS's configuration file, too
     )
     session = boto3.Session()
-    return session.client("s3", region_name=region_of(settings), endpoint_url=settings.endpoint, config=config)
+    return session.client("s3", region_name=region_of(environment), endpoint_url=environment.endpoint, config=config)
 
 
 def read_object(client: Any, bucket: str, key: str) -> bytes:
-    """All bytes of an object; raises what boto3 raises."""
+    """Return all bytes of an object; raise boto3's errors."""
     for attempt in range(BODY_ATTEMPTS):
         try:
             data: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -102,26 +102,26 @@ def read_object(client: Any, bucket: str, key: str) -> bytes:
 
 
 def error_code(error: ClientError) -> str:
-    """What the store calls the error."""
+    """Return the store's code of an error, such as `NoSuchKey`."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 @contextmanager
-def one_line(doing: str) -> Iterator[None]:
-    """Errors of either client as a StorageError of one line."""
+def as_storage_error(action: str) -> Iterator[None]:
+    """Turn the errors of either client into a StorageError of one line: `cannot ACTION: ...`."""
     try:
         yield
     except (ClientError, BotoCoreError, OSError) as error:
-        raise StorageError(f"cannot {doing}: {' '.join(str(error).split())}") from error
+        raise StorageError(f"cannot {action}: {' '.join(str(error).split())}") from error
 
 
 @contextmanager
-def remedy(where: str, bucket: str, settings: S3Environment, rights: str) -> Iterator[None]:
-    """What a store says when it is first asked, as what the user can do about it.
+def as_wrong_input(place: str, bucket: str, environment: S3Environment, rights: str) -> Iterator[None]:
+    """Turn the errors of the first request to a store into one line that says what to do.
 
     Args:
-        where: begins the message, such as `root: s3://bucket/prefix`.
-        rights: what the credentials must allow, for the message.
+        place: start of the message, such as `root: s3://bucket/prefix`.
+        rights: rights that the credentials need, for the message.
 
     Raises:
         WrongInputError: in place of every error of boto3.
@@ -130,29 +130,30 @@ def remedy(where: str, bucket: str, settings: S3Environment, rights: str) -> Ite
         yield
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise WrongInputError(
-            f"{where}: no credentials ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            f"{place}: no credentials ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         ) from error
     except ClientError as error:
-        raise WrongInputError(f"{where}: {_advice(error, bucket, rights)}") from error
+        raise WrongInputError(f"{place}: {_advice(error, bucket, rights)}") from error
     except (ParamValidationError, ValueError) as error:
-        raise WrongInputError(f"{where}: {' '.join(str(error).split())}; correct this address or endpoint") from error
+        raise WrongInputError(f"{place}: {' '.join(str(error).split())}; correct this address or endpoint") from error
     except BotoCoreError as error:
-        at = settings.endpoint or "AWS"
+        store = environment.endpoint or "AWS"
         raise WrongInputError(
-            f"{where}: {at} cannot be reached ({type(error).__name__}); start the store, or set SYNFUNDUS_S3_ENDPOINT"
+            f"{place}: {store} cannot be reached ({type(error).__name__});"
+            " start the store, or set SYNFUNDUS_S3_ENDPOINT"
         ) from error
 
 
 def _advice(error: ClientError, bucket: str, rights: str) -> str:
     code = error_code(error)
     if code == "NoSuchBucket":
-        return f"there is no bucket {bucket!r}; make it, or correct this address"
-    if code in NOT_KNOWN:
+        return f"there is no bucket {bucket!r}; create it, or correct this address"
+    if code in UNKNOWN_CREDENTIALS:
         return f"the store does not accept these credentials ({code}); set others"
-    if code in NOT_ALLOWED:
-        return f"these credentials may not {rights} there ({code}); give them the right, or set others"
+    if code in DENIED:
+        return f"these credentials may not {rights} there ({code}); grant the right, or set others"
     if code == "RequestTimeTooSkewed":
-        return "this machine's clock differs from the store's; set it"
+        return "this machine's clock differs from the store's; set the clock"
     if code in WRONG_REGION:
         return f"the bucket lies in another region ({code}); set AWS_REGION"
     return " ".join(str(error).split())

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Final, Literal, TypeVar
 
+from pydantic import Field
+
 from synfundus.digests import sha256_hex
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.metadata import Metadata
@@ -17,22 +19,22 @@ MANIFEST: Final = "manifest.json"
 
 
 class FileEntry(Metadata):
-    """What a manifest says of one object."""
+    """Size and SHA-256 of one object."""
 
     size_bytes: int
     sha256: str
 
 
 class Manifest(Metadata):
-    """What every manifest holds. Each kind of folder has a subclass with its own metadata."""
+    """Metadata that every manifest holds. Each kind of folder has a subclass with its own."""
 
     version: Literal[1] = 1
     """Schema of this record."""
     kind: str
-    """What the folder holds: `data`, `annotator`, `generator`, `samples`, `report` or `release`."""
+    """Kind of the folder: `data`, `annotator`, `generator`, `samples`, `report` or `release`."""
     digest: str
-    """Digest of everything that the folder's content depends on; a stage compares it before it takes up a folder."""
-    files: dict[str, FileEntry] = {}
+    """Digest of everything that the folder's content depends on; a stage compares it before it uses the folder."""
+    files: dict[str, FileEntry] = Field(default_factory=dict)
     """Each object by its name below the folder."""
 
     @property
@@ -50,14 +52,14 @@ def is_complete(storage: Storage, folder: str) -> bool:
 
 
 def write_manifest(storage: Storage, folder: str, objects: Iterable[Written], manifest: ManifestT) -> ManifestT:
-    """Close `folder`: write `manifest`, completed with the entries of `objects`, and return it."""
+    """Complete `folder`: add the entries of `objects` to `manifest`, write it and return it."""
     files = {
         str(PurePosixPath(item.name).relative_to(folder)): FileEntry(size_bytes=item.size_bytes, sha256=item.sha256)
         for item in sorted(objects, key=lambda item: item.name)
     }
-    closed = manifest.model_copy(update={"files": files})
-    storage.write_once(f"{folder}/{MANIFEST}", closed.to_json())
-    return closed
+    complete = manifest.model_copy(update={"files": files})
+    storage.write_once(f"{folder}/{MANIFEST}", complete.to_json())
+    return complete
 
 
 def read_manifest(storage: Storage, folder: str, model: type[ManifestT]) -> ManifestT:

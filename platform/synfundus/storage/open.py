@@ -8,15 +8,16 @@ from urllib.parse import unquote, urlsplit
 
 from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
-from synfundus.storage.base import FULL_DISK, Storage, not_written
+from synfundus.storage.base import FULL_DISK, Storage, write_error
 from synfundus.storage.local import LocalStorage
 
 
 def open_storage(root: str, *, create: bool = True) -> Storage:
-    """The storage of a root URI: a path, `file://…` or `s3://bucket/prefix`.
+    """Open the storage of a root URI: a path, `file://…` or `s3://bucket/prefix`.
 
     Args:
-        create: make the root and try a file in it; otherwise nothing is written, and the right to read is enough.
+        create: create the root and try to write below it. With False, nothing is written, and the right to read
+            suffices.
 
     Raises:
         WrongInputError: a scheme that is not supported, or a root that cannot be reached, read or written.
@@ -32,19 +33,21 @@ def open_storage(root: str, *, create: bool = True) -> Storage:
     folder = Path(unquote(urlsplit(root).path) if scheme else root).expanduser().absolute()
     try:
         if create:
-            _probe(folder)
+            _require_writable(folder)
         else:
             _require_readable(folder)
     except OSError as error:
         if error.errno in FULL_DISK:
-            raise not_written(error, str(folder)) from error
-        doing, remedy = "write to" if create else "read", "choose another root in the study file"
-        raise WrongInputError(f"root: cannot {doing} {folder} ({error.strerror}); {remedy}") from error
+            raise write_error(error, str(folder)) from error
+        action = "write to" if create else "read"
+        raise WrongInputError(
+            f"root: cannot {action} {folder} ({error.strerror}); choose another root in the study file"
+        ) from error
     return LocalStorage(folder.as_uri())
 
 
-def _probe(folder: Path) -> None:
-    """Make the folder and a file in it; raises OSError."""
+def _require_writable(folder: Path) -> None:
+    """Create the folder and, for a moment, a file in it; raise OSError if that fails."""
     folder.mkdir(parents=True, exist_ok=True)
     probe = folder / f".probe.{secrets.token_hex(4)}"
     try:
@@ -54,6 +57,6 @@ def _probe(folder: Path) -> None:
 
 
 def _require_readable(folder: Path) -> None:
-    """Raises OSError where the folder may not be listed or entered. One that is not there yet is only empty."""
+    """Raise OSError if the folder may not be listed or entered. A missing folder counts as an empty one."""
     with suppress(FileNotFoundError):
-        os.scandir(f"{folder}/.").close()  # the dot asks for the right to enter, too
+        os.scandir(f"{folder}/.").close()  # the dot needs the right to enter the folder, too

@@ -1,10 +1,10 @@
-"""Parquet files opened so that a process may end right after it has read.
+"""Open Parquet files so that a process may exit right after it has read them.
 
-Arrow reads ahead and decodes on threads of its own, and those free what they held a little after the reader has its
-answer. Where that belongs to Python, even if only as bytes that Arrow points at, a thread needs the GIL to free it; a
-Python below 3.14 that is ending kills each thread that asks for the GIL, and as this one is in a C++ destructor, the
-process aborts with its work done: "terminate called without an active exception" (apache/arrow#34314, #49942). So
-Arrow is given nothing of Python's: files that it opens itself, and bytes in its own memory.
+Arrow reads ahead and decodes on its own threads, which free their buffers shortly after the reader has its result. If
+a buffer belongs to Python, even as bytes that Arrow only points at, the thread needs the GIL to free it. Python below
+3.14 kills a thread that asks for the GIL while the interpreter exits. Inside a C++ destructor this aborts the process,
+after all work is done: "terminate called without an active exception" (apache/arrow#34314, #49942). So Arrow gets no
+memory of Python's: it opens files itself, and bytes are copied into its own memory.
 """
 
 import pyarrow as pa
@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 
 
 def open_parquet(source: bytes | pa.NativeFile) -> pq.ParquetFile:
-    """A reader of a file that Arrow has opened (`Storage.open_input`), or of bytes, which are copied."""
-    return pq.ParquetFile(pa.BufferReader(_own_copy(source)) if isinstance(source, bytes) else source)
+    """Return a reader of a file that Arrow opened (`Storage.open_input`), or of bytes, which are copied."""
+    return pq.ParquetFile(pa.BufferReader(_copied(source)) if isinstance(source, bytes) else source)
 
 
-def _own_copy(data: bytes) -> pa.Buffer:
+def _copied(data: bytes) -> pa.Buffer:
+    """Return a copy of `data` in Arrow's memory."""
     copy = pa.allocate_buffer(len(data))
     with pa.FixedSizeBufferWriter(copy) as writer:
         writer.write(data)

@@ -1,4 +1,4 @@
-"""An S3 store as a study's root: conditional PUTs by boto3, Parquet and Ray Train by Arrow."""
+"""An S3 bucket as a root: boto3 writes objects by conditional PUTs; Arrow reads Parquet and serves Ray Train."""
 
 import base64
 import email.utils
@@ -20,46 +20,48 @@ from synfundus.environment import S3Environment
 from synfundus.errors import AlreadyExistsError, WrongInputError
 from synfundus.storage.base import MUTABLE, Written, below_root, require_mutable
 from synfundus.storage.client import (
-    NOT_THERE,
+    NOT_FOUND,
     arrow_filesystem,
+    as_storage_error,
+    as_wrong_input,
     error_code,
-    one_line,
     read_object,
-    remedy,
     s3_client,
     split_uri,
 )
 
 CONFLICT_ATTEMPTS = 8
-"""Of a PUT that meets another of the same key; the pauses between them add up to 6 s."""
+"""Attempts of a PUT that conflicts with another one of the same key; the pauses between them add up to 6 s."""
 MAX_CLOCK_SKEW_S = 300
-"""S3 refuses requests of a clock that differs by 15 minutes; `doctor` speaks up earlier."""
+"""Largest difference of clocks that `doctor` accepts; S3 refuses requests from 15 minutes on."""
 
-TAKEN = ("PreconditionFailed", "412")
+EXISTS = ("PreconditionFailed", "412")
 CONFLICT = ("ConditionalRequestConflict", "409")
 
 
 @dataclass(frozen=True)
 class S3Storage:
-    """Objects of a bucket below a prefix. It holds no client and no credential, so it may travel to workers."""
+    """Objects of a bucket below a prefix."""
 
     bucket: str
     prefix: str
-    """Without slashes at its ends; empty for the whole bucket."""
-    settings: S3Environment
+    """Start of all keys, without slashes at its ends; empty for the whole bucket."""
+    environment: S3Environment
 
     @property
     def root(self) -> str:
+        """URI of the root."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def _key(self, name: str) -> str:
         return str(PurePosixPath(self.prefix) / below_root(name))
 
     def uri(self, name: str) -> str:
+        """Return the URI of a name."""
         return f"s3://{self.bucket}/{self._key(name)}"
 
     def write_once(self, name: str, data: bytes) -> Written:
-        """Write an object that nobody overwrites: a PUT with `If-None-Match: *`.
+        """Write an object that is never overwritten, by a PUT with `If-None-Match: *`.
 
         Raises:
             AlreadyExistsError: it exists with other content.
@@ -67,9 +69,9 @@ class S3Storage:
         """
         require_mutable(name, mutable=False)
         written = Written(name, len(data), sha256_hex(data))
-        with one_line(f"write {self.uri(name)}"):
-            first = _put_if_absent(s3_client(self.settings), self.bucket, self._key(name), data)
-        # Who came first may have been an earlier attempt of ours whose answer was lost.
+        with as_storage_error(f"write {self.uri(name)}"):
+            first = _put_if_absent(s3_client(self.environment), self.bucket, self._key(name), data)
+        # The first writer may have been an earlier attempt of this one, whose response was lost.
         if not first and sha256_hex(self.read(name)) != written.sha256:
             raise AlreadyExistsError(f"{name} exists with other content below {self.root}")
         return written
@@ -77,95 +79,103 @@ class S3Storage:
     def replace(self, name: str, data: bytes) -> None:
         """Write or overwrite an object below `runs/`."""
         require_mutable(name)
-        with one_line(f"write {self.uri(name)}"):
-            s3_client(self.settings).put_object(
+        with as_storage_error(f"write {self.uri(name)}"):
+            s3_client(self.environment).put_object(
                 Bucket=self.bucket, Key=self._key(name), Body=data, ChecksumSHA256=_checksum(data)
             )
 
     def remove(self, name: str) -> None:
-        """Remove an object below `runs/`."""
+        """Remove an object below `runs/`, if it exists."""
         require_mutable(name)
-        with one_line(f"remove {self.uri(name)}"):
-            s3_client(self.settings).delete_object(Bucket=self.bucket, Key=self._key(name))
+        with as_storage_error(f"remove {self.uri(name)}"):
+            s3_client(self.environment).delete_object(Bucket=self.bucket, Key=self._key(name))
 
     def read(self, name: str) -> bytes:
-        with one_line(f"read {self.uri(name)}"):
-            return read_object(s3_client(self.settings), self.bucket, self._key(name))
+        """Return all bytes of an object."""
+        with as_storage_error(f"read {self.uri(name)}"):
+            return read_object(s3_client(self.environment), self.bucket, self._key(name))
 
     def exists(self, name: str) -> bool:
-        with one_line(f"look for {self.uri(name)}"):
+        """Return whether there is an object of this name."""
+        with as_storage_error(f"look for {self.uri(name)}"):
             try:
-                s3_client(self.settings).head_object(Bucket=self.bucket, Key=self._key(name))
+                s3_client(self.environment).head_object(Bucket=self.bucket, Key=self._key(name))
             except ClientError as error:
-                if error_code(error) in NOT_THERE:
+                if error_code(error) in NOT_FOUND:
                     return False
                 raise
         return True
 
     def names(self, prefix: str) -> Iterator[str]:
+        """Yield the names of all objects below the folder `prefix`, sorted."""
         skip = len(self._key("x")) - len("x")
-        with one_line(f"list {self.uri(prefix)}"):
-            pages = s3_client(self.settings).get_paginator("list_objects_v2")
+        with as_storage_error(f"list {self.uri(prefix)}"):
+            pages = s3_client(self.environment).get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self.bucket, Prefix=f"{self._key(prefix)}/"):
-                # A key that ends with a slash marks a folder; Arrow makes such for Ray Train.
+                # A key that ends with a slash marks a folder; Arrow creates such keys for Ray Train.
                 yield from (item["Key"][skip:] for item in page.get("Contents", ()) if not item["Key"].endswith("/"))
 
     def open_input(self, name: str) -> pa.NativeFile:
-        with one_line(f"read {self.uri(name)}"):
-            return arrow_filesystem(self.settings).open_input_file(f"{self.bucket}/{self._key(name)}")
+        """Open an object as a seekable file of Arrow."""
+        with as_storage_error(f"read {self.uri(name)}"):
+            return arrow_filesystem(self.environment).open_input_file(f"{self.bucket}/{self._key(name)}")
 
     def arrow_location(self, name: str) -> tuple[pyarrow.fs.FileSystem, str]:
-        return arrow_filesystem(self.settings), f"{self.bucket}/{self._key(name)}"
+        """Return Arrow's file system and path of a name."""
+        return arrow_filesystem(self.environment), f"{self.bucket}/{self._key(name)}"
 
 
-def open_s3(root: str, settings: S3Environment, *, create: bool = True) -> S3Storage:
-    """The storage of an `s3://bucket/prefix` root.
+def open_s3(root: str, environment: S3Environment, *, create: bool = True) -> S3Storage:
+    """Open the storage of an `s3://bucket/prefix` root.
 
     Args:
-        create: try a write; otherwise only see whether the bucket answers.
+        create: try to write; with False, only try to list.
 
     Raises:
         WrongInputError: see `probe`.
     """
     bucket, prefix = split_uri(root)
-    if not bucket or "?" in root or "#" in root:  # a query or fragment, to whoever reads it as a URI
+    if (
+        not bucket or "?" in root or "#" in root
+    ):  # other readers of the URI would take the rest for a query or a fragment
         raise WrongInputError(f"root: {root!r} is not s3://bucket/prefix")
-    storage = S3Storage(bucket, prefix.strip("/"), settings)
+    storage = S3Storage(bucket, prefix.strip("/"), environment)
     if create:
         probe(storage)
     else:
-        with _root_remedy(storage):
-            s3_client(settings, probing=True).list_objects_v2(Bucket=storage.bucket, Prefix=storage.prefix, MaxKeys=1)
+        with _as_wrong_root(storage):
+            client = s3_client(environment, probing=True)
+            client.list_objects_v2(Bucket=storage.bucket, Prefix=storage.prefix, MaxKeys=1)
     return storage
 
 
 def probe(storage: S3Storage) -> float | None:
-    """Write a small object below `runs/`, try to overwrite it, remove it.
+    """Write a small object below `runs/`, try to overwrite it, and remove it.
 
     Returns:
-        The store's clock less ours, in s; None where its answer has no date.
+        The store's clock minus this machine's, in s; None if the response has no date.
 
     Raises:
-        WrongInputError: no such bucket, unknown or no credentials, no right to write or remove, not reachable, or a
-            store that overwrites what is written once; within 30 s.
+        WrongInputError: no such bucket, unknown or no credentials, no right to write or remove, a store that cannot be
+            reached, or one that ignores `If-None-Match`; within 30 s.
     """
     key = storage._key(f"{MUTABLE}/probe-{secrets.token_hex(8)}")
-    with _root_remedy(storage):
-        client = s3_client(storage.settings, probing=True)
+    with _as_wrong_root(storage):
+        client = s3_client(storage.environment, probing=True)
         _put_if_absent(client, storage.bucket, key, b"first")
         try:
             overwritten = _put_if_absent(client, storage.bucket, key, b"second")
-        except ClientError:  # what does not answer is not waited for twice: that would take longer than 30 s
-            with suppress(ClientError, BotoCoreError):  # what was wrong first is told
+        except ClientError:  # only if the store responds: a second timeout would take longer than 30 s
+            with suppress(ClientError, BotoCoreError):  # the first error is the one to report
                 client.delete_object(Bucket=storage.bucket, Key=key)
             raise
-        answer = client.delete_object(Bucket=storage.bucket, Key=key)
+        response = client.delete_object(Bucket=storage.bucket, Key=key)
     if overwritten:
         raise WrongInputError(
-            f"root: {storage.root} overwrites what is written once (it ignores If-None-Match);"
+            f"root: {storage.root} overwrites existing objects (the store ignores If-None-Match);"
             " choose a store that honours the conditional PUT"
         )
-    date = email.utils.parsedate_tz(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
+    date = email.utils.parsedate_tz(response["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
     return None if date is None else email.utils.mktime_tz(date) - time.time()
 
 
@@ -174,21 +184,21 @@ def _checksum(data: bytes) -> str:
 
 
 def _put_if_absent(client: Any, bucket: str, key: str, data: bytes) -> bool:
-    """Whether the object was written; False where there is one already."""
+    """Write an object unless it exists, and return whether it was written."""
     checksum = _checksum(data)
     for attempt in range(CONFLICT_ATTEMPTS):
         try:
             client.put_object(Bucket=bucket, Key=key, Body=data, ChecksumSHA256=checksum, IfNoneMatch="*")
             return True
         except ClientError as error:
-            if error_code(error) in TAKEN:
+            if error_code(error) in EXISTS:
                 return False
-            # Another writer of the same key is at work: who is first shows when it is done.
+            # Another writer of the same key is active; the next attempt shows who was first.
             if error_code(error) not in CONFLICT or attempt + 1 == CONFLICT_ATTEMPTS:
                 raise
         time.sleep(0.05 * 2**attempt)
     raise AssertionError("the last attempt returns or raises")
 
 
-def _root_remedy(storage: S3Storage) -> AbstractContextManager[None]:
-    return remedy(f"root: {storage.root}", storage.bucket, storage.settings, "read, write and remove")
+def _as_wrong_root(storage: S3Storage) -> AbstractContextManager[None]:
+    return as_wrong_input(f"root: {storage.root}", storage.bucket, storage.environment, "read, write and remove")

@@ -1,4 +1,4 @@
-"""What is S3's own of a root, on a real store; the promises of every root are in test_storage.py."""
+"""Behaviour of a root that only S3 has, on a real store; test_storage.py tests the promises of every root."""
 
 import pickle
 import socket
@@ -20,7 +20,7 @@ from synfundus.storage.client import PROBE_ATTEMPTS, arrow_filesystem, region_of
 from synfundus.storage.s3 import S3Storage, open_s3, probe
 
 LIMIT_S = 30
-"""Within which a store that is not as it should be is told."""
+"""Time within which a wrong store is reported."""
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def storage(s3_store: Store, tmp_path: Path) -> Storage:
     return open_storage(f"s3://{BUCKET}/{tmp_path.name}")
 
 
-def test_a_conflict_is_tried_again_and_a_lost_answer_is_no_loss(
+def test_a_conflicting_put_is_repeated_and_a_lost_response_does_no_harm(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """409: another writer is at work. A PUT whose answer was lost meets its own object, and finds it to be the same."""
+    """409 means that another writer is active. A PUT whose response was lost finds its own object, with equal bytes."""
     real, calls = s3_client, []
 
     class Conflicting:
@@ -43,34 +43,34 @@ def test_a_conflict_is_tried_again_and_a_lost_answer_is_no_loss(
             calls.append(options["Key"])
             if len(calls) == 1:
                 raise ClientError({"Error": {"Code": "ConditionalRequestConflict", "Message": ""}}, "PutObject")
-            self.inner.put_object(**options)  # the answer to this one is lost
+            self.inner.put_object(**options)  # the response to this one is lost
             return self.inner.put_object(**options)
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self.inner, name)
 
-    monkeypatch.setattr(s3, "s3_client", lambda settings: Conflicting(real(settings)))
+    monkeypatch.setattr(s3, "s3_client", lambda environment: Conflicting(real(environment)))
     assert storage.write_once("data/a", b"abc").size_bytes == 3
     assert len(calls) == 2
     assert storage.read("data/a") == b"abc"
 
 
-def test_names_are_more_than_one_page_and_no_mark_of_a_folder(storage: Storage) -> None:
-    wanted = [f"data/x/{i:04d}" for i in range(1003)]  # a page has 1,000
-    for name in wanted:
+def test_names_yields_all_pages_and_no_key_that_marks_a_folder(storage: Storage) -> None:
+    expected = [f"data/x/{i:04d}" for i in range(1003)]  # a page has 1,000
+    for name in expected:
         storage.write_once(name, b"")
     arrow, path = storage.arrow_location("data/x/folder")
     arrow.create_dir(path)
-    assert sorted(storage.names("data/x")) == wanted
+    assert sorted(storage.names("data/x")) == expected
 
 
-def test_both_clients_are_made_from_one_place_of_settings(s3_store: Store, storage: S3Storage) -> None:
-    settings = Environment().s3
-    assert settings == S3Environment(s3_store.endpoint, None, "path") == storage.settings
-    theirs = s3_client(settings).meta
-    arrow = arrow_filesystem(settings)
-    assert theirs.endpoint_url == s3_store.endpoint
-    assert theirs.region_name == arrow.region == region_of(settings)
+def test_both_clients_use_the_same_environment(s3_store: Store, storage: S3Storage) -> None:
+    environment = Environment().s3
+    assert environment == S3Environment(s3_store.endpoint, None, "path") == storage.environment
+    boto3_meta = s3_client(environment).meta
+    arrow = arrow_filesystem(environment)
+    assert boto3_meta.endpoint_url == s3_store.endpoint
+    assert boto3_meta.region_name == arrow.region == region_of(environment)
     storage.write_once("data/a", b"abc")
     with arrow.open_input_stream(f"{BUCKET}/{storage.prefix}/data/a") as stream:
         assert stream.read() == b"abc"
@@ -78,39 +78,39 @@ def test_both_clients_are_made_from_one_place_of_settings(s3_store: Store, stora
 
 def test_no_secret_is_in_a_pickle_or_a_message(s3_store: Store, storage: S3Storage) -> None:
     arrow, _ = storage.arrow_location("runs/x")
-    for thing in (storage, arrow, Environment()):
-        data = pickle.dumps(thing)
+    for value in (storage, arrow, Environment()):
+        data = pickle.dumps(value)
         assert SECRET_KEY.encode() not in data
         assert ACCESS_KEY.encode() not in data
-        assert SECRET_KEY not in repr(thing)
+        assert SECRET_KEY not in repr(value)
     assert pickle.loads(pickle.dumps(arrow)).equals(arrow)
     with pytest.raises(StorageError) as caught:
         storage.read("data/none")
     assert SECRET_KEY not in str(caught.value)
 
 
-def test_the_probe_leaves_nothing_and_tells_the_clock(s3_store: Store, storage: S3Storage) -> None:
+def test_the_probe_leaves_no_object_and_returns_the_difference_of_clocks(s3_store: Store, storage: S3Storage) -> None:
     skew_s = probe(storage)
     assert skew_s is not None
     assert abs(skew_s) < 60
-    answer = client(s3_store.endpoint).list_objects_v2(Bucket=BUCKET, Prefix=storage.prefix)
-    assert answer["KeyCount"] == 0
+    listing = client(s3_store.endpoint).list_objects_v2(Bucket=BUCKET, Prefix=storage.prefix)
+    assert listing["KeyCount"] == 0
 
 
 def test_a_store_that_overwrites_is_refused(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "_put_if_absent", lambda *arguments: True)
-    with pytest.raises(WrongInputError, match="overwrites what is written once"):
+    with pytest.raises(WrongInputError, match="overwrites existing objects"):
         probe(storage)
 
 
 @pytest.fixture
 def behind_proxy(proxy: Proxy, tmp_path: Path) -> S3Storage:
-    """A root that nobody has asked for yet."""
+    """A root behind the proxy, which has received no request yet."""
     return S3Storage(BUCKET, tmp_path.name, Environment().s3)
 
 
 def from_the_second_put_on(proxy: Proxy, *changes: Callable[[str, Answer], None]) -> None:
-    """What becomes of the answers to the second PUT and to all that follows; the first is left as it is."""
+    """Change the responses to the second PUT and to all later requests."""
 
     def change(request: str, answer: Answer) -> None:
         if sum(seen.startswith("PUT") for seen in proxy.seen) > 1:
@@ -120,10 +120,10 @@ def from_the_second_put_on(proxy: Proxy, *changes: Callable[[str, Answer], None]
     proxy.change = change
 
 
-def test_a_store_that_falls_silent_is_asked_nothing_more(
+def test_a_store_that_stops_responding_gets_no_further_request(
     proxy: Proxy, behind_proxy: S3Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To wait for the second PUT and then for the removal would take longer than half a minute."""
+    """The timeouts of the second PUT and of the removal together would take longer than 30 s."""
     monkeypatch.setattr("synfundus.storage.client.PROBE_READ_TIMEOUT_S", 2)
 
     def keep_back(request: str, answer: Answer) -> None:
@@ -135,14 +135,14 @@ def test_a_store_that_falls_silent_is_asked_nothing_more(
     assert [request.split()[0] for request in proxy.seen] == ["PUT"] * (1 + PROBE_ATTEMPTS)
 
 
-def test_of_two_refusals_the_first_is_told(proxy: Proxy, behind_proxy: S3Storage) -> None:
+def test_the_first_of_two_refusals_is_reported(proxy: Proxy, behind_proxy: S3Storage) -> None:
     from_the_second_put_on(proxy, refuse("PUT", 403, "AccessDenied"), refuse("DELETE", 403, "ExpiredToken"))
     with pytest.raises(WrongInputError, match=r"may not read, write and remove there \(AccessDenied\)"):
         probe(behind_proxy)
     assert [request.split()[0] for request in proxy.seen] == ["PUT", "PUT", "DELETE"]
 
 
-def test_a_store_that_does_not_tell_the_time_may_be_a_root(proxy: Proxy, behind_proxy: S3Storage) -> None:
+def test_a_store_without_a_readable_date_can_hold_a_root(proxy: Proxy, behind_proxy: S3Storage) -> None:
     for date in ({}, {"Date": "yesterday"}):
 
         def change(request: str, answer: Answer, date: dict[str, str] = date) -> None:
@@ -153,10 +153,11 @@ def test_a_store_that_does_not_tell_the_time_may_be_a_root(proxy: Proxy, behind_
         assert probe(behind_proxy) is None
 
 
-def _told(settings: S3Environment, root: str = f"s3://{BUCKET}/x", *, create: bool = True) -> str:
+def complaint(environment: S3Environment, root: str = f"s3://{BUCKET}/x", *, create: bool = True) -> str:
+    """Return the message with which a root is refused: one line, in time, without a secret."""
     start_s = time.monotonic()
     with pytest.raises(WrongInputError) as caught:
-        open_s3(root, settings, create=create)
+        open_s3(root, environment, create=create)
     assert time.monotonic() - start_s < LIMIT_S
     text = str(caught.value)
     assert "\n" not in text
@@ -166,39 +167,39 @@ def _told(settings: S3Environment, root: str = f"s3://{BUCKET}/x", *, create: bo
 
 
 @pytest.mark.parametrize("create", [True, False])
-def test_what_is_wrong_with_a_store_is_one_line_within_half_a_minute(
+def test_a_wrong_store_is_reported_in_one_line_within_30_s(
     s3_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, create: bool
 ) -> None:
-    settings = Environment().s3
-    assert "there is no bucket 'no-such-bucket'" in _told(settings, "s3://no-such-bucket/x", create=create)
-    nowhere = replace(settings, endpoint=f"http://127.0.0.1:{free_port()}")
-    assert "cannot be reached" in _told(nowhere, create=create)
+    environment = Environment().s3
+    assert "there is no bucket 'no-such-bucket'" in complaint(environment, "s3://no-such-bucket/x", create=create)
+    nowhere = replace(environment, endpoint=f"http://127.0.0.1:{free_port()}")
+    assert "cannot be reached" in complaint(nowhere, create=create)
     if s3_store.atomic:  # moto takes any credentials
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
         s3_client.cache_clear()
-        assert "does not accept these credentials" in _told(settings, create=create)
+        assert "does not accept these credentials" in complaint(environment, create=create)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     s3_client.cache_clear()
-    assert "no credentials" in _told(settings, create=create)
+    assert "no credentials" in complaint(environment, create=create)
 
 
-def test_a_store_that_may_only_be_read_is_told(s3_store: Store) -> None:
+def test_a_read_only_store_is_reported(s3_store: Store) -> None:
     if not s3_store.atomic:
         pytest.skip("moto has no read-only mode; install versitygw")
     with read_only(s3_store) as endpoint:
-        told = _told(replace(Environment().s3, endpoint=endpoint))
-    assert "these credentials may not read, write and remove there (AccessDenied)" in told
+        message = complaint(replace(Environment().s3, endpoint=endpoint))
+    assert "these credentials may not read, write and remove there (AccessDenied)" in message
 
 
-def test_a_store_that_does_not_answer_is_told_within_half_a_minute(s3_store: Store) -> None:
-    """Its port takes connections and says nothing."""
+def test_a_store_that_does_not_respond_is_reported_within_30_s(s3_store: Store) -> None:
+    """Its port accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
-        settings = replace(Environment().s3, endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert "cannot be reached" in _told(settings)
+        environment = replace(Environment().s3, endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert "cannot be reached" in complaint(environment)
 
 
 @pytest.mark.parametrize("root", ["s3://", "s3:///x", "s3://fundus/x?y=1"])
-def test_a_root_without_a_bucket_is_no_root(root: str) -> None:
-    assert "is not s3://bucket/prefix" in _told(S3Environment(), root)
+def test_a_root_without_a_bucket_is_refused(root: str) -> None:
+    assert "is not s3://bucket/prefix" in complaint(S3Environment(), root)

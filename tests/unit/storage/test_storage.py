@@ -1,4 +1,4 @@
-"""The promises of the write-once root, on a disk and on a real S3 store."""
+"""The promises of a root, on disk and on a real S3 store."""
 
 import errno
 import os
@@ -14,25 +14,25 @@ import pytest
 
 from support.s3_store import BUCKET, Store, client
 from synfundus.errors import AlreadyExistsError, StorageError, WrongInputError
-from synfundus.storage import LocalStorage, Storage, is_complete, open_storage, read_trusted, write_manifest
+from synfundus.storage import LocalStorage, Manifest, Storage, is_complete, open_storage, read_trusted, write_manifest
 from synfundus.storage.parquet import open_parquet
 from synfundus.storage.s3 import S3Storage
 
 
 @pytest.fixture(params=["disk", "s3"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    """An empty root of either kind."""
+    """An empty root, on disk or on S3."""
     if request.param == "disk":
         return open_storage(str(tmp_path / "root"))
     request.getfixturevalue("s3_store")
     return open_storage(f"s3://{BUCKET}/{tmp_path.name}")
 
 
-def put_behind_its_back(root: Storage, name: str, data: bytes) -> None:
-    """Write an object as a stranger would."""
+def overwrite(root: Storage, name: str, data: bytes) -> None:
+    """Write an object without the library, as a stranger would."""
     if isinstance(root, S3Storage):
-        assert root.settings.endpoint
-        client(root.settings.endpoint).put_object(Bucket=root.bucket, Key=f"{root.prefix}/{name}", Body=data)
+        assert root.environment.endpoint
+        client(root.environment.endpoint).put_object(Bucket=root.bucket, Key=f"{root.prefix}/{name}", Body=data)
     else:
         Path(root.uri(name)).write_bytes(data)
 
@@ -40,20 +40,22 @@ def put_behind_its_back(root: Storage, name: str, data: bytes) -> None:
 # Every root
 
 
-def test_the_same_bytes_twice_are_one_object(root: Storage) -> None:
+def test_writing_the_same_bytes_again_succeeds(root: Storage) -> None:
     first = root.write_once("data/x/a", b"abc")
     assert root.write_once("data/x/a", b"abc") == first
     assert root.read("data/x/a") == b"abc"
 
 
-def test_other_bytes_are_refused_and_the_first_stay(root: Storage) -> None:
+def test_writing_other_bytes_is_refused_and_the_first_stay(root: Storage) -> None:
     root.write_once("data/x/a", b"abc")
     with pytest.raises(AlreadyExistsError, match=r"data/x/a exists with other content below (file|s3)://"):
         root.write_once("data/x/a", b"abd")
     assert root.read("data/x/a") == b"abc"
 
 
-def test_of_eight_writers_at_once_one_wins_and_the_others_say_so(root: Storage, request: pytest.FixtureRequest) -> None:
+def test_exactly_one_of_eight_concurrent_writers_wins_and_the_others_raise(
+    root: Storage, request: pytest.FixtureRequest
+) -> None:
     if isinstance(root, S3Storage):
         store: Store = request.getfixturevalue("s3_store")
         if not store.atomic:
@@ -103,19 +105,20 @@ def test_no_name_leaves_the_root(root: Storage) -> None:
 def test_a_folder_is_complete_with_its_manifest_only(root: Storage) -> None:
     written = root.write_once("data/x/a.parquet", b"abc")
     assert not is_complete(root, "data/x")
-    manifest = write_manifest(root, "data/x", [written], {"kind": "data"})
+    manifest = write_manifest(root, "data/x", [written], Manifest(kind="data", digest="d"))
     assert is_complete(root, "data/x")
     assert read_trusted(root, "data/x", "a.parquet", manifest) == b"abc"
 
 
 def test_a_changed_file_is_not_trusted(root: Storage) -> None:
-    manifest = write_manifest(root, "data/x", [root.write_once("data/x/a", b"abc")], {})
-    put_behind_its_back(root, "data/x/a", b"abd")
+    written = root.write_once("data/x/a", b"abc")
+    manifest = write_manifest(root, "data/x", [written], Manifest(kind="data", digest="d"))
+    overwrite(root, "data/x/a", b"abd")
     with pytest.raises(StorageError, match="differs from its manifest"):
         read_trusted(root, "data/x", "a", manifest)
 
 
-def test_names_are_those_below_a_folder(root: Storage) -> None:
+def test_names_yields_the_objects_below_a_folder(root: Storage) -> None:
     for name in ("data/x/b", "data/x/a/c", "data/x-filled/a", "data/xy"):
         root.write_once(name, b"")
     assert list(root.names("data/x")) == ["data/x/a/c", "data/x/b"]
@@ -130,7 +133,7 @@ def test_parquet_is_read_through_arrow(root: Storage) -> None:
         assert open_parquet(source).read_row_group(3).column("n").to_pylist() == list(range(300, 400))
 
 
-def test_what_is_not_there_is_one_line(root: Storage) -> None:
+def test_a_missing_object_is_an_error_of_one_line(root: Storage) -> None:
     for look in (root.read, root.open_input):
         with pytest.raises(
             StorageError, match=r"cannot read .*data/none.*(NoSuchKey|No such file|not found|404)"
@@ -143,8 +146,8 @@ def test_what_is_not_there_is_one_line(root: Storage) -> None:
 # A root on a disk
 
 
-def test_bytes_that_are_there_are_not_written_again(storage: Storage) -> None:
-    """Not even for a moment: a second run leaves the times of all files and folders as they are."""
+def test_existing_bytes_are_not_written_again(storage: Storage) -> None:
+    """A second run leaves the modification times of all files and folders unchanged."""
     storage.write_once("data/x/a", b"abc")
     folder = Path(storage.uri("data/x"))
     before = folder.stat().st_mtime_ns
@@ -152,7 +155,7 @@ def test_bytes_that_are_there_are_not_written_again(storage: Storage) -> None:
     assert folder.stat().st_mtime_ns == before
 
 
-def test_a_full_disk_is_told_when_the_root_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_when_the_root_is_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -161,7 +164,7 @@ def test_a_full_disk_is_told_when_the_root_is_made(tmp_path: Path, monkeypatch: 
         open_storage(str(tmp_path / "root"))
 
 
-def test_a_root_may_be_looked_at_without_being_made(tmp_path: Path) -> None:
+def test_a_root_can_be_read_without_being_created(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "a" / "root"), create=False)
     assert list(storage.names("data")) == []
     assert list(tmp_path.iterdir()) == []
@@ -172,7 +175,7 @@ def test_a_root_may_be_looked_at_without_being_made(tmp_path: Path) -> None:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """`folder` without the right to write. Root, whom no mode binds, gets a read-only mount, or a skip."""
+    """Take away the right to write to `folder`. No mode binds the user root, who gets a read-only mount, or a skip."""
     if os.geteuid() != 0:
         folder.chmod(0o555)
     elif subprocess.run(["mount", "-o", "bind,ro", folder, folder], capture_output=True).returncode:
@@ -186,8 +189,8 @@ def read_only(folder: Path) -> Iterator[None]:
             folder.chmod(0o755)
 
 
-def test_a_root_that_may_only_be_read_may_be_looked_at(storage: Storage) -> None:
-    """To serve, to fetch a report."""
+def test_the_right_to_read_suffices_to_read_a_root(storage: Storage) -> None:
+    """Serving and fetching a report need no more."""
     storage.write_once("data/a", b"1")
     folder = Path(storage.uri("."))
     with read_only(folder):
@@ -196,7 +199,7 @@ def test_a_root_that_may_only_be_read_may_be_looked_at(storage: Storage) -> None
             open_storage(str(folder))
 
 
-def test_a_root_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_root_that_may_not_be_read_is_an_error_of_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(path: str) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
@@ -205,7 +208,9 @@ def test_a_root_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest
         open_storage(str(tmp_path / "root"), create=False)
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_of_one_line_and_leaves_no_file(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -216,19 +221,19 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(storage: Storage, monkeypatc
     assert list(Path(storage.uri("data")).iterdir()) == []
 
 
-def test_an_unwritable_root_is_wrong_input(tmp_path: Path) -> None:
+def test_a_root_that_cannot_be_written_is_wrong_input(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(WrongInputError, match="root: cannot write to"):
         open_storage(str(tmp_path / "file" / "root"))
 
 
-def test_what_is_there_and_cannot_be_compared_is_told(storage: Storage) -> None:
+def test_a_folder_in_the_place_of_an_object_is_an_error_of_one_line(storage: Storage) -> None:
     storage.write_once("data/x/a", b"1")
     with pytest.raises(StorageError, match=r"cannot read data/x below file://.*: Is a directory"):
         storage.write_once("data/x", b"1")
 
 
-def test_a_root_may_have_spaces(tmp_path: Path) -> None:
+def test_the_path_of_a_root_may_contain_spaces(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "a root"))
     assert isinstance(storage, LocalStorage)
     assert storage.root.endswith("a%20root")
@@ -236,7 +241,7 @@ def test_a_root_may_have_spaces(tmp_path: Path) -> None:
     assert (tmp_path / "a root" / "data" / "a").read_bytes() == b"1"
 
 
-def test_removing_what_is_not_there_is_no_error_and_empty_folders_go(storage: Storage) -> None:
+def test_removing_a_missing_object_is_no_error_and_removing_the_last_one_removes_its_folder(storage: Storage) -> None:
     storage.remove("runs/none/progress.json")
     storage.replace("runs/a/b/progress.json", b"{}")
     storage.remove("runs/a/b/progress.json")

@@ -15,6 +15,7 @@ from ray import serve
 from synfundus.distributed.session import ray_session
 from synfundus.errors import SynfundusError, WrongInputError
 from synfundus.stages.requirements import require_gpu
+from synfundus.stages.sample import require_new_images
 from synfundus.storage import is_complete, open_storage
 from synfundus.study import Study, load_study
 from synfundus_serve.api_keys import new_key, read_keys
@@ -80,11 +81,7 @@ def _require_servable(study: Study, file: Path) -> None:
     Raises:
         WrongInputError: a model is not complete or cannot judge new images, or this machine has no GPU.
     """
-    if study.external_annotator is not None:
-        try:
-            study.external_annotator.require_new_images()
-        except WrongInputError as error:
-            raise WrongInputError(f"external_annotator.{error}") from error
+    require_new_images(study)
     storage = open_storage(study.root, create=False)
     for folder, verb in ((study.generator_folder, "train-generator"), (study.annotator_folder, "train-annotator")):
         if not is_complete(storage, folder):

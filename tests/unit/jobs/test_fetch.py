@@ -1,11 +1,13 @@
-"""`synfundus fetch` of a report that somebody tampered with: nothing but its own files, and only below the folder."""
+"""`synfundus fetch` of a report that somebody has tampered with: it writes only the report's files, in its folder."""
 
 from pathlib import Path
 
 import pytest
 
 from support.tiny_study import NAME, PHANTOMS, Outcome, run_here
-from synfundus.digests import canonical_json, sha256_hex
+from synfundus.digests import sha256_hex
+from synfundus.evaluation.manifest import ReportManifest
+from synfundus.storage import FileEntry
 
 Capture = pytest.CaptureFixture[str]
 REPORT = f"reports/{NAME}"
@@ -13,17 +15,17 @@ PAGE = b"<html>"
 
 
 def fetch(capsys: Capture, folder: Path, name: str, sha256: str) -> Outcome:
-    """Of a report whose manifest names a page and `name`, whose bytes are `PAGE` too."""
-    file = folder / "tiny.yaml"
-    file.write_text(PHANTOMS)
+    """Fetch a report whose manifest names a page and the file `name`; the bytes of both are `PAGE`."""
+    study_file = folder / "tiny.yaml"
+    study_file.write_text(PHANTOMS)
     root = folder / "root" / REPORT
-    for path in (root / "index.html", Path(f"{root}/{name}")):  # a store takes a name that begins with a slash, too
+    for path in (root / "index.html", Path(f"{root}/{name}")):  # a name in a store may begin with a slash
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(PAGE)
-    entry = {"size_bytes": len(PAGE), "sha256": sha256}
-    files = {"index.html": {**entry, "sha256": sha256_hex(PAGE)}, name: entry}
-    (root / "manifest.json").write_bytes(canonical_json({"files": files}))
-    return run_here(capsys, "fetch", file, "--to", folder / "here" / "report")
+    page = FileEntry(size_bytes=len(PAGE), sha256=sha256_hex(PAGE))
+    files = {"index.html": page, name: page.model_copy(update={"sha256": sha256})}
+    (root / "manifest.json").write_bytes(ReportManifest(digest="0", files=files).to_json())
+    return run_here(capsys, "fetch", study_file, "--to", folder / "here" / "report")
 
 
 @pytest.mark.parametrize("name", ["{outside}/.bashrc", "../.bashrc", "figures/../../.bashrc"])

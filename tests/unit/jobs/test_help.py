@@ -1,10 +1,6 @@
 """Help, completion, and mistakes on the command line."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import typer
@@ -144,9 +140,11 @@ def test_a_shell_gets_its_completion(capsys: Capture, monkeypatch: pytest.Monkey
         ("sample my.yaml --d", ["--dry-run", "--debug"]),
     ],
 )
-def test_verbs_and_options_are_completed(typed: str, completions: list[str]) -> None:
-    script = Path(sys.executable).with_name("synfundus")
+def test_verbs_and_options_are_completed(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, typed: str, completions: list[str]
+) -> None:
     words = f"synfundus {typed}"
-    shell = {"_SYNFUNDUS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
-    done = subprocess.run([script], env={**os.environ, **shell}, capture_output=True, text=True)
-    assert done.stdout.split() == completions
+    monkeypatch.setenv("_SYNFUNDUS_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert run_here(capsys).out.split() == completions

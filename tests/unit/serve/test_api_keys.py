@@ -1,4 +1,4 @@
-"""API keys: only hashes are kept, and nobody but their owner is let in."""
+"""API keys: a file holds hashes only, and a request is admitted only with the key itself."""
 
 import stat
 from pathlib import Path
@@ -10,7 +10,7 @@ from synfundus_jobs import cli
 from synfundus_serve.api_keys import new_key, owner_of, read_keys
 
 
-def test_a_key_is_known_by_its_hash_alone(tmp_path: Path) -> None:
+def test_a_file_holds_hashes_that_admit_their_keys_only(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     first, second = new_key(file, "clinic"), new_key(file, "lab-2")
     assert first != second
@@ -29,15 +29,15 @@ def test_a_name_that_would_break_the_file_is_refused(tmp_path: Path, name: str) 
     assert not (tmp_path / "keys").exists()
 
 
-def test_a_name_stands_once(tmp_path: Path) -> None:
+def test_a_name_is_used_once(tmp_path: Path) -> None:
     new_key(tmp_path / "keys", "clinic")
     with pytest.raises(WrongInputError, match="has a key named 'clinic'"):
         new_key(tmp_path / "keys", "clinic")
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
-def test_a_file_that_printf_made_takes_another_key(tmp_path: Path, end: str) -> None:
-    """The last line of such a file, or of a Secret, need not end in a newline."""
+def test_a_key_is_added_after_a_last_line_with_or_without_a_newline(tmp_path: Path, end: str) -> None:
+    """printf and Kubernetes Secrets may leave the last line without a newline."""
     file = tmp_path / "keys"
     first = new_key(file, "clinic")
     file.write_text(file.read_text().removesuffix("\n") + end)
@@ -47,8 +47,8 @@ def test_a_file_that_printf_made_takes_another_key(tmp_path: Path, end: str) -> 
     assert len(file.read_text().splitlines()) == 2
 
 
-def test_two_lines_of_one_name_are_refused(tmp_path: Path) -> None:
-    """One of the two keys would count no more, and nobody would know which."""
+def test_two_lines_with_one_name_are_refused(tmp_path: Path) -> None:
+    """Only one of the two keys would be admitted, and nobody would know which."""
     (tmp_path / "keys").write_text(f"clinic:{'0' * 64}\nlab-2:{'1' * 64}\nclinic:{'2' * 64}\n")
     with pytest.raises(WrongInputError, match=r"keys, line 3: a second key named 'clinic'; rename or delete one"):
         read_keys(tmp_path / "keys")
@@ -58,7 +58,7 @@ def test_two_lines_of_one_name_are_refused(tmp_path: Path) -> None:
     ("content", "message"),
     [(None, "cannot read keys"), (b"clinic:abc\n", "line 1"), (b"# note\n\nclinic\n", "line 3"), (b"\xff", "UTF-8")],
 )
-def test_a_file_that_is_none_is_told(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_a_file_that_holds_no_keys_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / "keys").write_bytes(content)
     with pytest.raises(WrongInputError, match=message):

@@ -1,4 +1,4 @@
-"""`synfundus cluster …` against an API server: whose job it takes, and what it says when things go wrong."""
+"""`synfundus cluster` against an API server: which job a verb takes, and its messages when something fails."""
 
 import contextlib
 import socket
@@ -29,7 +29,7 @@ A, B = "root=s3://bucket/a", "root=s3://bucket/b"
 
 @pytest.fixture
 def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesApi]:
-    """With the chart's template in it; the kubeconfig names it."""
+    """An API server with the chart's template; the kubeconfig names it."""
     with kubernetes_api() as api:
         spec = {"entrypoint": "run@OVERRIDES@", "configMap": "@CONFIGMAP@"}
         data = {"spec.yaml": yaml.safe_dump(spec), "metadata.yaml": yaml.safe_dump(METADATA)}
@@ -76,8 +76,8 @@ def test_a_job_and_its_file_are_made_once(api: KubernetesApi, study: str, capsys
     assert submit(study) == 0
     first, second, third = capsys.readouterr().out.splitlines()
     assert "submitted" in first
-    assert "is there already, waiting" in second
-    assert "is there already, succeeded" in third
+    assert "exists already, waiting" in second
+    assert "exists already, succeeded" in third
 
 
 def test_a_failed_job_is_submitted_again(api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +91,7 @@ def test_a_failed_job_is_submitted_again(api: KubernetesApi, study: str, capsys:
     assert "failed before and is submitted again" in capsys.readouterr().out.splitlines()[-1]
 
 
-def test_a_job_that_is_being_deleted_is_not_there(api: KubernetesApi, study: str) -> None:
+def test_a_job_that_is_being_deleted_is_replaced(api: KubernetesApi, study: str) -> None:
     submit(study)
     before = the_job(api)
     before["metadata"]["deletionTimestamp"] = "2026-11-26T03:00:00Z"
@@ -100,33 +100,33 @@ def test_a_job_that_is_being_deleted_is_not_there(api: KubernetesApi, study: str
     after = the_job(api)
     assert after["metadata"]["uid"] != before["metadata"]["uid"]
     file = api.objects[f"{CONFIG_MAPS}/{after['metadata']['name']}"]
-    # What the job before owned goes with it, and the new job's pods would wait for it forever.
+    # Kubernetes deletes a ConfigMap with the old job that owns it, and the pods of the new job would wait forever.
     assert [owner["uid"] for owner in file["metadata"]["ownerReferences"]] == [after["metadata"]["uid"]]
 
 
-def test_a_job_that_does_not_go_is_said(
+def test_a_job_whose_deletion_does_not_end_is_one_line(
     api: KubernetesApi, study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     submit(study)
     the_job(api)["metadata"]["deletionTimestamp"] = "2026-11-26T03:00:00Z"
     api.reads_until_gone = 1_000_000
-    monkeypatch.setattr(jobs, "GONE_S", 0.1)
+    monkeypatch.setattr(jobs, "DELETION_S", 0.1)
     assert submit(study) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "is being deleted" in line
 
 
-def test_of_two_submitters_the_second_finds_it_there(
+def test_the_second_of_two_submitters_finds_the_job_of_the_first(
     api: KubernetesApi, study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     submit(study)
     read, reads = Namespace.job, iter([True])
     monkeypatch.setattr(Namespace, "job", lambda self, name: None if next(reads, False) else read(self, name))
     assert submit(study) == 0
-    assert "is there already, waiting" in capsys.readouterr().out.splitlines()[-1]
+    assert "exists already, waiting" in capsys.readouterr().out.splitlines()[-1]
 
 
-def test_what_somebody_else_has_submitted_again_is_not_deleted(
+def test_a_job_that_somebody_else_has_submitted_again_is_not_deleted(
     api: KubernetesApi, study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     submit(study)
@@ -139,7 +139,7 @@ def test_what_somebody_else_has_submitted_again_is_not_deleted(
 
     monkeypatch.setattr(Namespace, "delete_job", too_late)
     assert submit(study) == 0
-    assert "is there already, waiting" in capsys.readouterr().out.splitlines()[-1]
+    assert "exists already, waiting" in capsys.readouterr().out.splitlines()[-1]
     assert "deletionTimestamp" not in the_job(api)["metadata"]
 
 
@@ -150,12 +150,12 @@ def test_no_verb_takes_a_job_of_other_settings(
     submit(study, B)
     ended(the_job(api), "SUCCEEDED")
     submit(study, "root=s3://bucket/c")
-    there = jobs_of(api)
+    existing = jobs_of(api)
     assert cli.main(["cluster", verb, study, "--set", A]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "no job of study demo has these settings" in line
     assert "s3://bucket/c" in line
-    assert jobs_of(api) == there
+    assert jobs_of(api) == existing
 
 
 def test_wait_names_the_root_of_its_own_job(api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,48 +167,50 @@ def test_wait_names_the_root_of_its_own_job(api: KubernetesApi, study: str, caps
     assert "report: s3://bucket/a/reports/demo/index.html" in capsys.readouterr().out
 
 
-def test_an_api_server_that_comes_back_is_waited_for(
+def test_an_outage_of_the_api_server_is_waited_for(
     api: KubernetesApi, study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     submit(study)
     name = the_job(api)["metadata"]["name"]
     namespace = Namespace("fundus")
-    seen = jobs.follow(namespace, name, 60)
-    assert next(seen).state == "waiting"
+    states = jobs.follow(namespace, name, 60)
+    assert next(states).state == "waiting"
     ended(the_job(api), "SUCCEEDED")
     api.broken_answers = 5
-    assert [view.state for view in seen] == ["succeeded"]
+    assert [job.state for job in states] == ["succeeded"]
     api.broken_answers = 1000
-    monkeypatch.setattr(jobs, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(jobs, "OUTAGE_S", 0.1)
     with pytest.raises(SynfundusError, match="503"):
         next(jobs.follow(namespace, name, 60))
 
 
-def test_the_ready_role_allows_what_the_command_asks_for(api: KubernetesApi, study: str) -> None:
-    """Submitted, failed, submitted again over the file that the first left, cancelled; nothing of it in pods."""
+def test_the_ready_role_allows_every_request_of_the_command(api: KubernetesApi, study: str) -> None:
+    """Submit, fail, submit again over the ConfigMap of the first job, cancel. No pod exists here."""
     submit(study)
     ended(the_job(api), "FAILED")
     submit(study)
     assert cli.main(["cluster", "list"]) == 0
     assert cli.main(["cluster", "status", study, "--set", A]) == 0
     assert cli.main(["cluster", "cancel", study, "--set", A]) == 0
-    asked = set()
+    requested = set()
     for method, path in (entry.split() for entry in api.log):
         kind, _, name = path.partition("/namespaces/fundus/")[2].partition("/")
         verb = {"GET": "get" if name else "list", "POST": "create", "PUT": "update", "DELETE": "delete"}[method]
-        asked.add((kind, verb))
+        requested.add((kind, verb))
     role = yaml.safe_load((REPOSITORY / "infra" / "kubernetes" / "user-role.yaml").read_text())
     allowed = {(kind, verb) for rule in role["rules"] for kind in rule["resources"] for verb in rule["verbs"]}
-    assert asked <= allowed
-    in_pods = {("pods/log", "get"), ("pods/portforward", "get"), ("pods/portforward", "create"), ("secrets", "get")}
-    assert allowed - asked == in_pods
+    assert requested <= allowed
+    of_pods = {("pods/log", "get"), ("pods/portforward", "get"), ("pods/portforward", "create"), ("secrets", "get")}
+    assert allowed - requested == of_pods
 
 
 def pod(name: str, phase: str = "Pending", **status: Any) -> dict[str, Any]:
     return {"metadata": {"name": name, "labels": {}}, "status": {"phase": phase, **status}}
 
 
-def test_status_says_why_nothing_runs(api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_gives_the_reasons_why_nothing_runs(
+    api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     submit(study)
     job = the_job(api)
     job["status"] = {"jobDeploymentStatus": "Initializing", "rayClusterName": "cluster-1"}
@@ -230,15 +232,15 @@ def test_status_says_why_nothing_runs(api: KubernetesApi, study: str, capsys: py
         event = {"metadata": {"name": f"e{number}"}, "involvedObject": about, "reason": reason, "lastTimestamp": seen}
         api.put(EVENTS, event | {"message": "exceeded quota"})
     assert cli.main(["cluster", "status", study, "--set", A]) == 0
-    said = capsys.readouterr().out
-    assert "worker ImagePullBackOff: no such image" in said
-    assert "submitter ImagePullBackOff: no such image" in said
-    assert "RayCluster cluster-1 FailedToCreateHeadPod: exceeded quota" in said
-    assert "Older" not in said
+    out = capsys.readouterr().out
+    assert "worker ImagePullBackOff: no such image" in out
+    assert "submitter ImagePullBackOff: no such image" in out
+    assert "RayCluster cluster-1 FailedToCreateHeadPod: exceeded quota" in out
+    assert "Older" not in out
 
 
 def with_a_head(api: KubernetesApi) -> dict[str, Any]:
-    """The job has a Ray cluster, whose head wrote a long log."""
+    """Give the job a Ray cluster whose submitter wrote a long log."""
     job = the_job(api)
     job["status"] = {"jobDeploymentStatus": "Running", "rayClusterName": "cluster-1"}
     head = pod("head", "Running")
@@ -256,7 +258,7 @@ def with_a_head(api: KubernetesApi) -> dict[str, Any]:
 def test_the_dashboard_ends_in_one_line_with_its_pod(
     api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The server knows of no way to the pod's ports."""
+    """The API server here cannot forward ports."""
     submit(study)
     with_a_head(api)
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -278,15 +280,16 @@ def test_the_dashboard_ends_in_one_line_with_its_pod(
     assert line == f"error: the dashboard of {name} ended: cannot reach pod head: Handshake status 404 Not Found"
 
 
-def test_a_log_that_nobody_reads_to_its_end_is_no_error(api: KubernetesApi, study: str) -> None:
+def test_a_reader_that_closes_the_pipe_of_a_log_is_no_error(api: KubernetesApi, study: str) -> None:
     submit(study)
     with_a_head(api)
-    command = f"{sys.executable} -m synfundus_jobs.cluster logs {study} --set {A} | head -c 10"
+    logs = f"{sys.executable} -m synfundus_jobs cluster logs {study} --set {A}"
+    command = f"set -o pipefail; {logs} | head -c 10"
     outcome = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert (len(outcome.stdout), outcome.stderr) == (10, "")
+    assert (outcome.returncode, len(outcome.stdout), outcome.stderr) == (0, 10, "")
 
 
-def test_list_says_that_there_is_nothing(api: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_without_jobs_is_one_line(api: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["cluster", "list"]) == 0
     assert "no jobs in fundus" in capsys.readouterr().out
     api.without = (JOBS,)

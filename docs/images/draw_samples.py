@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from synfundus.evaluation.pictures import PICTURES_A_SHEET, Sheets
-from synfundus.fundus.dataset import decode_pixels
+from synfundus.evaluation.examples import EXAMPLES_PER_FINDING, Examples
+from synfundus.fundus.shard import decode_pixels
 from synfundus.labels import LABEL_NAMES
 
 TILE_PX, TITLE_PX, COLUMNS = 96, 15, 2
@@ -21,24 +21,24 @@ TILE_PX, TITLE_PX, COLUMNS = 96, 15, 2
 
 def read_sheets(release: Path) -> dict[str, list[np.ndarray]]:
     """Pictures by request, in the order of the files."""
-    sheets = Sheets()
+    sheets = Examples()
     for file in sorted((release / "data").glob("*.parquet")):
         table = pq.read_table(file)
         asked = [table.column(f"condition_{name}").fill_null(-1).to_numpy() for name in LABEL_NAMES]
         pixels = np.stack([decode_pixels(cell["bytes"]) for cell in table.column("image").to_pylist()])
         sheets.add(np.stack(asked, axis=1).astype(np.int8), pixels)
-    return sheets.filled()
+    return sheets.by_finding()
 
 
 def draw(sheets: dict[str, list[np.ndarray]]) -> Image.Image:
     """Two columns of titled rows."""
     rows = -(-len(sheets) // COLUMNS)
-    width, height = PICTURES_A_SHEET // 2 * TILE_PX, TITLE_PX + TILE_PX
+    width, height = EXAMPLES_PER_FINDING // 2 * TILE_PX, TITLE_PX + TILE_PX
     page = Image.new("RGB", (COLUMNS * (width + 8), rows * (height + 4)), "black")
     for number, (title, pictures) in enumerate(sheets.items()):
         left, top = (number % COLUMNS) * (width + 8), (number // COLUMNS) * (height + 4)
         ImageDraw.Draw(page).text((left + 2, top + 2), title, "white")
-        for column, pixels in enumerate(pictures[: PICTURES_A_SHEET // 2]):
+        for column, pixels in enumerate(pictures[: EXAMPLES_PER_FINDING // 2]):
             tile = Image.fromarray(pixels).resize((TILE_PX, TILE_PX), Image.Resampling.BICUBIC)
             page.paste(tile, (left + column * TILE_PX, top + TITLE_PX))
     return page

@@ -1,4 +1,4 @@
-"""Which part of one set lies within another: precision, recall, density and coverage, by nearest neighbours."""
+"""Overlap of two sets of features: precision, recall, density and coverage, by nearest neighbours."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 
 def distance_chunks(x_ND: Features, y_MD: Features) -> Iterator[tuple[int, Floats]]:
-    """Euclidean distances of some rows of x to all of y: `(first_row, d (<= 1024, M))`, in order."""
+    """Yield the Euclidean distances of some rows of x to all of y: `(first_row, d (<= 1024, M))`, in order."""
     x, y = np.asarray(x_ND, np.float64), np.asarray(y_MD, np.float64)
     norm_y = np.einsum("md,md->m", y, y)
     for start in range(0, len(x), CHUNK_ROWS):
@@ -23,18 +23,18 @@ def distance_chunks(x_ND: Features, y_MD: Features) -> Iterator[tuple[int, Float
 
 
 def neighbour_radius(x_ND: Features, num_neighbours: int) -> Floats:
-    """Distance (N,) of each row to its `num_neighbours`-th nearest other row."""
+    """Return the distance (N,) of each row to its `num_neighbours`-th nearest other row."""
     radius = np.empty(len(x_ND))
     for start, d in distance_chunks(x_ND, x_ND):
         rows = np.arange(len(d))
-        d[rows, start + rows] = -1.0  # a row is not its own neighbour, and stands first whatever rounding does
+        d[rows, start + rows] = -1.0  # the row itself comes first, whatever the rounding, so that it is not counted
         radius[start : start + len(d)] = np.partition(d, num_neighbours, axis=1)[:, num_neighbours]
     return radius
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How a candidate set covers a reference set. Density is unbounded, the others lie in [0, 1]."""
+    """Overlap of a candidate set with a reference set. Density is 0 or more, the others lie in [0, 1]."""
 
     precision: float
     """Share of the candidates within a neighbourhood of the reference (Kynkäänniemi et al. 2019, arXiv 1904.06991)."""
@@ -47,7 +47,10 @@ class Overlap:
 
 
 def overlap(reference_ND: Features, candidate_MD: Features, num_neighbours: int) -> Overlap:
-    """Overlap by balls reaching to the `num_neighbours`-th nearest neighbour; both sets hold more rows than that."""
+    """Return the overlap; a neighbourhood is the ball that reaches to the `num_neighbours`-th nearest neighbour.
+
+    Both sets must have more than `num_neighbours` rows.
+    """
     radius_N = neighbour_radius(reference_ND, num_neighbours)
     radius_M = neighbour_radius(candidate_MD, num_neighbours)
     num_balls_M = np.zeros(len(candidate_MD), np.int64)

@@ -1,4 +1,4 @@
-"""How far apart two sets of features lie: Fréchet distance and kernel distance (KID). Both compute in float64."""
+"""Distances between two sets of features: Fréchet distance and kernel distance (KID), both in float64."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,16 @@ CHUNK_ROWS = 1024
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Mean (D,) and a root R of the covariance, R^T R = C, with min(N, D) rows."""
+    """A Gaussian fitted to N feature vectors."""
 
     mean: NDArray[np.float64]
+    """(D,)"""
     root: NDArray[np.float64]
+    """(min(N, D), D) root R of the covariance C: R^T R = C."""
 
 
 def fit_gaussian(features_ND: Features) -> Gaussian:
-    """The Gaussian of at least two feature vectors, with the covariance's N - 1 denominator."""
+    """Return the Gaussian of at least two feature vectors; the covariance divides by N - 1."""
     x = np.asarray(features_ND, np.float64)
     mean = x.mean(axis=0)
     root = np.asarray((x - mean) / np.sqrt(len(x) - 1))
@@ -26,10 +28,10 @@ def fit_gaussian(features_ND: Features) -> Gaussian:
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
-    """Squared Fréchet distance of two Gaussians (Heusel et al. 2017, arXiv 1706.08500, equation 6).
+    """Return the squared Fréchet distance of two Gaussians (Heusel et al. 2017, arXiv 1706.08500, equation 6).
 
-    |m_a - m_b|^2 + Tr C_a + Tr C_b - 2 Tr (C_a C_b)^(1/2). With C = R^T R the last trace is the sum of the singular
-    values of R_a R_b^T: no root of a singular matrix, so it holds for fewer images than dimensions too.
+    It is |m_a - m_b|^2 + Tr C_a + Tr C_b - 2 Tr (C_a C_b)^(1/2). With C = R^T R, the last trace is the sum of the
+    singular values of R_a R_b^T. That needs no root of a singular matrix, so it works for fewer images than features.
     """
     cross = np.linalg.svd(a.root @ b.root.T, compute_uv=False).sum()
     spread = np.sum(a.root**2) + np.sum(b.root**2) - 2.0 * cross
@@ -37,7 +39,7 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
 
 def _kernel_sum(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Sum of the kernel (x.y / D + 1)^3 over all pairs."""
+    """Return the sum of the kernel (x.y / D + 1)^3 over all pairs."""
     return float(
         sum(
             np.sum((x[start : start + CHUNK_ROWS] @ y.T / x.shape[1] + 1.0) ** 3)
@@ -47,9 +49,10 @@ def _kernel_sum(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 
 def kernel_distance(x_ND: Features, y_MD: Features) -> float:
-    """Unbiased squared MMD with the cubic kernel of KID (Binkowski et al. 2018, arXiv 1801.01401, equation 4).
+    """Return the unbiased squared MMD with the cubic kernel of KID (Binkowski et al. 2018, arXiv 1801.01401, eq. 4).
 
-    On all of both sets at once. It is zero on average for sets of one distribution, so it may be slightly negative.
+    It is computed on all images at once, not on subsets. For two sets of one distribution it is zero on average, so it
+    may be slightly negative.
     """
     x, y = np.asarray(x_ND, np.float64), np.asarray(y_MD, np.float64)
 

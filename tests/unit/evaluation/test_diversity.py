@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage against prdc, torch-fidelity and constructed sets."""
+"""Precision, recall, density and coverage equal prdc and torch-fidelity, and are right for constructed sets."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_result_does_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> No
     assert overlap(reference, candidate, 5) == whole
 
 
-def test_lost_mode_costs_recall_and_coverage_but_no_precision() -> None:
+def test_a_missing_mode_lowers_recall_and_coverage_but_not_precision() -> None:
     rng = np.random.default_rng(1)
     one, other = rng.normal(0, 0.1, (60, 3)), rng.normal(50, 0.1, (60, 3))
     found = overlap(np.r_[one, other], rng.normal(0, 0.05, (120, 3)), 5)
@@ -50,13 +50,13 @@ def test_lost_mode_costs_recall_and_coverage_but_no_precision() -> None:
     assert found.coverage <= 0.5
 
 
-def test_radius_of_points_on_a_line_is_the_kth_gap() -> None:
+def test_radius_of_points_on_a_line_is_the_distance_to_the_kth_neighbour() -> None:
     x = np.array([[0.0], [1.0], [3.0], [7.0]])
     assert neighbour_radius(x, 1) == pytest.approx([1, 1, 2, 4])
     assert neighbour_radius(x, 2) == pytest.approx([3, 2, 3, 6])
 
 
-def test_copies_of_the_reference_are_inside_its_balls_even_of_radius_zero() -> None:
+def test_copies_of_the_reference_lie_in_its_neighbourhoods_even_of_radius_zero() -> None:
     x = np.repeat(np.random.default_rng(2).normal(0, 1, (10, 4)), 6, axis=0)
     found = overlap(x, x, 5)
     assert found.precision == found.recall == found.coverage == 1.0

@@ -1,4 +1,4 @@
-"""Fréchet and kernel distance against torch-fidelity, torchmetrics and closed forms."""
+"""Fréchet and kernel distance equal torch-fidelity, torchmetrics and closed forms."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from synfundus.evaluation.fidelity import fit_gaussian, frechet_distance, kernel
 
 
 def _features(n: int, dim: int, seed: int, shift: float = 0.0) -> np.ndarray:
-    """Correlated, skewed, non-negative features, as after a last activation."""
+    """Return correlated, skewed, non-negative features, like those after a last activation."""
     rng = np.random.default_rng(seed)
     mixing = np.random.default_rng(99).normal(0, 1, (dim, dim)) / np.sqrt(dim)
     return np.asarray(np.maximum(rng.normal(shift, 1.0, (n, dim)) @ mixing + 0.3, 0), np.float32)
@@ -39,7 +39,7 @@ def test_frechet_distance_equals_torchmetrics() -> None:
 
 
 def test_frechet_distance_of_diagonal_gaussians_is_the_closed_form() -> None:
-    """Sum of squared differences of means and of standard deviations; here exact sample moments by construction."""
+    """It is the sum of squared differences of means and of standard deviations; the samples have exact moments."""
     base = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]) * np.sqrt(3 / 2)  # covariance: the identity
     x, y = base * [2.0, 3.0], base * [1.0, 5.0] + [4.0, -1.0]
     assert _frechet(x, y) == pytest.approx(16 + 1 + (2 - 1) ** 2 + (3 - 5) ** 2, rel=1e-12)

@@ -1,0 +1,70 @@
+"""The stage `evaluate` reads manifests and metrics only, unless it runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.metrics_example import example_metrics
+from synfundus.digests import digest_of
+from synfundus.errors import WrongInputError
+from synfundus.evaluation.inception_weights import PUBLISHED_SHA256
+from synfundus.evaluation.manifest import METRICS, ReportManifest, read_metrics
+from synfundus.stages.evaluate import EvaluateStage
+from synfundus.storage import Storage, open_storage, write_manifest
+from synfundus.study import Study, resolve
+
+STAGE = EvaluateStage()
+REPORT = "reports/tests"
+
+
+def study(*overrides: str) -> Study:
+    text = "recipe: phantom-cpu\nname: tests\nroot: root\ndata: {sources: [{layout: phantom, num_images: 9}]}\n"
+    return resolve(text + "release: {data_statement: Phantoms.}\n", "tests.yaml", Path("/studies"), overrides)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    """Return a root with a complete report."""
+    storage = open_storage(str(tmp_path))
+    written = storage.write_once(f"{REPORT}/{METRICS}", example_metrics().to_json())
+    write_manifest(storage, REPORT, [written], ReportManifest(digest="digest"))
+    return storage
+
+
+def test_summary_names_the_main_results_and_the_private_report(storage: Storage) -> None:
+    rows = dict(STAGE.summary(study(), storage).rows())
+    assert rows["side agreement"].endswith("; shuffled requests: 0.450 (0.400 to 0.500)")
+    assert rows["not measurable"] == "is_em, is_htr"
+    assert rows["too near to training"] == "3 of 803 sampled, rejected"
+    assert rows["Fréchet distance, annotator features"].endswith("n = 800")
+    assert rows["report"].endswith("reports/tests/index.html (private)")
+
+
+def test_metrics_of_a_report_are_read_through_its_manifest(storage: Storage) -> None:
+    assert read_metrics(storage, REPORT) == example_metrics()
+
+
+def test_resources_of_the_evaluation_change_no_setting_of_its_digest() -> None:
+    from synfundus.stages.evaluate import _settings_that_matter
+
+    one, other = study(), study("evaluation.resources.num_threads=4", "evaluation.resources.num_gpus=0.5")
+    assert other.evaluation.resources.num_gpus == 0.5
+    assert digest_of(_settings_that_matter(one)) == digest_of(_settings_that_matter(other))
+    assert digest_of(_settings_that_matter(one)) != digest_of(_settings_that_matter(study("evaluation.seed=3")))
+
+
+def test_wrong_inception_weights_are_refused_before_any_work(tmp_path: Path, storage: Storage) -> None:
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"other weights")
+    with pytest.raises(WrongInputError, match=f"weights.pth has SHA-256 .*, expected {PUBLISHED_SHA256[:16]}"):
+        STAGE.check(study(f"evaluation.inception_weights={weights}"), storage)
+
+
+def test_a_summary_loads_no_heavy_library() -> None:
+    """On a finished root, a whole study ends within a few seconds."""
+    heavy = ("torch", "ray", "matplotlib", "scipy", "timm", "diffusers", "jinja2")
+    code = f"import sys, synfundus.stages.evaluate; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

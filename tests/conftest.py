@@ -4,9 +4,11 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from support.s3_proxy import Proxy, proxy_of
 from support.s3_store import Store, running_store
@@ -16,10 +18,24 @@ from synfundus.environment import Environment
 from synfundus.storage import Storage, open_storage
 from synfundus.storage import client as s3_client
 
+ENDPOINTS = "tests/integration/serving/"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the test on real photographs first. It is the longest, and waits for nothing that another process makes."""
     items.sort(key=lambda item: "test_real_run" not in item.nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Run the tests of one file in one process, and those of all files of the endpoints, which start once."""
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return ENDPOINTS if file.startswith(ENDPOINTS) else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Progress with rate and time left: a live line on a terminal, a structured log line a period elsewhere."""
+"""Progress of a stage with rate and time left: a bar on a terminal, elsewhere a JSON line once per period."""
 
 import json
 import sys
@@ -15,58 +15,71 @@ LOG_PERIOD_S = 15.0
 
 
 class Progress(Protocol):
-    """Where a stage says how far it is."""
-
-    def update(self, done: int, note: str = "") -> None: ...
-
-
-class _Logged:
-    """One JSON line a period on standard error."""
-
-    def __init__(self, stage: str, total: int, unit: str) -> None:
-        self.stage, self.total, self.unit = stage, total, unit
-        self.start_s = self.logged_s = time.monotonic()
-        self.first: int | None = None
+    """Receiver of a stage's progress."""
 
     def update(self, done: int, note: str = "") -> None:
-        now = time.monotonic()
-        if self.first is None or done < self.first:
-            # The rate counts from here on: what an earlier run did, and how long this one took to start, is no rate.
-            self.first, self.start_s = done, now
-        if now - self.logged_s < LOG_PERIOD_S:
+        """Show that `done` units are finished, with a short note."""
+        ...
+
+
+class _Rate:
+    """Units per second of this run.
+
+    The clock starts at the first update, so that neither the units of an earlier run nor the start-up count. It starts
+    again when the count falls back, as it does when a worker died after the last checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._start_s = 0.0
+
+    def at(self, done: int, now_s: float) -> float:
+        """Return the rate after `done` units at time `now_s`."""
+        if self._first is None or done < self._first:
+            self._first, self._start_s = done, now_s
+        return (done - self._first) / max(1e-9, now_s - self._start_s)
+
+
+class _Log:
+    """Progress as one JSON line per period on standard error."""
+
+    def __init__(self, stage: str, total: int, unit: str) -> None:
+        self._stage, self._total, self._unit = stage, total, unit
+        self._rate, self._logged_s = _Rate(), time.monotonic()
+
+    def update(self, done: int, note: str = "") -> None:
+        now_s = time.monotonic()
+        rate = self._rate.at(done, now_s)
+        if now_s - self._logged_s < LOG_PERIOD_S:
             return
-        self.logged_s = now
-        rate = (done - self.first) / max(1e-9, now - self.start_s)
-        line = {"stage": self.stage, "done": done, "total": self.total, "unit": self.unit, "per_s": round(rate, 2)}
+        self._logged_s = now_s
+        line = {"stage": self._stage, "done": done, "total": self._total, "unit": self._unit, "per_s": round(rate, 2)}
         if rate > 0:
-            line["eta_s"] = round((self.total - done) / rate)
+            line["eta_s"] = round((self._total - done) / rate)
         if note:
             line["note"] = note
         sys.stderr.write(json.dumps(line) + "\n")
         sys.stderr.flush()
 
 
-class _Live:
-    """A bar of rich."""
+class _Bar:
+    """Progress as a bar of rich."""
 
     def __init__(self, bars: RichProgress, stage: str, total: int) -> None:
-        self.bars = bars
-        self.task = bars.add_task(stage, total=total, note="", rate="")
-        self.start_s, self.first = time.monotonic(), -1
+        self._bars, self._rate = bars, _Rate()
+        self._task = bars.add_task(stage, total=total, note="", rate="")
 
     def update(self, done: int, note: str = "") -> None:
-        if self.first < 0 or done < self.first:
-            self.first, self.start_s = done, time.monotonic()
-        rate = (done - self.first) / max(1e-9, time.monotonic() - self.start_s)
-        self.bars.update(self.task, completed=done, note=note, rate=f"{rate:.1f}/s" if rate else "")
+        rate = self._rate.at(done, time.monotonic())
+        self._bars.update(self._task, completed=done, note=note, rate=f"{rate:.1f}/s" if rate else "")
 
 
 @contextmanager
 def show_progress(stage: str, total: int, unit: str) -> Iterator[Progress]:
-    """A progress display for one stage of `total` units."""
+    """Show the progress of a stage of `total` units while the body runs."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _Logged(stage, total, unit)
+        yield _Log(stage, total, unit)
         return
     columns = (
         TextColumn("{task.description:<16}"),
@@ -78,4 +91,4 @@ def show_progress(stage: str, total: int, unit: str) -> Iterator[Progress]:
         TextColumn("{task.fields[note]}"),
     )
     with RichProgress(*columns, console=console, transient=True) as bars:
-        yield _Live(bars, stage, total)
+        yield _Bar(bars, stage, total)

@@ -1,4 +1,4 @@
-"""A storage that fails where a test says so; importable by name, so that Ray's workers have it too."""
+"""A storage that fails at an object a test names, in a module that Ray's workers can import."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from synfundus.storage import LocalStorage, Written
 
 @dataclass(frozen=True)
 class FullDisk(LocalStorage):
-    """A disk that is full when an object of some name is written."""
+    """A disk that is full when an object of a certain name is written."""
 
     full_at: str = ""
-    """End of that name."""
+    """End of that object's name."""
 
     def write_once(self, name: str, data: bytes) -> Written:
         self._check(name)

@@ -1,4 +1,4 @@
-"""An HTTP proxy before a real S3 store, for tests: it counts requests and lets a test change what they are answered."""
+"""An HTTP proxy in front of a real S3 store: it records requests and lets a test change the responses."""
 
 import http.client
 import threading
@@ -10,42 +10,42 @@ from urllib.parse import urlsplit
 
 
 @dataclass
-class Answer:
-    """What the store said, to be changed before it goes on."""
+class Response:
+    """A response of the store, which a test may change before the proxy passes it on."""
 
     status: int
     headers: dict[str, str]
     body: bytes
     cut_to: int | None = None
-    """Bytes of the body after which the connection breaks."""
+    """Number of bytes of the body after which the connection breaks."""
     kept_back: bool = False
-    """Whether the client waits for it in vain, until the proxy ends."""
+    """True if the client gets no response until the proxy ends."""
 
 
 @dataclass
 class Proxy:
-    """The running proxy."""
+    """A running proxy."""
 
     endpoint: str
-    seen: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     """Method and target of every request, in order."""
-    change: Callable[[str, Answer], None] = lambda request, answer: None
-    """Called with each request, as in `seen`, and its answer."""
+    change: Callable[[str, Response], None] = lambda request, response: None
+    """Function called with each request, as in `requests`, and its response."""
 
 
-def refuse(name: str, status: int, code: str) -> Callable[[str, Answer], None]:
-    """For `Proxy.change`: the store refuses each request that has `name` in it."""
+def refuse(name: str, status: int, code: str) -> Callable[[str, Response], None]:
+    """Return a function for `Proxy.change` that refuses each request with `name` in it."""
 
-    def change(request: str, answer: Answer) -> None:
+    def change(request: str, response: Response) -> None:
         if name in request:
-            answer.status, answer.body = status, f"<Error><Code>{code}</Code><Message/></Error>".encode()
+            response.status, response.body = status, f"<Error><Code>{code}</Code><Message/></Error>".encode()
 
     return change
 
 
 @contextmanager
 def proxy_of(endpoint: str) -> Iterator[Proxy]:
-    """A proxy before the store at `endpoint`. The store sees the proxy's name as Host, as the client signed it."""
+    """Run a proxy in front of the store at `endpoint`. It keeps the header Host, which the client signed."""
     store = urlsplit(endpoint)
     over = threading.Event()
     assert store.hostname is not None
@@ -58,34 +58,34 @@ def proxy_of(endpoint: str) -> Iterator[Proxy]:
             connection = http.client.HTTPConnection(str(store.hostname), store.port, timeout=30)
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() != "expect":  # this server has answered it
+                if name.lower() != "expect":  # this server has responded to it
                     connection.putheader(name, value)
             connection.endheaders(body)
-            response = connection.getresponse()
-            kept = {name: value for name, value in response.getheaders() if name.lower() != "transfer-encoding"}
-            answer = Answer(response.status, kept, response.read())
+            upstream = connection.getresponse()
+            kept = {name: value for name, value in upstream.getheaders() if name.lower() != "transfer-encoding"}
+            response = Response(upstream.status, kept, upstream.read())
             connection.close()
             request = f"{self.command} {self.path}"
-            proxy.seen.append(request)
-            proxy.change(request, answer)
-            if answer.kept_back:
+            proxy.requests.append(request)
+            proxy.change(request, response)
+            if response.kept_back:
                 over.wait()
                 self.close_connection = True
             else:
-                self._send(answer)
+                self._send(response)
 
-        def _send(self, answer: Answer) -> None:
-            self.send_response_only(answer.status)
-            for name, value in answer.headers.items():
+        def _send(self, response: Response) -> None:
+            self.send_response_only(response.status)
+            for name, value in response.headers.items():
                 if name.lower() not in ("content-length", "connection"):
                     self.send_header(name, value)
             if self.command == "HEAD":
-                self.send_header("Content-Length", answer.headers.get("Content-Length", "0"))
-            elif answer.status != 204:
-                self.send_header("Content-Length", str(len(answer.body)))
+                self.send_header("Content-Length", response.headers.get("Content-Length", "0"))
+            elif response.status != 204:
+                self.send_header("Content-Length", str(len(response.body)))
             self.end_headers()
-            self.wfile.write(answer.body[: answer.cut_to])
-            self.close_connection = answer.cut_to is not None
+            self.wfile.write(response.body[: response.cut_to])
+            self.close_connection = response.cut_to is not None
 
         do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass_on
 

@@ -1,6 +1,6 @@
-"""A real S3 store on loopback for tests: versitygw where its binary is found, else moto's server.
+"""A real S3 store on this machine for tests: versitygw if its binary is found, else moto's server.
 
-moto's conditional PUT is not atomic, so races are for versitygw only.
+moto's conditional PUT is not atomic, so races are tested with versitygw only.
 """
 
 import os
@@ -22,22 +22,22 @@ BUCKET = "fundus"
 ACCESS_KEY, SECRET_KEY = "tests-access-key", "tests-secret-key-that-nothing-may-repeat"
 START_S = 30
 ADDRESS, PORT = "<address>", "<port>"
-"""Stand for what is free when a server starts."""
+"""Placeholders in a command, replaced by a free address when the server starts."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """An address with one bucket in it."""
+    """A running store with one bucket."""
 
     endpoint: str
     folder: Path
-    """Where it keeps its objects."""
+    """Folder of its objects on disk."""
     atomic: bool
-    """Whether of two conditional PUTs at once exactly one wins."""
+    """True if exactly one of two concurrent conditional PUTs wins."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs to reach it."""
+        """Environment variables with which a process reaches the store."""
         return {
             "AWS_ENDPOINT_URL_S3": self.endpoint,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -60,7 +60,7 @@ def free_port() -> int:
 
 @contextmanager
 def running_store(folder: Path) -> Iterator[Store]:
-    """A store that keeps its objects below `folder`, stopped at the end."""
+    """Run a store that keeps its objects below `folder`; stop it at the end."""
     binary = _versitygw()
     for name in ("objects", "meta"):
         (folder / name).mkdir(parents=True)
@@ -71,7 +71,7 @@ def running_store(folder: Path) -> Iterator[Store]:
 
 @contextmanager
 def read_only(store: Store) -> Iterator[str]:
-    """Endpoint of a second versitygw over the same objects, which refuses every write."""
+    """Run a second versitygw over the same objects, which refuses every write; yield its endpoint."""
     binary = _versitygw()
     assert binary is not None
     with _running(_gateway(binary, store.folder, "--readonly")) as endpoint:
@@ -89,7 +89,7 @@ def _moto() -> list[str]:
 
 @contextmanager
 def _running(command: list[str]) -> Iterator[str]:
-    """The server of a command, once it answers; stopped at the end."""
+    """Run a server, yield its endpoint once it responds, and stop it at the end."""
     port = str(free_port())
     address = {ADDRESS: f"127.0.0.1:{port}", PORT: port}
     filled = [address.get(word, word) for word in command]
@@ -112,7 +112,7 @@ def _running(command: list[str]) -> Iterator[str]:
 
 
 def client(endpoint: str) -> Any:
-    """boto3's client as a stranger would make it, to see what is in the store."""
+    """Return a client of boto3 that is independent of the library, to look into the store."""
     config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
     keys = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY}
     return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", config=config, **keys)

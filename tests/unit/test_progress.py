@@ -1,4 +1,4 @@
-"""Progress off a terminal: one JSON line a period, with the rate of this run and the time left."""
+"""Progress without a terminal: one JSON line per period, with the rate of this run and the time left."""
 
 import json
 
@@ -9,7 +9,7 @@ from synfundus.progress import LOG_PERIOD_S, show_progress
 
 
 class Clock:
-    """Time that a test moves."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -29,15 +29,15 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def test_a_line_a_period_has_rate_and_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_period_gets_one_line_with_rate_and_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with show_progress("sample", 100, "samples") as shown:
         shown.update(0)
         for done in range(1, 41):
             clock.now_s += 1
             shown.update(done, "attempt 1")
-    told = lines(capsys)
-    assert [line["done"] for line in told] == [15, 30]
-    assert told[0] == {
+    logged = lines(capsys)
+    assert [line["done"] for line in logged] == [15, 30]
+    assert logged[0] == {
         "stage": "sample",
         "done": 15,
         "total": 100,
@@ -48,31 +48,33 @@ def test_a_line_a_period_has_rate_and_time_left(clock: Clock, capsys: pytest.Cap
     }
 
 
-def test_neither_start_up_nor_an_earlier_run_is_a_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_rate_leaves_out_start_up_and_the_steps_of_an_earlier_run(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
     with show_progress("train-generator", 1000, "steps") as shown:
         clock.now_s += 60  # Ray starts, models load
         shown.update(500)
         clock.now_s += LOG_PERIOD_S
         shown.update(530)
-    told = lines(capsys)
-    assert "eta_s" not in told[0]
-    assert (told[-1]["per_s"], told[-1]["eta_s"]) == (2.0, 235)
+    logged = lines(capsys)
+    assert "eta_s" not in logged[0]
+    assert (logged[-1]["per_s"], logged[-1]["eta_s"]) == (2.0, 235)
 
 
-def test_a_count_that_falls_back_gives_no_negative_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    """A worker died after the last checkpoint: the run goes on from there."""
+def test_the_rate_is_not_negative_when_the_count_falls_back(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """The count falls back when a worker died after the last checkpoint."""
     with show_progress("train-generator", 1000, "steps") as shown:
         shown.update(400)
         clock.now_s += LOG_PERIOD_S
         shown.update(300)
         clock.now_s += LOG_PERIOD_S
         shown.update(315)
-    told = lines(capsys)
-    assert [line["per_s"] for line in told] == [0.0, 1.0]
-    assert "eta_s" not in told[0]
+    logged = lines(capsys)
+    assert [line["per_s"] for line in logged] == [0.0, 1.0]
+    assert "eta_s" not in logged[0]
 
 
-def test_a_quick_stage_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stage_shorter_than_a_period_logs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with show_progress("fill", 3, "shards") as shown:
         shown.update(3)
     assert lines(capsys) == []

@@ -1,4 +1,4 @@
-"""Sources on a real S3 store: the same listing as on a disk, few requests, and each mistake in one line."""
+"""Sources on a real S3 store: the same listing as on disk, few requests, and each mistake in one line."""
 
 import io
 import pickle
@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from support.s3_proxy import Answer, Proxy, refuse
+from support.s3_proxy import Proxy, Response, refuse
 from support.s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.fundus.config import PrepareConfig
@@ -28,7 +28,7 @@ from synfundus.storage.client import BODY_ATTEMPTS, PROBE_ATTEMPTS, s3_client
 
 ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
 LIMIT_S = 30
-"""Within which a store that is not as it should be is told."""
+"""Time within which a wrong store is reported."""
 UPLOADS = 8
 
 Upload = Callable[[Path], str]
@@ -36,17 +36,17 @@ Upload = Callable[[Path], str]
 
 @pytest.fixture
 def upload(s3_store: Store, tmp_path: Path) -> Upload:
-    """Puts what is below a folder, its empty and hidden files too, below a prefix of its own; gives the address."""
+    """Return a function that uploads all files below a folder, hidden ones too, and returns their address."""
 
     def put(folder: Path) -> str:
         store = client(s3_store.endpoint)
         prefix = f"{tmp_path.name}/{folder.name}"
 
-        def one(file: Path) -> None:
+        def put_one(file: Path) -> None:
             store.put_object(Bucket=BUCKET, Key=f"{prefix}/{file.relative_to(folder)}", Body=file.read_bytes())
 
         with ThreadPoolExecutor(UPLOADS) as pool:
-            list(pool.map(one, (file for file in folder.rglob("*") if file.is_file())))
+            list(pool.map(put_one, (file for file in folder.rglob("*") if file.is_file())))
         return f"s3://{BUCKET}/{prefix}"
 
     return put
@@ -57,7 +57,7 @@ def listing(layout: str, path: object, **settings: Any) -> SourceListing:
 
 
 def put(root: Path, *names: str) -> None:
-    """Pictures of different bytes."""
+    """Write images of different bytes."""
     for shade, name in enumerate(names):
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -69,19 +69,19 @@ def write(root: Path, name: str, text: str) -> None:
     (root / name).write_bytes(text.encode())
 
 
-def require_equal(here: SourceListing, there: SourceListing) -> None:
-    """All that goes into a dataset and its reports: names, labels, patients, parts, bytes, and what did not match."""
+def require_equal(on_disk: SourceListing, on_s3: SourceListing) -> None:
+    """Compare all that a dataset depends on: names, labels, patients, splits, bytes, and everything unmatched."""
 
-    def facts(result: SourceListing) -> list[object]:
+    def rows(result: SourceListing) -> list[object]:
         return [(r.name, dict(r.labels), r.patient_id, r.split, r.load()) for r in result.records]
 
-    assert facts(there) == facts(here)
-    assert here.records
+    assert rows(on_s3) == rows(on_disk)
+    assert on_disk.records
     for name in ("rows_without_image", "images_without_row", "has_patients"):
-        assert getattr(there, name) == getattr(here, name), name
+        assert getattr(on_s3, name) == getattr(on_disk, name), name
 
 
-# The same as on a disk
+# The same listing as on disk
 
 
 def test_a_folder_of_nested_images(tmp_path: Path, upload: Upload) -> None:
@@ -90,15 +90,15 @@ def test_a_folder_of_nested_images(tmp_path: Path, upload: Upload) -> None:
     put(root, "images/a.png", "images/sub/Ä #1?.JPG", "images/sub/deep/er/b.png", "images/sub-a/c.png")
     put(root, "images/.hidden.png", "images/.thumbs/d.png", "images-old/d.png", "e.png")
     write(root, "images/notes.txt", "no image")
-    here, there = listing("folder", root), listing("folder", upload(root))
-    require_equal(here, there)
-    assert [r.name for r in there.records] == [
+    on_disk, on_s3 = listing("folder", root), listing("folder", upload(root))
+    require_equal(on_disk, on_s3)
+    assert [r.name for r in on_s3.records] == [
         "images/a.png",
         "images/sub-a/c.png",
         "images/sub/deep/er/b.png",
         "images/sub/Ä #1?.JPG",
     ]
-    assert there.rows_without_image == ["labels.csv row 4: lost.png"]
+    assert on_s3.rows_without_image == ["labels.csv row 4: lost.png"]
     both = [listing("folder", path, images=".", csv="./labels.csv") for path in (root, upload(root) + "/")]
     require_equal(*both)
 
@@ -114,7 +114,7 @@ def test_a_layout_whose_table_is_searched_for(tmp_path: Path, upload: Upload) ->
     write(root, "1/2/3/4/b. IDRiD_Disease Grading_Testing Labels.csv", header)
     require_equal(listing("idrid", root), listing("idrid", upload(root)))
     shutil.copytree(root / "unpacked", root / "twice")
-    with pytest.raises(WrongInputError, match=r"is there more than once \(s3://.*, s3://.*\)"):
+    with pytest.raises(WrongInputError, match=r"exists more than once \(s3://.*, s3://.*\)"):
         listing("idrid", upload(root))
     inside = upload(root / "unpacked/B. Disease Grading/2. Groundtruths")
     with pytest.raises(WrongInputError, match="`path` must lie above the folder"):
@@ -157,15 +157,15 @@ def test_retinamnist_is_one_object(tmp_path: Path, upload: Upload) -> None:
     file = tmp_path / "mnist" / "retinamnist.npz"
     arrays = npz(file)
     address = f"{upload(file.parent)}/{file.name}"
-    there = listing("retinamnist", address)
-    require_equal(listing("retinamnist", file), there)
-    record = pickle.loads(pickle.dumps(there.records[6]))
+    on_s3 = listing("retinamnist", address)
+    require_equal(listing("retinamnist", file), on_s3)
+    record = pickle.loads(pickle.dumps(on_s3.records[6]))
     with Image.open(io.BytesIO(record.load())) as image:
         assert np.array_equal(np.asarray(image), arrays["val_images"][1])
     with pytest.raises(WrongInputError, match=r"mnist: no such file; `path` of this layout names the \.npz"):
         listing("retinamnist", address.removesuffix(f"/{file.name}"))
     file.write_bytes(file.read_bytes()[:500])
-    with pytest.raises(WrongInputError, match=r"s3://.*retinamnist\.npz: not an \.npz file, or cut off"):
+    with pytest.raises(WrongInputError, match=r"s3://.*retinamnist\.npz: not an \.npz file, or truncated"):
         listing("retinamnist", f"{upload(file.parent)}/{file.name}")
 
 
@@ -180,9 +180,9 @@ def test_2500_images_are_listed_by_few_requests_and_none_is_read(tmp_path: Path,
     write(root, "labels.csv", "file_name,dr_grade\n" + "".join(f"{Path(name).stem},1\n" for name in names))
     result = listing("folder", upload(root))
     assert [record.name for record in result.records] == names
-    # Whether the store answers, three pages of a thousand, and the table twice: its header, its rows.
-    assert len(proxy.seen) == 6, proxy.seen
-    assert sum("labels.csv" in request for request in proxy.seen) == 2
+    # A probe of the store, three pages of a thousand, and the table twice: its header, its rows.
+    assert len(proxy.requests) == 6, proxy.requests
+    assert sum("labels.csv" in request for request in proxy.requests) == 2
 
 
 def test_references_hold_no_secret(tmp_path: Path, upload: Upload) -> None:
@@ -199,10 +199,11 @@ def test_references_hold_no_secret(tmp_path: Path, upload: Upload) -> None:
         assert pickle.loads(data) == result
 
 
-# What is wrong
+# Mistakes
 
 
 def complaint(path: str, layout: str = "folder") -> str:
+    """Return the message with which a source is refused: one line, in time, without a secret."""
     start_s = time.monotonic()
     with pytest.raises(WrongInputError) as caught:
         listing(layout, path)
@@ -214,8 +215,10 @@ def complaint(path: str, layout: str = "folder") -> str:
     return text
 
 
-def test_a_place_that_is_not_there_is_one_line(tmp_path: Path, upload: Upload) -> None:
-    assert "there is no bucket 'no-such-bucket'; make it, or correct this address" in complaint("s3://no-such-bucket/x")
+def test_a_wrong_address_or_layout_is_reported_in_one_line(tmp_path: Path, upload: Upload) -> None:
+    assert "there is no bucket 'no-such-bucket'; create it, or correct this address" in complaint(
+        "s3://no-such-bucket/x"
+    )
     assert "no such folder; `path` of a source names" in complaint(f"s3://{BUCKET}/none")
     assert "no such file; `path` of this layout" in complaint(f"s3://{BUCKET}/none.npz", "retinamnist")
     assert "names no bucket" in complaint("s3:///x")
@@ -226,7 +229,7 @@ def test_a_place_that_is_not_there_is_one_line(tmp_path: Path, upload: Upload) -
     assert "is a file, not a folder" in complaint(f"{address}/labels.csv")
     assert "/images: no such folder" in complaint(address)
     write(root, "images/notes.txt", "no image")
-    assert "/images: no image in it" in complaint(upload(root))
+    assert "/images: no image in this folder" in complaint(upload(root))
     with pytest.raises(WrongInputError, match=r"other\.csv: no such file"):
         listing("folder", address, csv="other.csv")
     with pytest.raises(WrongInputError, match="must lie below the source's path"):
@@ -235,7 +238,7 @@ def test_a_place_that_is_not_there_is_one_line(tmp_path: Path, upload: Upload) -
     assert "labels.csv line 2: byte 0xe4 is not UTF-8" in complaint(upload(root))
 
 
-def test_a_store_that_cannot_be_listed_is_one_line(
+def test_a_store_that_cannot_be_listed_is_reported_in_one_line(
     s3_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     address = f"s3://{BUCKET}/x"
@@ -253,16 +256,18 @@ def test_a_store_that_cannot_be_listed_is_one_line(
     assert "no credentials" in complaint(address)
 
 
-def test_a_store_that_says_nothing_is_told_within_half_a_minute(
+def test_a_store_that_does_not_respond_is_reported_within_30_s(
     s3_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its port takes connections."""
+    """Its port accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert "cannot be reached" in complaint(f"s3://{BUCKET}/x")
 
 
-def test_no_right_to_list_or_to_read_the_table_is_one_line(tmp_path: Path, upload: Upload, proxy: Proxy) -> None:
+def test_a_missing_right_to_list_or_to_read_the_table_is_reported_in_one_line(
+    tmp_path: Path, upload: Upload, proxy: Proxy
+) -> None:
     root = tmp_path / "clinic"
     write(root, "labels.csv", "file_name,dr_grade\na,1\n")
     put(root, "images/a.png")
@@ -274,17 +279,17 @@ def test_no_right_to_list_or_to_read_the_table_is_one_line(tmp_path: Path, uploa
     npz(root / "arrays" / "retinamnist.npz")
     file = f"{upload(root)}/arrays/retinamnist.npz"
     proxy.change = refuse("/retinamnist.npz", 403, "AccessDenied")
-    assert complaint(file, "retinamnist") == f"{file}: cannot be read (Permission denied); give the right to read it"
+    assert complaint(file, "retinamnist") == f"{file}: cannot be read (Permission denied); change its permissions"
 
 
-def test_an_object_that_vanished_or_may_not_be_read_is_unreadable_and_a_store_that_fails_is_an_error(
+def test_a_missing_or_forbidden_object_is_unreadable_and_a_failing_store_is_an_error(
     s3_store: Store, tmp_path: Path, upload: Upload, proxy: Proxy
 ) -> None:
     root = tmp_path / "clinic"
     write(root, "labels.csv", "file_name,dr_grade\na,1\n")
     put(root, "images/a.png", "images/b.png", "images/c.png")
     address = upload(root)
-    gone, denied, there = listing("folder", address).records
+    gone, denied, readable = listing("folder", address).records
     config = PrepareConfig(size_px=64)
     client(s3_store.endpoint).delete_object(Bucket=BUCKET, Key=f"{tmp_path.name}/clinic/images/a.png")
     proxy.change = refuse("b.png", 403, "AccessDenied")
@@ -298,21 +303,21 @@ def test_an_object_that_vanished_or_may_not_be_read_is_unreadable_and_a_store_th
     for code in ("InvalidAccessKeyId", "NoSuchBucket"):
         proxy.change = refuse("c.png", 404 if code == "NoSuchBucket" else 403, code)
         with pytest.raises(StorageError, match=rf"cannot read {address}/images/c\.png: .*{code}") as caught:
-            load_and_prepare(there, config)
+            load_and_prepare(readable, config)
         assert "\n" not in str(caught.value)
 
 
-def test_a_broken_connection_is_tried_again_and_not_for_ever(tmp_path: Path, upload: Upload, proxy: Proxy) -> None:
+def test_a_broken_connection_is_repeated_a_few_times(tmp_path: Path, upload: Upload, proxy: Proxy) -> None:
     root = tmp_path / "clinic"
     write(root, "labels.csv", "file_name,dr_grade\na,1\n")
     put(root, "images/a.png")
     (record,) = listing("folder", upload(root)).records
     left = 1
 
-    def cut(request: str, answer: Answer) -> None:
+    def cut(request: str, response: Response) -> None:
         nonlocal left
         if left:
-            left, answer.cut_to = left - 1, len(answer.body) // 2
+            left, response.cut_to = left - 1, len(response.body) // 2
 
     proxy.change = cut
     assert record.load() == (root / "images/a.png").read_bytes()
@@ -322,28 +327,28 @@ def test_a_broken_connection_is_tried_again_and_not_for_ever(tmp_path: Path, upl
     assert left == 0
 
 
-def test_whether_originals_are_there_is_told_without_listing_them(tmp_path: Path, upload: Upload, proxy: Proxy) -> None:
+def test_the_existence_of_a_source_is_found_without_listing_it(tmp_path: Path, upload: Upload, proxy: Proxy) -> None:
     root = tmp_path / "clinic"
     put(root, "images/a.png", "images-old/a.png")
     address = upload(root)
     assert source_exists(address)
     assert source_exists(f"{address}/images/a.png")
-    assert len(proxy.seen) <= 4
+    assert len(proxy.requests) <= 4
     assert not source_exists(f"{address}/imag")
 
 
-def test_whether_originals_are_there_is_told_within_half_a_minute(
+def test_the_existence_of_a_source_is_reported_within_30_s(
     tmp_path: Path, upload: Upload, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a store that falls silent after its first answer, too."""
+    """The limit holds for a store that stops responding after its first response, too."""
     put(tmp_path / "clinic", "images/a.png")
     address = upload(tmp_path / "clinic")
     monkeypatch.setattr("synfundus.storage.client.PROBE_READ_TIMEOUT_S", 2)
 
-    def keep_back(request: str, answer: Answer) -> None:
-        answer.kept_back = len(proxy.seen) > 1
+    def keep_back(request: str, response: Response) -> None:
+        response.kept_back = len(proxy.requests) > 1
 
     proxy.change = keep_back
     with pytest.raises(WrongInputError, match="cannot be reached"):
         source_exists(address)
-    assert len(proxy.seen) == 1 + PROBE_ATTEMPTS
+    assert len(proxy.requests) == 1 + PROBE_ATTEMPTS

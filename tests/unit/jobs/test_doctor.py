@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.s3_proxy import Answer, Proxy, refuse
+from support.s3_proxy import Proxy, Response, refuse
 from support.s3_store import BUCKET
 from support.tiny_study import PHANTOMS, Outcome, run_here
 
@@ -27,15 +27,15 @@ def test_a_store_is_listed_once_and_probed_with_two_conditional_puts(
     assert outcome.code == 0, outcome.err
     assert "writable, honours the conditional PUT, clock within" in outcome.out
     # The store must refuse the second PUT.
-    assert [request.split()[0] for request in proxy.seen] == ["GET", "PUT", "PUT", "DELETE"]
+    assert [request.split()[0] for request in proxy.requests] == ["GET", "PUT", "PUT", "DELETE"]
 
 
 @pytest.mark.parametrize(("offset_s", "code"), [(-200, 0), (200, 0), (-600, 2), (600, 2)])
 def test_a_clock_that_differs_is_reported_before_the_store_refuses_it(
     capsys: Capture, proxy: Proxy, tmp_path: Path, offset_s: int, code: int
 ) -> None:
-    def shift(request: str, answer: Answer) -> None:
-        answer.headers["Date"] = email.utils.formatdate(time.time() + offset_s, usegmt=True)
+    def shift(request: str, response: Response) -> None:
+        response.headers["Date"] = email.utils.formatdate(time.time() + offset_s, usegmt=True)
 
     proxy.change = shift
     outcome = doctor(capsys, tmp_path)
@@ -56,8 +56,8 @@ def test_a_clock_that_the_store_refuses_is_one_line(capsys: Capture, proxy: Prox
 
 
 def test_answers_without_a_time_are_reported(capsys: Capture, proxy: Proxy, tmp_path: Path) -> None:
-    def silence(request: str, answer: Answer) -> None:
-        answer.headers.pop("Date")
+    def silence(request: str, response: Response) -> None:
+        response.headers.pop("Date")
 
     proxy.change = silence
     outcome = doctor(capsys, tmp_path)

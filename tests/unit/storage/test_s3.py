@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from support.s3_proxy import Answer, Proxy, refuse
+from support.s3_proxy import Proxy, Response, refuse
 from support.s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port, read_only
 from synfundus.environment import Environment, S3Environment
 from synfundus.errors import StorageError, WrongInputError
@@ -109,13 +109,13 @@ def behind_proxy(proxy: Proxy, tmp_path: Path) -> S3Storage:
     return S3Storage(BUCKET, tmp_path.name, Environment().s3)
 
 
-def from_the_second_put_on(proxy: Proxy, *changes: Callable[[str, Answer], None]) -> None:
+def from_the_second_put_on(proxy: Proxy, *changes: Callable[[str, Response], None]) -> None:
     """Change the responses to the second PUT and to all later requests."""
 
-    def change(request: str, answer: Answer) -> None:
-        if sum(seen.startswith("PUT") for seen in proxy.seen) > 1:
+    def change(request: str, response: Response) -> None:
+        if sum(sent.startswith("PUT") for sent in proxy.requests) > 1:
             for one in changes:
-                one(request, answer)
+                one(request, response)
 
     proxy.change = change
 
@@ -126,28 +126,28 @@ def test_a_store_that_stops_responding_gets_no_further_request(
     """The timeouts of the second PUT and of the removal together would take longer than 30 s."""
     monkeypatch.setattr("synfundus.storage.client.PROBE_READ_TIMEOUT_S", 2)
 
-    def keep_back(request: str, answer: Answer) -> None:
-        answer.kept_back = True
+    def keep_back(request: str, response: Response) -> None:
+        response.kept_back = True
 
     from_the_second_put_on(proxy, keep_back)
     with pytest.raises(WrongInputError, match="cannot be reached"):
         probe(behind_proxy)
-    assert [request.split()[0] for request in proxy.seen] == ["PUT"] * (1 + PROBE_ATTEMPTS)
+    assert [request.split()[0] for request in proxy.requests] == ["PUT"] * (1 + PROBE_ATTEMPTS)
 
 
 def test_the_first_of_two_refusals_is_reported(proxy: Proxy, behind_proxy: S3Storage) -> None:
     from_the_second_put_on(proxy, refuse("PUT", 403, "AccessDenied"), refuse("DELETE", 403, "ExpiredToken"))
     with pytest.raises(WrongInputError, match=r"may not read, write and remove there \(AccessDenied\)"):
         probe(behind_proxy)
-    assert [request.split()[0] for request in proxy.seen] == ["PUT", "PUT", "DELETE"]
+    assert [request.split()[0] for request in proxy.requests] == ["PUT", "PUT", "DELETE"]
 
 
 def test_a_store_without_a_readable_date_can_hold_a_root(proxy: Proxy, behind_proxy: S3Storage) -> None:
     for date in ({}, {"Date": "yesterday"}):
 
-        def change(request: str, answer: Answer, date: dict[str, str] = date) -> None:
-            answer.headers.pop("Date")
-            answer.headers.update(date)
+        def change(request: str, response: Response, date: dict[str, str] = date) -> None:
+            response.headers.pop("Date")
+            response.headers.update(date)
 
         proxy.change = change
         assert probe(behind_proxy) is None

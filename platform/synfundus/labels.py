@@ -1,17 +1,17 @@
 """The label columns: names, meaning, range, rules, missing values, encoding.
 
-Sixteen columns, named as in the public SynFundus-1M annotation table (arXiv 2312.00377). Every one is nullable, and
-null means unknown, never 0. `dr_grade` is ordinal and is encoded everywhere by its four cumulative probabilities
-P(grade >= 1..4); the other fifteen are binary. So both models speak of the same `NUM_VALUES` = 19 numbers: the
-annotator emits them as logits, the generator is conditioned on them.
+There are sixteen columns, named as in the public SynFundus-1M annotation table (arXiv 2312.00377). All are nullable,
+and null means unknown, never 0. `dr_grade` is ordinal and is encoded everywhere by its four cumulative probabilities
+P(grade >= 1..4); the other fifteen are binary. So both models use the same `NUM_VALUES` = 19 numbers: the annotator
+outputs them as logits, and the generator is conditioned on them.
 
-The condition vector of the generator, `CONDITION_DIM` = 36 float32 numbers:
+The condition vector of the generator has `CONDITION_DIM` = 36 float32 numbers:
 
-    [0:19]   value of each head as 2 p - 1, in [-1, 1]; 0 where the label is unknown
-    [19:35]  1 where the label is known, 0 where it is unknown (one per label, in the order of `LABELS`)
+    [0:19]   value of each head as 2 p - 1, in [-1, 1]; 0 if the label is unknown
+    [19:35]  1 if the label is known, 0 if it is unknown (one per label, in the order of `LABELS`)
     [35]     1 for the null condition of classifier-free guidance, whose other entries are 0
 
-"Nothing is known" (all 36 zero) and "null condition" are thus different states.
+So "nothing is known" (all 36 zero) and the null condition are different states.
 """
 
 import math
@@ -31,7 +31,7 @@ class Label:
     name: str
     """Column name, as in the SynFundus-1M annotation table."""
     title: str
-    """What a reader of the report sees."""
+    """Title in the report."""
     kind: str
     """`disease`, `readability` or `side`."""
     max_value: int = 1
@@ -71,22 +71,22 @@ HEADS: Mapping[str, slice] = {
     name: slice(0, NUM_DR_HEADS) if i == 0 else slice(NUM_DR_HEADS + i - 1, NUM_DR_HEADS + i)
     for i, name in enumerate(LABEL_NAMES)
 }
-"""Which of the 19 numbers belong to a label."""
+"""Indices of a label among the 19 numbers."""
 CONDITION_DIM = NUM_VALUES + NUM_LABELS + 1
 NULL_INDEX = CONDITION_DIM - 1
 
 SOURCES = ("expert", "filled", "unknown")
-"""Where the value of a label of a real image comes from."""
+"""Sources of a label's value on a real image."""
 
 LabelRow = Mapping[str, int | None]
 FloatArray = NDArray[np.float32]
 
 
 def parse_value(name: str, text: object) -> int | None:
-    """The value of label `name` from a table cell; empty, NaN and None are unknown.
+    """Parse a table cell as the value of label `name`; empty, NaN and None mean unknown.
 
     Raises:
-        WrongInputError: not a whole number in the label's range.
+        WrongInputError: the cell is not a whole number in the label's range.
     """
     if text is None or (isinstance(text, float) and math.isnan(text)):
         return None
@@ -106,10 +106,9 @@ def parse_value(name: str, text: object) -> int | None:
 
 
 def apply_rules(row: LabelRow) -> dict[str, int | None]:
-    """`row` with the rules between labels applied and all 16 names present.
+    """Return `row` with all 16 labels, after the rules between labels.
 
-    A picture that is not a fundus has no disease and no side (null: the question does not arise), and its regions are
-    not readable (0).
+    An image that is not a fundus has no disease and no side (null), and its regions are not readable (0).
     """
     clean = {name: row.get(name) for name in LABEL_NAMES}
     if clean["is_fundus"] == 0:
@@ -121,10 +120,10 @@ def apply_rules(row: LabelRow) -> dict[str, int | None]:
 
 
 def encode_values(rows: Sequence[LabelRow]) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Hard labels as head probabilities.
+    """Encode hard labels as head probabilities.
 
     Returns:
-        `p_BV` (len(rows), 19), 0 or 1, and 0 where unknown; `known_BK` (len(rows), 16).
+        `p_BV` (len(rows), 19), 0 or 1, and 0 if unknown; `known_BK` (len(rows), 16).
     """
     p_BV = np.zeros((len(rows), NUM_VALUES), np.float32)
     known_BK = np.zeros((len(rows), NUM_LABELS), np.bool_)
@@ -139,31 +138,31 @@ def encode_values(rows: Sequence[LabelRow]) -> tuple[FloatArray, NDArray[np.bool
 
 
 def expand_known(known_BK: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Per-label mask (B, 16) as a per-head mask (B, 19): the four DR heads share one label."""
+    """Expand a mask of labels (B, 16) to a mask of heads (B, 19): the four DR heads share one label."""
     return np.concatenate([np.repeat(known_BK[:, :1], NUM_DR_HEADS, axis=1), known_BK[:, 1:]], axis=1)
 
 
 def condition_vector(p_BV: FloatArray, known_BK: NDArray[np.bool_]) -> FloatArray:
-    """Condition vectors (B, 36) from head probabilities (B, 19) in [0, 1], and known-masks (B, 16)."""
+    """Return condition vectors (B, 36) of head probabilities (B, 19) in [0, 1] and masks of known labels (B, 16)."""
     value_BV = np.where(expand_known(known_BK), 2.0 * p_BV - 1.0, 0.0)
     null_B1 = np.zeros((len(p_BV), 1))
     return np.concatenate([value_BV, known_BK, null_B1], axis=1).astype(np.float32)
 
 
 def encode_conditions(rows: Sequence[LabelRow]) -> FloatArray:
-    """Condition vectors (len(rows), 36) of hard labels, nulls allowed."""
+    """Return condition vectors (len(rows), 36) of hard labels; null means unknown."""
     return condition_vector(*encode_values(rows))
 
 
 def null_condition() -> FloatArray:
-    """The null condition of classifier-free guidance, (36,)."""
+    """Return the null condition of classifier-free guidance, (36,)."""
     vector = np.zeros(CONDITION_DIM, np.float32)
     vector[NULL_INDEX] = 1.0
     return vector
 
 
 def grade_distribution(p_B4: FloatArray) -> FloatArray:
-    """P(grade = 0..4), (B, 5), from cumulative P(grade >= 1..4), (B, 4), made non-increasing first."""
+    """Return P(grade = 0..4), (B, 5), of cumulative P(grade >= 1..4), (B, 4), which is first made non-increasing."""
     cumulative = np.minimum.accumulate(np.clip(p_B4, 0.0, 1.0), axis=1)
     edges = np.pad(cumulative, ((0, 0), (1, 1)), constant_values=((0, 0), (1, 0)))
     return np.asarray(edges[:, :-1] - edges[:, 1:], dtype=np.float32)
@@ -173,18 +172,18 @@ def require_known(names: Iterable[str], where: str) -> None:
     """Refuse a name that is not one of the 16 labels.
 
     Raises:
-        WrongInputError: names `where` it stands and the known ones.
+        WrongInputError: an unknown name; the message starts with `where`.
     """
     for name in names:
         if name not in LABEL_BY_NAME:
             raise WrongInputError(f"{where}: {name!r} is not a label; the labels are {', '.join(LABEL_NAMES)}")
 
 
-def require_askable(labels: LabelRow, where: str) -> None:
-    """Refuse what no image can be asked to be: an unknown label, a value out of range, a finding of what is no fundus.
+def require_requestable(labels: LabelRow, where: str) -> None:
+    """Refuse labels that cannot be requested of the generator.
 
     Raises:
-        WrongInputError: names `where` it stands.
+        WrongInputError: an unknown label, a value out of range, or a disease or side on an image with `is_fundus: 0`.
     """
     require_known(labels, where)
     for name, value in labels.items():
@@ -193,4 +192,4 @@ def require_askable(labels: LabelRow, where: str) -> None:
     allowed = apply_rules(labels)
     ruled_out = [name for name, value in labels.items() if value is not None and allowed[name] != value]
     if ruled_out:
-        raise WrongInputError(f"{', '.join(ruled_out)} cannot be asked of what is not a fundus; leave it out")
+        raise WrongInputError(f"{', '.join(ruled_out)} cannot be requested with is_fundus: 0; leave it out")

@@ -1,4 +1,4 @@
-"""Seeds derived from what they are for, so that no random number depends on how many were drawn before it."""
+"""Seeds derived from their purpose, so that no random number depends on how many were drawn before."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A seed in [0, 2^53), so that JSON keeps it: BLAKE2b of the parts, whose types, lengths and order all count."""
+    """Return BLAKE2b of the parts, with their types, lengths and order, as a seed in [0, 2^53), which JSON keeps."""
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         kind, text = (b"s", part.encode()) if isinstance(part, str) else (b"i", str(int(part)).encode())
@@ -15,5 +15,5 @@ def derive_seed(*parts: int | str) -> int:
 
 
 def random_numbers(*parts: int | str) -> np.random.Generator:
-    """NumPy's generator over Philox, seeded by `derive_seed(*parts)`."""
+    """Return NumPy's generator over Philox, seeded by `derive_seed(*parts)`."""
     return np.random.Generator(np.random.Philox(key=derive_seed(*parts)))

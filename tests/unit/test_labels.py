@@ -34,12 +34,12 @@ def test_whole_numbers_in_range_are_read(text: object, value: int) -> None:
 @pytest.mark.parametrize(
     ("name", "text"), [("dr_grade", "5"), ("is_gc", "2"), ("is_gc", "-1"), ("dr_grade", "1.5"), ("is_gc", "yes")]
 )
-def test_a_value_out_of_range_names_label_and_range(name: str, text: str) -> None:
+def test_a_value_out_of_range_is_refused_with_label_and_range(name: str, text: str) -> None:
     with pytest.raises(WrongInputError, match=rf"{name} is '{text}'; expected a whole number from 0 to \d"):
         parse_value(name, text)
 
 
-def test_what_is_no_fundus_has_no_disease_and_nothing_readable() -> None:
+def test_an_image_that_is_no_fundus_has_no_disease_and_no_readable_region() -> None:
     row = apply_rules({"is_fundus": 0, "is_gc": 1, "dr_grade": 2, "eye_side": 1, "is_macular_readable": 1})
     assert row["is_gc"] is None
     assert row["dr_grade"] is None
@@ -54,7 +54,7 @@ def test_a_grade_is_four_cumulative_values() -> None:
     assert not known_BK[:, 1:].any()
 
 
-def test_heads_cover_all_values_once() -> None:
+def test_heads_cover_all_19_numbers_once() -> None:
     covered = np.concatenate([np.arange(NUM_VALUES)[HEADS[name]] for name in LABEL_NAMES])
     assert covered.tolist() == list(range(NUM_VALUES))
 
@@ -67,7 +67,7 @@ def test_unknown_and_null_are_different_conditions() -> None:
     assert null.sum() == 1
 
 
-def test_a_soft_label_conditions_with_its_probability() -> None:
+def test_a_filled_label_conditions_with_its_probability() -> None:
     p_BV, known_BK = encode_values([{"is_gc": 1, "eye_side": 0}])
     p_BV[0, HEADS["is_gc"]] = 0.75
     vector = condition_vector(p_BV, known_BK)[0]
@@ -77,7 +77,7 @@ def test_a_soft_label_conditions_with_its_probability() -> None:
     assert vector[NUM_VALUES + LABEL_NAMES.index("is_amd")] == 0
 
 
-def test_grade_distribution_is_the_difference_of_the_cumulative_one() -> None:
+def test_the_grade_distribution_is_the_difference_of_cumulative_probabilities() -> None:
     p = grade_distribution(np.array([[0.9, 0.5, 0.2, 0.1], [0.3, 0.6, 0.0, 0.0]], np.float32))
     assert p[0] == pytest.approx([0.1, 0.4, 0.3, 0.1, 0.1])
     assert p[1] == pytest.approx([0.7, 0.0, 0.3, 0.0, 0.0])  # made non-increasing first

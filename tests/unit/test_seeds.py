@@ -1,4 +1,4 @@
-"""Derived seeds: distinct by every part, small enough for JSON, the same for ever."""
+"""Derived seeds: every part counts, and JSON keeps them exactly."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def test_derived_seeds_fit_json_and_differ_by_every_part() -> None:
 
 
 def test_numpy_integers_are_integers() -> None:
-    """A position that comes out of an array seeds like the same Python number."""
+    """A position from an array gives the same seed as the equal Python number."""
     assert derive_seed("order", np.int64(7)) == derive_seed("order", 7)  # type: ignore[arg-type]
 
 

@@ -47,7 +47,7 @@ class Calibration(Metadata):
     version: Literal[1] = 1
     """Schema of this record."""
     heads: dict[str, HeadCalibration]
-    """By head, all of `labels.HEAD_NAMES`."""
+    """Calibration of each head in `labels.HEAD_NAMES`."""
 
     @property
     def unusable(self) -> dict[str, str]:

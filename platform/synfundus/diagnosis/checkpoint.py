@@ -6,7 +6,6 @@ pretrained=True)` loads it. Beside it lie `calibration.json`, `metrics.json` and
 """
 
 import io
-import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -108,7 +107,7 @@ def load_annotator(storage: Storage, folder: str, device: torch.device | str = "
     calibration = Calibration.from_json(read(CALIBRATION), f"{folder}/{CALIBRATION}")
     scorer: Scorer
     if manifest.sees_images:
-        spec = ModelSpec.from_timm_config(json.loads(read(CONFIG)))
+        spec = ModelSpec.from_timm_json(read(CONFIG), f"{folder}/{CONFIG}")
         network = build_annotator(spec.architecture, spec.num_classes, **spec.model_args)
         network.load_state_dict(load_tensors(read(WEIGHTS)))
         output_map = OutputMapConfig.model_validate_json(read(OUTPUTS)) if OUTPUTS in manifest.files else None

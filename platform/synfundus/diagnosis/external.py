@@ -4,7 +4,6 @@ It is calibrated on the validation split, measured and stored as ours is. Its tr
 test images were among them, its metrics are too good.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -143,7 +142,7 @@ def load_external_network(config: ExternalConfig) -> tuple[nn.Module, ModelSpec]
     path = Path(str(config.weights)).expanduser()
     tensors = read_weights(str(path))
     if (path / CONFIG).is_file():
-        spec = ModelSpec.from_timm_config(json.loads((path / CONFIG).read_bytes()))
+        spec = ModelSpec.from_timm_json((path / CONFIG).read_bytes(), str(path / CONFIG))
     else:
         spec = _deduced_spec(config, tensors)
     network = build_annotator(spec.architecture, spec.num_classes, **spec.model_args)
@@ -164,7 +163,7 @@ def _deduced_spec(config: ExternalConfig, tensors: Mapping[str, Tensor]) -> Mode
     """Return timm's input settings of the architecture, and the number of outputs of the head's weights."""
     if config.architecture is None or config.image_size_px is None:
         raise WrongInputError(f"weights: {config.weights} has no {CONFIG}; set architecture and image_size_px")
-    known: Mapping[str, Any] = build_annotator(config.architecture).pretrained_cfg  # type: ignore[assignment]
+    known: Any = build_annotator(config.architecture).pretrained_cfg
     head = f"{known['classifier']}.weight"
     if head not in tensors:
         raise WrongInputError(f"weights: {config.weights} has no tensor {head}, the head of {config.architecture}")

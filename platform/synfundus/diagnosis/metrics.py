@@ -32,7 +32,7 @@ class SplitMetrics(Metadata):
     """Measures on one split."""
 
     heads: dict[str, HeadMetrics]
-    """By head, in the order of `labels.HEAD_NAMES`; a binary label has the head of its name."""
+    """Measures of each head in `labels.HEAD_NAMES`; a binary label has one head, with its name."""
     quadratic_kappa: Measure
     """Agreement of the annotated DR grades with the experts' grades."""
 
@@ -47,7 +47,7 @@ class AnnotatorMetrics(Metadata):
     unusable_heads: dict[str, str]
     """Unusable heads, each with the reason."""
     splits: dict[str, SplitMetrics]
-    """By split: validation and test."""
+    """Measures on the splits `validation` and `test`."""
     fresh_tensors: tuple[str, ...] | None = None
     """Tensors that did not start from the weights of `init_from`; None without `init_from`."""
 

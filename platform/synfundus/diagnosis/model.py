@@ -4,7 +4,6 @@ Shapes: B images, C channels, H, W pixels, V heads (19).
 """
 
 import difflib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 from torch import Tensor, nn
 
 from synfundus.diagnosis.manifest import WEIGHTS
@@ -22,6 +21,23 @@ from synfundus.metadata import Metadata
 
 IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """timm's defaults, repeated here because timm takes seconds to import."""
+
+
+class _TimmInput(BaseModel):
+    """Input settings in timm's `config.json`."""
+
+    input_size: tuple[int, int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class _TimmConfig(BaseModel):
+    """Keys of timm's `config.json` that we read."""
+
+    architecture: str
+    num_classes: int
+    pretrained_cfg: _TimmInput
+    model_args: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class ModelSpec(Metadata):
@@ -37,13 +53,13 @@ class ModelSpec(Metadata):
     """Mean of each channel, for pixels in [0, 1]."""
     std: tuple[float, float, float] = IMAGENET_DEFAULT_STD
     """Standard deviation of each channel, for pixels in [0, 1]."""
-    model_args: dict[str, Any] = Field(default_factory=dict)
+    model_args: dict[str, JsonValue] = Field(default_factory=dict)
     """Keyword arguments of timm's `create_model`, as `config.json` has them."""
 
-    def timm_config(self, network: nn.Module) -> dict[str, Any]:
+    def timm_config(self, network: nn.Module) -> dict[str, JsonValue]:
         """Return `config.json` as `timm.create_model("local-dir:…")` reads it."""
-        known: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
-        config: dict[str, Any] = {
+        known: Any = network.pretrained_cfg
+        config: dict[str, JsonValue] = {
             "architecture": self.architecture,
             "num_classes": self.num_classes,
             "model_args": self.model_args,
@@ -66,16 +82,25 @@ class ModelSpec(Metadata):
         return config
 
     @classmethod
-    def from_timm_config(cls, config: Mapping[str, Any]) -> "ModelSpec":
-        """Read timm's `config.json`."""
-        input_cfg = config["pretrained_cfg"]
+    def from_timm_json(cls, data: bytes, name: str) -> "ModelSpec":
+        """Parse the content of `name`, a `config.json` of timm.
+
+        Raises:
+            WrongInputError: a key is missing or has a wrong type; the message names it.
+        """
+        try:
+            config = _TimmConfig.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(map(str, first["loc"]))
+            raise WrongInputError(f"{name}: {key}: {first['msg']}; give a config.json that timm wrote") from error
         return cls(
-            architecture=config["architecture"],
-            num_classes=config["num_classes"],
-            image_size_px=input_cfg["input_size"][1],
-            mean=input_cfg["mean"],
-            std=input_cfg["std"],
-            model_args=config.get("model_args", {}),
+            architecture=config.architecture,
+            num_classes=config.num_classes,
+            image_size_px=config.pretrained_cfg.input_size[1],
+            mean=config.pretrained_cfg.mean,
+            std=config.pretrained_cfg.std,
+            model_args=config.model_args,
         )
 
 

@@ -1,14 +1,12 @@
-"""The only denoising loop: rows of different solvers, step counts, guidance and progress in one forward a tick.
+"""The only denoising loop: rows of different solvers, step counts, guidance and progress share one forward per tick.
 
-Two ways to drive it. *Continuously* (serving): `submit`, `cancel`, `tick`; rows join and leave between ticks, and each
-forward is padded to the smallest of a few fixed batch shapes. *In lock step* (sampling): `run`, whose micro-batches
-keep one batch shape, so that a row's bits do not depend on its neighbours.
+There are two ways to use it. Serving calls `submit`, `cancel` and `tick`: rows join and leave between ticks, and each
+forward is padded to the smallest of a few fixed batch shapes. Sampling calls `run`: it denoises micro-batches of one
+fixed shape in lock step, so that the bits of a row do not depend on its neighbours.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -17,121 +15,39 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synfundus.diffusion.config import ScheduleConfig, SolverConfig
-from synfundus.diffusion.noise import normal
-from synfundus.diffusion.solvers import SolverTable, solver_table
-from synfundus.errors import SynfundusError, WrongInputError
+from synfundus.diffusion.config import ScheduleConfig
+from synfundus.diffusion.rows import COLUMNS, NonFiniteSampleError, Row, RowRequest, Rows, step_columns
+from synfundus.diffusion.solvers import solver_table
+from synfundus.errors import WrongInputError
 from synfundus.labels import CONDITION_DIM, null_condition
 
+__all__ = [
+    "DEFAULT_BUCKET_SIZES",
+    "MAX_ACTIVE_ROWS",
+    "Engine",
+    "NonFiniteSampleError",
+    "RowRequest",
+    "to_uint8",
+]
+
 DEFAULT_BUCKET_SIZES = (1, 2, 4, 8, 16, 32)
+"""Batch shapes of continuous use."""
 MAX_ACTIVE_ROWS = 128
-"""Rows of continuous use that are denoised together: they, not those that wait, take memory."""
-
-
-class NonFiniteSampleError(SynfundusError):
-    """A row ended in NaN or infinity; it is gone from the engine, the other rows are as they were."""
-
-    tickets: tuple[int, ...] = ()
-    """The rows concerned."""
-
-    @classmethod
-    def of(cls, rows: Sequence["_Row"]) -> "NonFiniteSampleError":
-        names = ", ".join(f"ticket {row.ticket} (seed {row.request.seed})" for row in rows)
-        error = cls(f"not finite: {names}; the generator's weights or its dtype are at fault")
-        error.tickets = tuple(row.ticket for row in rows)
-        return error
-
-
-@dataclass(frozen=True, eq=False)
-class RowRequest:
-    """One sample to make."""
-
-    condition: NDArray[np.float32]
-    """Condition vector (36,); layout in synfundus.labels."""
-    seed: int
-    """Key of all the noise of this sample, in [0, 2^53)."""
-    solver: SolverConfig
-
-
-@dataclass(frozen=True, eq=False)
-class _Row:
-    ticket: int
-    request: RowRequest
-    table: SolverTable
-    steps: NDArray[np.float32]
-    """(num_steps, len(_COLUMNS)): the coefficients of each step."""
-
-
-_COLUMNS = ("x0_x", "x0_out", "eps_x", "eps_out", "limit", "guidance", "cx", "c0", "c0p", "ce", "cn")
-
-
-@lru_cache(maxsize=512)
-def _step_columns(schedule: ScheduleConfig, solver: SolverConfig) -> NDArray[np.float32]:
-    """Of each step: x0 and eps as linear forms of x and the network's output, the clipping limit, guidance, update."""
-    table = solver_table(schedule, solver)
-    ones = np.ones(table.num_steps)
-    if schedule.prediction == "epsilon":
-        x0_x, x0_out, eps_x, eps_out = 1.0 / table.alpha, -table.sigma / table.alpha, 0.0 * ones, ones
-    else:
-        x0_x, x0_out, eps_x, eps_out = table.alpha, -table.sigma, table.sigma, table.alpha
-    limit = ones if solver.clip else np.inf * ones
-    update = (table.cx, table.c0, table.c0p, table.ce, table.cn)
-    columns = (x0_x, x0_out, eps_x, eps_out, limit, solver.guidance_scale * ones, *update)
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-class _Rows:
-    """The state of rows that are denoised together: images, histories, steps done."""
-
-    def __init__(self, shape_CHW: tuple[int, int, int], device: torch.device) -> None:
-        self.rows: list[_Row] = []
-        self.steps_done: list[int] = []
-        self._device = device
-        self._shape_CHW = shape_CHW
-        self.x_BCHW = torch.zeros((0, *shape_CHW), device=device)
-        self.x0_prev_BCHW = torch.zeros((0, *shape_CHW), device=device)
-        self.condition_BD = torch.zeros((0, CONDITION_DIM), device=device)
-
-    def noise(self, indices: Sequence[int]) -> Tensor:
-        """Noise of the rows at their present step; before the first one, the initial x."""
-        seeds = torch.tensor([self.rows[b].request.seed for b in indices], dtype=torch.int64, device=self._device)
-        stream = torch.tensor([self.steps_done[b] for b in indices], dtype=torch.int64, device=self._device)
-        return normal(seeds, stream, self._shape_CHW)
-
-    def join(self, joining: Sequence[_Row]) -> None:
-        if not joining:
-            return
-        first = len(self.rows)
-        self.rows += joining
-        self.steps_done += [0] * len(joining)
-        x_BCHW = self.noise(range(first, len(self.rows)))
-        condition_BD = torch.from_numpy(np.stack([row.request.condition for row in joining])).to(self._device)
-        self.x_BCHW = torch.cat((self.x_BCHW, x_BCHW))
-        self.x0_prev_BCHW = torch.cat((self.x0_prev_BCHW, torch.zeros_like(x_BCHW)))
-        self.condition_BD = torch.cat((self.condition_BD, condition_BD))
-
-    def keep(self, kept: Sequence[int]) -> None:
-        if len(kept) == len(self.rows):
-            return
-        index = torch.tensor(kept, dtype=torch.int64, device=self._device)
-        self.rows = [self.rows[b] for b in kept]
-        self.steps_done = [self.steps_done[b] for b in kept]
-        self.x_BCHW, self.x0_prev_BCHW = self.x_BCHW[index], self.x0_prev_BCHW[index]
-        self.condition_BD = self.condition_BD[index]
+"""Largest number of rows that `tick` denoises together. Waiting rows need no memory on the device."""
 
 
 class Engine:
-    """Denoises rows with a conditional U-Net.
+    """Denoiser of rows, with a conditional U-Net.
 
-    Continuous use is safe from several threads as long as one of them at a time calls `tick`.
+    Several threads may use it continuously, as long as only one at a time calls `tick`.
 
     Args:
-        unet: diffusers' UNet2DConditionModel with class_embed_type "projection", or a callable of its arguments. A
+        unet: diffusers' UNet2DConditionModel with class_embed_type "projection", or a callable with its arguments. A
             module is moved to `device`, to channels_last and to evaluation mode, in place.
-        schedule: the schedule it was trained on.
+        schedule: the schedule that it was trained on.
         shape_CHW: channels, height and width of its images, in px.
-        bucket_sizes: batch shapes of continuous use, ascending; more rows than the last take several forwards.
-        dtype: float32, or bfloat16 by autocast around the U-Net; the update itself is float32 always.
+        bucket_sizes: batch shapes of continuous use, ascending; more rows than the largest take several forwards.
+        dtype: float32, or bfloat16 as autocast around the U-Net; the update is always float32.
     """
 
     def __init__(
@@ -157,51 +73,52 @@ class Engine:
         self._dtype = dtype
         self._null_1D = torch.from_numpy(null_condition())[None].to(self._device)
         self._next_ticket = count()
-        self._waiting: deque[_Row] = deque()
+        self._waiting: deque[Row] = deque()
         self._cancelled: deque[int] = deque()
         self._finished: list[tuple[int, Tensor]] = []
-        self._active = _Rows(shape_CHW, self._device)
+        self._active = Rows(shape_CHW, self._device)
         self.num_forwards = 0
-        """U-Net forwards so far."""
+        """Number of U-Net forwards since the start."""
         self.num_row_steps = 0
-        """Steps of all rows so far."""
+        """Row-steps since the start."""
 
     @property
     def num_rows(self) -> int:
-        """Rows that wait for their first tick or are under way."""
+        """Number of rows that wait for their first tick or are being denoised."""
         return len(self._waiting) + len(self._active.rows)
 
     @property
     def row_steps_left(self) -> int:
-        """Steps that these rows still need. To be asked between two ticks."""
+        """Row-steps that these rows still need. Correct between two ticks only."""
         active = zip(self._active.rows, self._active.steps_done, strict=True)
         return sum(row.table.num_steps for row in self._waiting) + sum(
             row.table.num_steps - steps_done for row, steps_done in active
         )
 
     def submit(self, request: RowRequest) -> int:
-        """Let a row join at the next tick that has room for it (`MAX_ACTIVE_ROWS`); returns its ticket.
+        """Let a row join at the next tick that has room for it (`MAX_ACTIVE_ROWS`), and return its ticket.
 
         Raises:
-            WrongInputError: a condition that is not 36 finite numbers, a seed out of range, too many steps.
+            WrongInputError: a condition other than 36 finite numbers, a seed out of range, too many steps.
         """
         row = self._row(request)
         self._waiting.append(row)
         return row.ticket
 
     def cancel(self, ticket: int) -> None:
-        """Let a row leave before the next tick; a ticket that has already left is no error."""
+        """Remove a row before the next tick. A ticket that has already left is ignored."""
         self._cancelled.append(ticket)
 
     def tick(self) -> list[tuple[int, Tensor]]:
-        """One step of every row.
+        """Take one step of every row.
 
-        Returns (ticket, image) of the rows that finished: float32 (C, H, W) on the CPU, in [-1, 1].
+        Returns:
+            Ticket and image of each row that finished: float32 (C, H, W) on the CPU, in [-1, 1].
 
         Raises:
-            NonFiniteSampleError: a row ended in NaN or infinity. Good rows of this tick come with the next one.
+            NonFiniteSampleError: a row ended in NaN or infinity. The next tick returns the finite rows of this one.
         """
-        # Cancellations first: whatever they name has been submitted, so it is among the rows that wait or are active.
+        # Cancellations come first: their rows were submitted before, so they are among the waiting or active ones.
         cancelled = {self._cancelled.popleft() for _ in range(len(self._cancelled))}
         self._active.keep([b for b, row in enumerate(self._active.rows) if row.ticket not in cancelled])
         waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
@@ -218,14 +135,14 @@ class Engine:
         return finished
 
     def run(self, requests: Sequence[RowRequest], micro_batch: int) -> NDArray[np.uint8]:
-        """Samples in lock step, uint8 (N, H, W, C), in the order of the requests.
+        """Denoise all requests in lock step; return uint8 images (N, H, W, C) in their order.
 
-        Rows are taken `micro_batch` at a time, a short last one filled up with copies of its last row. A forward has
-        twice `micro_batch` rows where the solver guides and `micro_batch` rows elsewhere; so the bits of a row depend
-        on its request, its place in the micro-batch and the micro-batch's size alone. Rows of `submit` are not touched.
+        Copies of the last row fill up a short last micro-batch. A forward has twice `micro_batch` rows in guided steps
+        and `micro_batch` rows in the others. So the bits of a row depend only on its request, its place in the
+        micro-batch and the size of the micro-batch. Submitted rows are not changed.
 
         Raises:
-            ValueError: requests of different solvers; their batch shape would depend on the neighbours.
+            ValueError: the requests have different solvers, so their batch shape would depend on the neighbours.
             NonFiniteSampleError: a row ended in NaN or infinity; its ticket is its index in `requests`.
         """
         if len({request.solver for request in requests}) > 1:
@@ -236,10 +153,11 @@ class Engine:
             images[start : start + len(rows)] = to_uint8(self._lock_step(rows, micro_batch)).numpy()
         return images
 
-    def _lock_step(self, rows: Sequence[_Row], micro_batch: int) -> Tensor:
-        together = _Rows(self._shape_CHW, self._device)
+    def _lock_step(self, rows: Sequence[Row], micro_batch: int) -> Tensor:
+        """Denoise one micro-batch; return images (len(rows), C, H, W) in [-1, 1]."""
+        together = Rows(self._shape_CHW, self._device)
         together.join([*rows, *[rows[-1]] * (micro_batch - len(rows))])
-        done: list[tuple[_Row, Tensor]] = []
+        done: list[tuple[Row, Tensor]] = []
         while together.rows:
             done += self._advance(together, (micro_batch, 2 * micro_batch))
         bad = [row for row, x_CHW in done[: len(rows)] if not bool(x_CHW.isfinite().all())]
@@ -247,26 +165,27 @@ class Engine:
             raise NonFiniteSampleError.of(bad)
         return torch.stack([x_CHW for _, x_CHW in done[: len(rows)]])
 
-    def _row(self, request: RowRequest, ticket: int | None = None) -> _Row:
+    def _row(self, request: RowRequest, ticket: int | None = None) -> Row:
+        """Validate a request and look up its coefficients."""
         if request.condition.shape != (CONDITION_DIM,) or not np.isfinite(request.condition).all():
             raise WrongInputError(
-                f"condition has shape {request.condition.shape}; give {CONDITION_DIM} finite numbers (synfundus.labels)"
+                f"condition: shape {request.condition.shape}; give {CONDITION_DIM} finite numbers (synfundus.labels)"
             )
         if not 0 <= request.seed < 2**53:
-            raise WrongInputError(f"seed is {request.seed}; give a whole number from 0 to 2^53 - 1")
+            raise WrongInputError(f"seed: is {request.seed}; give a whole number from 0 to 2^53 - 1")
         table = solver_table(self._schedule, request.solver)
-        steps = _step_columns(self._schedule, request.solver)
-        return _Row(next(self._next_ticket) if ticket is None else ticket, request, table, steps)
+        steps = step_columns(self._schedule, request.solver)
+        return Row(next(self._next_ticket) if ticket is None else ticket, request, table, steps)
 
     @torch.inference_mode()
-    def _advance(self, state: _Rows, bucket_sizes: Sequence[int]) -> list[tuple[_Row, Tensor]]:
-        """One step of all rows of `state`; those that are done leave it and are returned, in their order."""
+    def _advance(self, state: Rows, bucket_sizes: Sequence[int]) -> list[tuple[Row, Tensor]]:
+        """Take one step of all rows of `state`; remove the finished ones and return them in their order."""
         if not state.rows:
             return []
         steps = list(zip(state.rows, state.steps_done, strict=True))
         table = np.stack([row.steps[step] for row, step in steps])
         columns = torch.from_numpy(table.T.copy()).to(self._device)[:, :, None, None, None]
-        k = dict(zip(_COLUMNS, columns, strict=True))
+        k = dict(zip(COLUMNS, columns, strict=True))
         output = self._guided_output(state, k["guidance"], bucket_sizes)
 
         x = state.x_BCHW
@@ -281,7 +200,8 @@ class Engine:
             state.x_BCHW[noisy] += k["cn"][noisy] * state.noise(noisy)
         return self._take_done(state)
 
-    def _take_done(self, state: _Rows) -> list[tuple[_Row, Tensor]]:
+    def _take_done(self, state: Rows) -> list[tuple[Row, Tensor]]:
+        """Remove the finished rows of `state` and return them with their images."""
         left = [row.table.num_steps - step for row, step in zip(state.rows, state.steps_done, strict=True)]
         done = [b for b, steps_left in enumerate(left) if steps_left == 0]
         if not done:
@@ -291,10 +211,10 @@ class Engine:
         state.keep([b for b, steps_left in enumerate(left) if steps_left > 0])
         return taken
 
-    def _guided_output(self, state: _Rows, guidance_B111: Tensor, bucket_sizes: Sequence[int]) -> Tensor:
-        """The network's output for each row; null + w (conditional - null) for the rows that are guided at their step.
+    def _guided_output(self, state: Rows, guidance_B111: Tensor, bucket_sizes: Sequence[int]) -> Tensor:
+        """Return the network's output for each row: null + w (conditional - null) if the row's step is guided.
 
-        Ho and Salimans 2022 (arXiv 2207.12598), eq. 6, with w counted from 1.
+        Ho and Salimans 2022 (arXiv 2207.12598), eq. 6, with w = 1 for no guidance.
         """
         steps = list(zip(state.rows, state.steps_done, strict=True))
         t_B = torch.tensor([int(row.table.t[step]) for row, step in steps], device=self._device)
@@ -325,7 +245,7 @@ class Engine:
         conditions: Sequence[int],
         bucket_sizes: Sequence[int],
     ) -> Tensor:
-        """One U-Net forward of the named rows, padded to a bucket with copies of row 0; float32."""
+        """Run one U-Net forward of these rows, padded to a bucket with copies of row 0; return float32."""
         padding = [0] * (next(size for size in bucket_sizes if size >= len(rows)) - len(rows))
         row_index = torch.tensor([*rows, *padding], device=self._device)
         condition_index = torch.tensor([*conditions, *padding], device=self._device)
@@ -341,5 +261,5 @@ class Engine:
 
 
 def to_uint8(x_BCHW: Tensor) -> Tensor:
-    """Images in [-1, 1] as uint8 (B, H, W, C) on the CPU: 127.5 (x + 1), rounded to the nearest, ties to even."""
+    """Convert images in [-1, 1] to uint8 (B, H, W, C) on the CPU: 127.5 (x + 1), rounded to nearest, ties to even."""
     return ((x_BCHW + 1.0) * 127.5).round().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1).cpu().contiguous()

@@ -1,14 +1,14 @@
-"""The noise schedule: how much of the image and how much noise is in x_t.
+"""The noise schedule: the share of image and noise in x_t.
 
     x_t = alpha_t x_0 + sigma_t eps,    alpha_t^2 = alphas_cumprod_t,    sigma_t^2 = 1 - alphas_cumprod_t
 
-with t = 0 .. T-1 (Ho et al. 2020, arXiv 2006.11239, eq. 4). Everything is float64; results take the type of the images.
+with t = 0 .. T-1 (Ho et al. 2020, arXiv 2006.11239, eq. 4). Tables are float64; results have the type of the images.
 """
 
 import math
-from typing import Any
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 
 from synfundus.diffusion.config import ScheduleConfig
@@ -19,7 +19,7 @@ _MAX_BETA = 0.999
 
 
 def _cosine_alphas_cumprod(num_timesteps: int) -> Tensor:
-    """Nichol and Dhariwal 2021 (arXiv 2102.09672), eq. 17; betas are at most 0.999: the last SNR is small, not zero."""
+    """Return eq. 17 of Nichol and Dhariwal 2021 (arXiv 2102.09672). Betas are at most 0.999, so the last SNR is > 0."""
     time = torch.arange(num_timesteps + 1, dtype=torch.float64) / num_timesteps
     level = torch.cos((time + _COSINE_OFFSET) / (1.0 + _COSINE_OFFSET) * math.pi / 2.0) ** 2
     betas = (1.0 - level[1:] / level[:-1]).clamp(max=_MAX_BETA)
@@ -27,8 +27,9 @@ def _cosine_alphas_cumprod(num_timesteps: int) -> Tensor:
 
 
 def _alphas_cumprod(config: ScheduleConfig) -> Tensor:
+    """Return alpha_t^2, float64 (T,), of a schedule."""
     if config.kind == "linear":
-        # The end points are those of T = 1000 (Ho et al. 2020, section 4) and, as in diffusers, do not follow T.
+        # The end points are those for T = 1000 (Ho et al. 2020, section 4); as in diffusers, they do not depend on T.
         betas = torch.linspace(_LINEAR_BETA_START, _LINEAR_BETA_END, config.num_train_timesteps, dtype=torch.float64)
         return torch.cumprod(1.0 - betas, dim=0)
     alphas_cumprod = _cosine_alphas_cumprod(config.num_train_timesteps)
@@ -39,14 +40,15 @@ def _alphas_cumprod(config: ScheduleConfig) -> Tensor:
 
 
 class Schedule:
-    """Tables of a schedule, float64 (T,), and the arithmetic of training on them.
+    """Tables of a schedule, float64 (T,), and the arithmetic of training with them.
 
-    Methods take images x0_BCHW, eps_BCHW of one floating type and timesteps t_B, int64 in [0, T).
+    Methods take images x0_BCHW and eps_BCHW of one floating type, and timesteps t_B, int64 in [0, T).
     """
 
     def __init__(self, config: ScheduleConfig, device: torch.device | str = "cpu") -> None:
+        """Compute the tables and move them to `device`."""
         self.config = config
-        # The tables are made on the CPU whatever the device, so that they are the same bits everywhere.
+        # The tables are always computed on the CPU, so that they are bit-equal on every device.
         alphas_cumprod = _alphas_cumprod(config)
         self.alphas_cumprod = alphas_cumprod.to(device)
         self.alpha_t = alphas_cumprod.sqrt().to(device)
@@ -55,38 +57,39 @@ class Schedule:
         """ln(alpha_t^2 / sigma_t^2); the lambda_t of DPM-Solver is half of it."""
 
     def _levels(self, t_B: Tensor, like_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return alpha_t and sigma_t in the type and shape of `like_BCHW`."""
         shape = (-1, *[1] * (like_BCHW.ndim - 1))
         alpha, sigma = self.alpha_t[t_B].to(like_BCHW.dtype), self.sigma_t[t_B].to(like_BCHW.dtype)
         return alpha.view(shape), sigma.view(shape)
 
     def add_noise(self, x0_BCHW: Tensor, eps_BCHW: Tensor, t_B: Tensor) -> Tensor:
-        """x_t = alpha_t x_0 + sigma_t eps."""
+        """Return x_t = alpha_t x_0 + sigma_t eps."""
         alpha, sigma = self._levels(t_B, x0_BCHW)
         return alpha * x0_BCHW + sigma * eps_BCHW
 
     def velocity(self, x0_BCHW: Tensor, eps_BCHW: Tensor, t_B: Tensor) -> Tensor:
-        """v_t = alpha_t eps - sigma_t x_0 (Salimans and Ho 2022, arXiv 2202.00512, section 4)."""
+        """Return v_t = alpha_t eps - sigma_t x_0 (Salimans and Ho 2022, arXiv 2202.00512, section 4)."""
         alpha, sigma = self._levels(t_B, x0_BCHW)
         return alpha * eps_BCHW - sigma * x0_BCHW
 
     def target(self, x0_BCHW: Tensor, eps_BCHW: Tensor, t_B: Tensor) -> Tensor:
-        """What the network should say: eps or v, by the schedule's `prediction`."""
+        """Return the network's target: eps or v, depending on the schedule's `prediction`."""
         return eps_BCHW if self.config.prediction == "epsilon" else self.velocity(x0_BCHW, eps_BCHW, t_B)
 
     def x0_from_output(self, x_t_BCHW: Tensor, output_BCHW: Tensor, t_B: Tensor) -> Tensor:
-        """The clean image that a network output stands for; not clipped."""
+        """Return the clean image that corresponds to a network output; not clipped."""
         alpha, sigma = self._levels(t_B, x_t_BCHW)
         if self.config.prediction == "epsilon":
             return (x_t_BCHW - sigma * output_BCHW) / alpha
         return alpha * x_t_BCHW - sigma * output_BCHW
 
     def snr(self, t_B: Tensor) -> Tensor:
-        """Signal-to-noise ratio alpha_t^2 / sigma_t^2, float64 (B,)."""
+        """Return the signal-to-noise ratio alpha_t^2 / sigma_t^2, float64 (B,)."""
         return self.log_snr[t_B].exp()
 
-    def scheduler_config(self) -> dict[str, Any]:
-        """Settings with which `diffusers.DDIMScheduler` has this schedule and the engine's timesteps."""
-        betas: dict[str, Any]
+    def scheduler_config(self) -> dict[str, JsonValue]:
+        """Return settings that give `diffusers.DDIMScheduler` this schedule and the engine's timesteps."""
+        betas: dict[str, JsonValue]
         if self.config.kind == "linear":
             betas = {
                 "beta_schedule": "linear",

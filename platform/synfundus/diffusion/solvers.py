@@ -1,12 +1,12 @@
 """Solvers of the reverse process, as tables of coefficients.
 
-Every solver here is one linear form of what is known at a step,
+Every solver here is a linear form of the quantities that are known at a step,
 
     x' = cx x + c0 x0 + c0p x0_prev + ce eps + cn noise
 
-with x0 the predicted clean image (clipped to [-1, 1] if asked for), x0_prev that of the step before, and eps the
-predicted noise, not re-derived from the clipped x0. So rows of different solvers, step counts and progress share one
-vectorised update. Coefficients are float64 and depend on the step alone; docs/sampling.md has symbols and equations.
+with x0 the predicted clean image (clipped to [-1, 1] if `clip` is set), x0_prev that of the previous step, and eps the
+predicted noise, not computed again from the clipped x0. So rows of different solvers, step counts and progress share
+one vectorised update. Coefficients are float64 and depend only on the step; docs/sampling.md has symbols and equations.
 """
 
 from dataclasses import dataclass
@@ -24,22 +24,30 @@ Float64Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SolverTable:
-    """Everything about the steps of a solver that does not depend on the images; arrays have one entry a step."""
+    """Coefficients of a solver that do not depend on the images; arrays have one entry per step."""
 
     t: NDArray[np.int64]
-    """Timestep at which the network is asked, from T-1 downwards."""
+    """Timestep at which the network is evaluated, from T-1 downwards."""
     alpha: Float64Array
+    """Signal level at the start of the step."""
     sigma: Float64Array
+    """Noise level at the start of the step."""
     cx: Float64Array
+    """Coefficient of x."""
     c0: Float64Array
+    """Coefficient of x0."""
     c0p: Float64Array
+    """Coefficient of x0_prev."""
     ce: Float64Array
+    """Coefficient of eps."""
     cn: Float64Array
+    """Coefficient of the noise."""
     guided: NDArray[np.bool_]
-    """Whether the step needs the null condition's output too."""
+    """True if the step also needs the output for the null condition."""
 
     @property
     def num_steps(self) -> int:
+        """Number of denoising steps."""
         return len(self.t)
 
 
@@ -54,7 +62,7 @@ class _Levels:
 
     @property
     def log_ratio(self) -> Float64Array:
-        """lambda = ln(alpha / sigma) at the start of each step."""
+        """Half the log-SNR, lambda = ln(alpha / sigma), at the start of each step."""
         return np.log(self.alpha / self.sigma)
 
     @property
@@ -68,7 +76,7 @@ _Coefficients = tuple[Float64Array, Float64Array, Float64Array, Float64Array, Fl
 
 
 def _ddpm(levels: _Levels) -> _Coefficients:
-    """Ho et al. 2020, eq. 7: mean and variance of q(x' | x, x0)."""
+    """Return eq. 7 of Ho et al. 2020: mean and variance of q(x' | x, x0)."""
     ratio = levels.alpha / levels.alpha_next
     zeros = np.zeros_like(ratio)
     cx = ratio * levels.sigma_next**2 / levels.sigma**2
@@ -77,19 +85,19 @@ def _ddpm(levels: _Levels) -> _Coefficients:
 
 
 def _ddim(levels: _Levels, eta: float) -> _Coefficients:
-    """Song et al. 2021 (arXiv 2010.02502), eq. 12 and 16."""
+    """Return eq. 12 and 16 of Song et al. 2021 (arXiv 2010.02502)."""
     std = eta * levels.posterior_std
     zeros = np.zeros_like(std)
     return zeros, levels.alpha_next, zeros, np.sqrt(levels.sigma_next**2 - std**2), std
 
 
 def _dpmpp_2m(levels: _Levels) -> _Coefficients:
-    """Lu et al. 2022 (arXiv 2211.01095), algorithm 2, midpoint.
+    """Return algorithm 2 of Lu et al. 2022 (arXiv 2211.01095), midpoint.
 
-    The first step has no history, and the last ends at sigma 0, where h is infinite: both are of first order.
+    The first step has no history, and the last ends at sigma 0, where h is infinite. Both are first-order steps.
     """
     cx = levels.sigma_next / levels.sigma
-    # alpha' (1 - e^-h) with e^-h = (sigma' / alpha') / (sigma / alpha), free of the infinite h of the last step.
+    # alpha' (1 - e^-h) with e^-h = (sigma' / alpha') / (sigma / alpha), which avoids the infinite h of the last step.
     gain = levels.alpha_next - levels.sigma_next * levels.alpha / levels.sigma
     weight = np.zeros_like(cx)
     h = np.diff(levels.log_ratio)
@@ -99,6 +107,7 @@ def _dpmpp_2m(levels: _Levels) -> _Coefficients:
 
 
 def _coefficients(solver: SolverConfig, levels: _Levels) -> _Coefficients:
+    """Return cx, c0, c0p, ce and cn of a solver."""
     match solver.name:
         case "ddpm":
             return _ddpm(levels)
@@ -109,27 +118,28 @@ def _coefficients(solver: SolverConfig, levels: _Levels) -> _Coefficients:
 
 
 def timesteps(num_train_timesteps: int, num_steps: int) -> NDArray[np.int64]:
-    """Timesteps of a run, from T-1 downwards: round(T - i T / S) - 1, `trailing` in diffusers' words.
+    """Return the timesteps of a run, from T-1 downwards: round(T - i T / S) - 1, which diffusers calls `trailing`.
 
-    Trailing, for all solvers, because a run starts from pure noise, which is what the network saw at T-1 and nowhere
-    else (Lin et al. 2024, arXiv 2305.08891, section 3.3 and table 2).
+    All solvers use trailing timesteps, because a run starts from pure noise, and in training the network met pure noise
+    only at T-1 (Lin et al. 2024, arXiv 2305.08891, section 3.3 and table 2).
     """
-    # arange, because diffusers rounds its values; the cut drops the -1 that it adds where T / S rounds down (S = 61).
+    # diffusers rounds the values of arange. The slice drops the extra -1 that arange returns if T / S rounds down, as
+    # for S = 61.
     spaced = np.arange(num_train_timesteps, 0, -num_train_timesteps / num_steps)[:num_steps]
     return spaced.round().astype(np.int64) - 1
 
 
 @lru_cache(maxsize=512)
 def solver_table(schedule: ScheduleConfig, solver: SolverConfig) -> SolverTable:
-    """The coefficients of a solver on a schedule, made once per pair.
+    """Return the coefficients of a solver on a schedule. They are computed once per pair.
 
     Raises:
-        WrongInputError: more steps than the schedule has timesteps.
+        WrongInputError: the solver has more steps than the schedule has timesteps.
     """
     if solver.num_steps > schedule.num_train_timesteps:
         raise WrongInputError(
-            f"solver: num_steps is {solver.num_steps}, but the generator has {schedule.num_train_timesteps} timesteps; "
-            f"ask for at most {schedule.num_train_timesteps}"
+            f"solver: num_steps is {solver.num_steps}, but the generator has {schedule.num_train_timesteps} timesteps;"
+            f" set it to at most {schedule.num_train_timesteps}"
         )
     t = timesteps(schedule.num_train_timesteps, solver.num_steps)
     tables = Schedule(schedule)
@@ -140,6 +150,7 @@ def solver_table(schedule: ScheduleConfig, solver: SolverConfig) -> SolverTable:
 
 
 def _guided(solver: SolverConfig, noise_level: Float64Array) -> NDArray[np.bool_]:
+    """Return which steps are guided, by their noise level sigma / alpha."""
     if solver.guidance_scale == 1.0:
         return np.zeros(len(noise_level), np.bool_)
     low, high = solver.guidance_interval or (-np.inf, np.inf)

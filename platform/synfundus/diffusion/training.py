@@ -1,7 +1,7 @@
 """Training of the generator: a conditional denoising diffusion model (Ho et al. 2020, arXiv 2006.11239).
 
-Symbols and equation numbers are in docs/generator.md. A sample's image, timestep, noise, flip and hidden labels depend
-on (seed, global sample position) alone; see synfundus.training.learner for what that buys.
+Symbols and equation numbers are in docs/generator.md. Image, timestep, noise, flip and hidden labels at a global sample
+position depend only on (seed, position), so that a resumed training is exact; see `synfundus.training.learner`.
 """
 
 import copy
@@ -32,37 +32,45 @@ from synfundus.training.learner import Learner, image_indices
 from synfundus.training.metadata import StepMetrics
 
 MAX_LOSS_RATIO = 10.0
-"""A loss over this many times that of a network that answers 0 has left its range: the training diverged."""
+"""Largest loss, as a multiple of the loss of a constant output 0. Above it the training has diverged."""
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 _SIDE_HEAD, _SIDE_LABEL = HEADS["eye_side"].start, LABEL_NAMES.index("eye_side")
 _FUNDUS_HEAD, _FUNDUS_LABEL = HEADS["is_fundus"].start, LABEL_NAMES.index("is_fundus")
 
 
 class TrainingImages(Protocol):
-    """Where images come from; `synfundus.fundus.dataset.PreparedImages` is one."""
+    """Source of training images; `synfundus.fundus.dataset.PreparedImages` is one."""
 
     size_px: int
 
     @property
     def num_cached(self) -> int:
-        """Images that can be had again at once; decides how far apart those of one batch may lie."""
+        """Number of images in the reader's cache; it limits the distance between the images of one batch."""
         ...
 
-    def num_images(self, split: str) -> int: ...
+    def num_images(self, split: str) -> int:
+        """Return the number of images of a split."""
+        ...
 
-    def batch(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> ImageBatch: ...
+    def batch(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> ImageBatch:
+        """Return images of a split by index, with their labels."""
+        ...
 
 
 def ema_decay_at(step: int, ema_decay: float) -> float:
-    """Decay of the averaged weights after step `step`, from 0: a mean over about the last tenth, then `ema_decay`."""
+    """Return the decay of the averaged weights after step `step`, counted from 0.
+
+    Early in the run they are a mean over about the last tenth of its steps; later the decay is `ema_decay`.
+    """
     return min(ema_decay, (1 + step) / (10 + step))
 
 
 def stratified_uniform(seed: int, positions: range, batch_size: int) -> Tensor:
-    """Uniform numbers in [0, 1), float64 (len(positions),), evenly spread within each batch.
+    """Draw uniform numbers in [0, 1), float64 (len(positions),), evenly spread within each batch.
 
-    All of a batch share one random offset, as in Kingma et al. 2021 (arXiv 2107.00630, appendix I.1), which lowers the
-    variance of the loss; steps of the golden ratio, not of 1 / batch_size, spread each worker's part evenly too.
+    The numbers of a batch share one random offset, as in Kingma et al. 2021 (arXiv 2107.00630, appendix I.1), which
+    lowers the variance of the loss. Steps of the golden ratio, instead of 1 / batch_size, also spread each worker's
+    share of the batch evenly.
     """
     position_B = torch.arange(positions.start, positions.stop)
     seeds_B = torch.full_like(position_B, derive_seed("timestep", seed))
@@ -71,7 +79,7 @@ def stratified_uniform(seed: int, positions: range, batch_size: int) -> Tensor:
 
 
 def timesteps_at(quantile_B: Tensor, config: GeneratorConfig, schedule: Schedule) -> Tensor:
-    """Timesteps, int64 (B,), at these quantiles in [0, 1) of the configured distribution."""
+    """Return the timesteps, int64 (B,), at these quantiles in [0, 1) of the configured distribution."""
     num_timesteps = config.schedule.num_train_timesteps
     if config.timestep_sampling == "uniform":
         return (quantile_B * num_timesteps).long().clamp(max=num_timesteps - 1)
@@ -81,10 +89,10 @@ def timesteps_at(quantile_B: Tensor, config: GeneratorConfig, schedule: Schedule
 
 
 def loss_weight(t_B: Tensor, schedule: Schedule, min_snr_gamma: float | None) -> Tensor:
-    """Weight of each sample's squared error in the target, float32 (B,).
+    """Return the weight of each image's squared error in the target, float32 (B,).
 
-    Hang et al. 2023 (arXiv 2303.09556, section 3.4) weigh the clean image's error by min(SNR, gamma); that error is
-    the one in eps over SNR, and the one in v over SNR + 1.
+    Hang et al. 2023 (arXiv 2303.09556, section 3.4) weigh the clean image's error by min(SNR, gamma). That error is the
+    error in eps divided by SNR, or the error in v divided by SNR + 1.
     """
     if min_snr_gamma is None:
         return torch.ones_like(t_B, dtype=torch.float32)
@@ -96,13 +104,14 @@ def loss_weight(t_B: Tensor, schedule: Schedule, min_snr_gamma: float | None) ->
 def mask_conditions(
     p_BV: FloatArray, known_BK: NDArray[np.bool_], hidden_BK: NDArray[np.bool_], null_B: NDArray[np.bool_]
 ) -> FloatArray:
-    """Condition vectors (B, 36) with the labels `hidden_BK` unknown and the rows `null_B` the null condition."""
+    """Return condition vectors (B, 36) with the labels `hidden_BK` unknown and the null condition in rows `null_B`."""
     condition_BD = condition_vector(p_BV, known_BK & ~hidden_BK)
     condition_BD[null_B] = null_condition()
     return condition_BD
 
 
 def _weighted_mean_square(x_BCHW: Tensor, weight_B: Tensor) -> Tensor:
+    """Return the mean over images of `weight_B` times the mean square of each image."""
     return (weight_B * x_BCHW.square().mean(dim=(1, 2, 3))).mean()
 
 
@@ -119,16 +128,20 @@ class GeneratorLearner(Learner):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Raises WrongInputError: no images, images of another size, weights of `init_from` that do not fit."""
+        """Build the network and its average.
+
+        Raises:
+            WrongInputError: no images, images of another size, or weights of `init_from` that do not fit.
+        """
         from diffusers.models.resnet import ResnetBlock2D
 
         if images.size_px != config.unet.size_px:
             raise WrongInputError(
-                f"the images are {images.size_px} px and unet.size_px is {config.unet.size_px}; make them equal"
+                f"unet.size_px: is {config.unet.size_px}, but the images have {images.size_px} px; make them equal"
             )
         self._num_images = images.num_images("train")
         if self._num_images == 0:
-            raise WrongInputError("there are no images in the train split; the generator has nothing to learn from")
+            raise WrongInputError("the split train has no images; add photographs, or raise its fraction")
         unet = build_unet(
             config.unet, derive_seed("weights", config.seed), gradient_checkpointing=config.gradient_checkpointing
         )
@@ -139,14 +152,14 @@ class GeneratorLearner(Learner):
         self.schedule = Schedule(config.schedule, device)
         self._shape_CHW = (IMAGE_CHANNELS, config.unet.size_px, config.unet.size_px)
         self.ema_network = copy.deepcopy(self.network).requires_grad_(False).eval()
-        """The averaged weights: what is sampled from and saved."""
+        """Network with the averaged weights, which are saved and used for sampling."""
         self._averaged = list(self.ema_network.parameters())
         self._parameters = list(self.network.parameters())
         self._residual_blocks = [module for module in self.network.modules() if isinstance(module, ResnetBlock2D)]
         self._draw_seed = derive_seed("draws", config.seed)
 
     def _inputs(self, positions: range) -> tuple[Tensor, Tensor]:
-        """Images (B, C, H, W) in [-1, 1] and conditions (B, 36), augmented."""
+        """Return augmented images (B, C, H, W) in [-1, 1] and conditions (B, 36)."""
         config = self.config
         batch = self._images.batch(
             "train", image_indices(config.seed, positions, self._num_images, self._images.num_cached)
@@ -163,9 +176,9 @@ class GeneratorLearner(Learner):
         return x0_BCHW, torch.from_numpy(condition_BD).to(self.device)
 
     def loss(self, positions: range) -> Tensor:
-        """Mean weighted squared error of the target (Ho et al. 2020, eq. 14, for eps).
+        """Return the mean weighted squared error of the target (Ho et al. 2020, eq. 14, for eps).
 
-        It is infinite, which stops the training, where it is over `MAX_LOSS_RATIO` times the loss of answering 0.
+        It is infinite, which stops the training, if it exceeds `MAX_LOSS_RATIO` times the loss of a constant output 0.
         """
         config = self.config
         x0_BCHW, condition_BD = self._inputs(positions)
@@ -179,8 +192,8 @@ class GeneratorLearner(Learner):
         if config.unet.dropout > 0.0:
             torch.manual_seed(derive_seed("dropout", config.seed, positions.start))
         for block in self._residual_blocks:
-            # The flag of the block itself, not of its dropout: all it does is to copy the input out of channels_last,
-            # which costs a tenth of a step.
+            # This is the flag of the block itself, not of its dropout. If it is set, the block copies its input out of
+            # channels_last, which costs a tenth of a step.
             block.training = False
         (output_BCHW,) = self.forward_network(
             x_t_BCHW, t_B, encoder_hidden_states=None, class_labels=condition_BD, return_dict=False
@@ -188,18 +201,21 @@ class GeneratorLearner(Learner):
         weight_B = loss_weight(t_B, self.schedule, config.min_snr_gamma)
         loss = _weighted_mean_square(output_BCHW.float() - target_BCHW, weight_B)
         loss_of_zero = _weighted_mean_square(target_BCHW, weight_B)
-        # Infinity spreads through the gradient's all-reduce, so that all workers stop at the same step.
+        # The all-reduce of the gradients spreads infinity, so that all workers stop at the same step.
         return loss * torch.where(loss.detach() > MAX_LOSS_RATIO * loss_of_zero, torch.inf, 1.0)
 
     def after_step(self, step: int) -> None:
+        """Update the averaged weights."""
         average = get_ema_multi_avg_fn(ema_decay_at(step, self.config.ema_decay))  # type: ignore[no-untyped-call]
         average(self._averaged, self._parameters, 0)
 
     def state(self) -> dict[str, Tensor]:
+        """Return the tensors of `Learner.state` and the averaged weights."""
         averaged = {f"ema.{name}": value.detach().cpu().contiguous() for name, value in self._ema_tensors()}
         return super().state() | averaged
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what `state` returned."""
         super().load_state(tensors)
         for name, value in self._ema_tensors():
             value.copy_(tensors[f"ema.{name}"])
@@ -208,9 +224,9 @@ class GeneratorLearner(Learner):
         return chain(self.ema_network.named_parameters(), self.ema_network.named_buffers())
 
     def sheet(self) -> NDArray[np.uint8]:
-        """Two rows of samples from the averaged weights: the same seeds and conditions, as right and as left eye.
+        """Sample two rows from the averaged weights, with the same seeds and conditions: right eyes, then left eyes.
 
-        The conditions are those of training images, evenly spaced; of one that is no fundus, the side stays unknown.
+        The conditions are those of evenly spaced training images. If one is no fundus, its side stays unknown.
         """
         num_columns = self.config.sheet_num_columns
         indices = np.arange(num_columns, dtype=np.int64) * self._num_images // num_columns

@@ -1,7 +1,7 @@
-"""The network of the generator: diffusers' `UNet2DConditionModel`, conditioned by its class embedding alone.
+"""The network of the generator: diffusers' `UNet2DConditionModel`, conditioned through its class embedding only.
 
-The label embedder is part of the saved U-Net (`class_embed_type="projection"`), so that diffusers by itself can load
-and use a checkpoint: `unet(x_t_BCHW, t_B, encoder_hidden_states=None, class_labels=condition_BD)`.
+The saved U-Net contains the label embedder (`class_embed_type="projection"`), so that diffusers alone can load and use
+a checkpoint: `unet(x_t_BCHW, t_B, encoder_hidden_states=None, class_labels=condition_BD)`.
 """
 
 from typing import Any
@@ -14,27 +14,27 @@ from synfundus.labels import CONDITION_DIM
 
 IMAGE_CHANNELS = 3
 _CONDITION_GAIN = 3.0
-"""By how much both layers of the label embedder are larger at the start than torch draws them. Otherwise one label
-moves the features by some per cent, and one that shows by its place alone (the side) is not found in 2,000 steps:
-its gradient, the product of two small numbers, drowns in that of the others."""
+"""Factor applied to the label embedder's initial weights (both layers). Without it, one label changes the features by a
+few per cent only, and a label that shows only by the place of things (the side) is not learnt in 2,000 steps: its
+gradient is the product of two small numbers, and the gradients of the other labels hide it."""
 
 
 def build_unet(config: UNetConfig, seed: int = 0, *, gradient_checkpointing: bool = False) -> nn.Module:
-    """The U-Net with weights drawn from `seed`, the same whatever was drawn before; torch's own state is left alone.
+    """Build the U-Net with initial weights that depend only on `seed`; torch's global generator is not changed.
 
     The last convolution starts at zero (Dhariwal and Nichol 2021, arXiv 2105.05233, published code), so that the first
     output is 0, not noise.
     """
-    from diffusers import UNet2DConditionModel  # takes seconds to import: left to those who build or load a network
+    from diffusers import UNet2DConditionModel  # takes seconds to import, and few modules build a network
 
     attention = [level in config.attention_levels for level in range(len(config.channels))]
-    settings: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "sample_size": config.size_px,
         "in_channels": IMAGE_CHANNELS,
         "out_channels": IMAGE_CHANNELS,
         "down_block_types": tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attention),
-        # UNetMidBlock2D has no attention here; the cross-attention one attends to itself where it is given nothing
-        # else, for which the width of "the other" must be its own.
+        # UNetMidBlock2D has no attention here. The cross-attention block attends to itself if it gets no other input;
+        # for this, `cross_attention_dim` must be its own width.
         "mid_block_type": "UNetMidBlock2DCrossAttn",
         "cross_attention_dim": config.channels[-1],
         "up_block_types": tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attention)),
@@ -49,7 +49,7 @@ def build_unet(config: UNetConfig, seed: int = 0, *, gradient_checkpointing: boo
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet = UNet2DConditionModel(**settings)
+        unet = UNet2DConditionModel(**arguments)
     nn.init.zeros_(unet.conv_out.weight)
     nn.init.zeros_(unet.conv_out.bias)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A saved generator: used by diffusers alone, verified, told apart by its digest, free of pickles."""
+"""A saved generator: diffusers alone can use it, files are verified, the digest identifies it, nothing is pickled."""
 
 import json
 import re
@@ -15,9 +15,12 @@ from torch import Tensor
 
 from support.datasets_of_phantoms import phantom_dataset
 from support.models_of_phantoms import GENERATOR
+from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diffusion.checkpoint import load_generator, save_generator
 from synfundus.diffusion.config import GeneratorConfig, ScheduleConfig, SolverConfig
 from synfundus.diffusion.engine import Engine, RowRequest, to_uint8
+from synfundus.diffusion.manifest import GeneratorManifest
+from synfundus.diffusion.metrics import GeneratorMetrics, read_generator_metrics
 from synfundus.diffusion.noise import normal
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.training import GeneratorLearner
@@ -25,15 +28,17 @@ from synfundus.digests import canonical_json
 from synfundus.errors import AlreadyExistsError, StorageError, WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import HEAD_NAMES, LABEL_NAMES, encode_conditions, null_condition
-from synfundus.storage import Storage, open_storage, write_manifest
+from synfundus.resources import TrainingResources
+from synfundus.storage import Storage, open_storage, read_manifest, write_manifest
+from synfundus.training.metadata import StepMetrics
 
 # diffusers passes tensors to numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 FOLDER = "generators/tiny"
 GUIDE = Path(__file__).parents[3] / "docs" / "generator.md"
-CONFIG = GENERATOR.model_copy(update={"precision": "fp32"})
-LOSSES = [{"step": 2, "loss": 0.5}]
+CONFIG = GENERATOR.model_copy(update={"resources": TrainingResources(num_threads=1, precision="fp32")})
+LOSSES = [StepMetrics(step=2, loss=0.5, gradient_norm=1.0, learning_rate=1e-3)]
 FILES = {
     "manifest.json",
     "metrics.json",
@@ -51,7 +56,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> PreparedImages:
 
 
 def trained(images: PreparedImages, config: GeneratorConfig = CONFIG) -> GeneratorLearner:
-    """Trained for two steps, and its averaged weights enlarged, so that condition and timestep show in the samples."""
+    """Train for two steps and enlarge the averaged weights, so that condition and timestep show in the samples."""
     learner = GeneratorLearner(images, config, torch.device("cpu"))
     for step in range(2):
         learner.train_step(step)
@@ -69,7 +74,7 @@ def learner(images: PreparedImages) -> GeneratorLearner:
 
 @pytest.fixture
 def saved(storage: Storage, learner: GeneratorLearner) -> Storage:
-    learner.save(storage, FOLDER, LOSSES, {"digest": "of the run"})
+    learner.save(storage, FOLDER, LOSSES, "of the run")
     return storage
 
 
@@ -83,7 +88,7 @@ def requests_of(num_rows: int, solver: SolverConfig) -> list[RowRequest]:
 
 
 def with_diffusers_alone(folder: Path, rows: list[RowRequest]) -> Tensor:
-    """What a reader writes who has the folder and diffusers, and our noise to compare with us."""
+    """Sample with diffusers alone, except for our noise, which makes the samples comparable."""
     unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet").eval()
     scheduler = DDIMScheduler.from_pretrained(folder, subfolder="scheduler")
     scheduler.set_timesteps(rows[0].solver.num_steps)
@@ -92,9 +97,9 @@ def with_diffusers_alone(folder: Path, rows: list[RowRequest]) -> Tensor:
     null = torch.from_numpy(null_condition()).expand_as(condition)
     for t in scheduler.timesteps:
         with torch.no_grad():
-            asked = unet(x, t, encoder_hidden_states=None, class_labels=condition).sample
-            free = unet(x, t, encoder_hidden_states=None, class_labels=null).sample
-        x = scheduler.step(free + rows[0].solver.guidance_scale * (asked - free), t, x).prev_sample
+            conditional = unet(x, t, encoder_hidden_states=None, class_labels=condition).sample
+            null_output = unet(x, t, encoder_hidden_states=None, class_labels=null).sample
+        x = scheduler.step(null_output + rows[0].solver.guidance_scale * (conditional - null_output), t, x).prev_sample
     return x
 
 
@@ -106,11 +111,11 @@ SCHEDULES = {
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
-def test_diffusers_alone_loads_the_checkpoint_and_draws_the_engines_samples(
+def test_diffusers_alone_loads_the_checkpoint_and_makes_the_engines_samples(
     storage: Storage, images: PreparedImages, schedule: dict[str, Any]
 ) -> None:
     learner = trained(images, CONFIG.model_copy(update={"schedule": ScheduleConfig.model_validate(schedule)}))
-    learner.save(storage, FOLDER, LOSSES, {})
+    learner.save(storage, FOLDER, LOSSES, "of the run")
     rows = requests_of(3, SolverConfig(name="ddim", num_steps=10, guidance_scale=2.0))
     generator = load_generator(storage, FOLDER)
     engine = Engine(generator.unet, generator.schedule, generator.image_shape)
@@ -118,7 +123,7 @@ def test_diffusers_alone_loads_the_checkpoint_and_draws_the_engines_samples(
     theirs = to_uint8(with_diffusers_alone(Path(storage.uri(FOLDER)), rows)).numpy().astype(int)
     assert np.abs(ours - theirs).max() <= 1
     assert np.abs(ours - theirs).mean() < 0.01
-    # The bound means something: the images fill the range, and their conditions show.
+    # The bound is not trivial: the images fill the range, and their conditions show.
     assert ours.std() > 25
     twin = RowRequest(rows[1].condition, rows[0].seed, rows[0].solver)
     assert np.abs(engine.run([twin], 3)[0].astype(int) - ours[0]).max() > 25
@@ -131,7 +136,7 @@ def snippet(saved: Storage) -> str:
     return str(code).replace("ROOT/generators/NAME", saved.uri(FOLDER))
 
 
-def test_the_guides_code_draws_the_engines_sample(
+def test_the_guides_code_makes_the_engines_sample(
     saved: Storage, snippet: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seed = 7
@@ -156,7 +161,7 @@ def test_the_guides_table_is_the_layout_of_the_condition_vector() -> None:
     assert layout == {"dr_grade": (0, 19)} | expected
 
 
-def test_what_is_saved_and_loaded_are_the_averaged_weights(saved: Storage, learner: GeneratorLearner) -> None:
+def test_the_averaged_weights_are_saved_and_loaded(saved: Storage, learner: GeneratorLearner) -> None:
     generator = load_generator(saved, FOLDER)
     loaded, averaged = generator.unet.state_dict(), learner.ema_network.state_dict()
     assert loaded.keys() == averaged.keys()
@@ -169,7 +174,7 @@ def test_what_is_saved_and_loaded_are_the_averaged_weights(saved: Storage, learn
     assert generator.image_shape == (3, 32, 32)
 
 
-def test_the_folder_holds_safetensors_and_json_and_nothing_else(saved: Storage, learner: GeneratorLearner) -> None:
+def test_the_folder_holds_only_safetensors_and_json(saved: Storage, learner: GeneratorLearner) -> None:
     assert {name.removeprefix(f"{FOLDER}/") for name in saved.names(FOLDER)} == FILES
     for name in FILES:
         data = path_of(saved, name).read_bytes()
@@ -178,10 +183,10 @@ def test_the_folder_holds_safetensors_and_json_and_nothing_else(saved: Storage, 
         else:
             tensors = safetensors.torch.load(data)
             assert {value.dtype for value in tensors.values()} == {torch.float32}
-    metrics = json.loads(path_of(saved, "metrics.json").read_text())
     num_parameters = sum(value.numel() for value in learner.ema_network.parameters())
-    assert metrics == {"losses": LOSSES, "num_parameters": num_parameters}
-    assert json.loads(path_of(saved, "manifest.json").read_text())["digest"] == "of the run"
+    expected = GeneratorMetrics(num_parameters=num_parameters, losses=tuple(LOSSES))
+    assert read_generator_metrics(saved, FOLDER) == expected
+    assert read_manifest(saved, FOLDER, GeneratorManifest).digest == "of the run"
 
 
 @pytest.mark.parametrize("file", sorted(FILES - {"manifest.json", "metrics.json"}))
@@ -204,41 +209,42 @@ def _with_manifest(storage: Storage, changes: Mapping[str, Any]) -> None:
     path.write_bytes(canonical_json(json.loads(path.read_bytes()) | changes))
 
 
-def test_a_folder_of_another_kind_or_without_a_manifest_is_one_line(saved: Storage) -> None:
+def test_a_folder_of_another_kind_or_without_a_manifest_is_refused(saved: Storage) -> None:
     with pytest.raises(WrongInputError, match="generators/none is not complete"):
         load_generator(saved, "generators/none")
-    write_manifest(saved, "annotators/a", [], {"kind": "annotator"})
-    with pytest.raises(WrongInputError, match="annotators/a holds 'annotator', expected a generator"):
+    write_manifest(saved, "annotators/a", [], AnnotatorManifest(digest="", data="data/p"))
+    with pytest.raises(WrongInputError, match="holds 'annotator', expected 'generator'"):
         load_generator(saved, "annotators/a")
     path_of(saved, "manifest.json").unlink()
     with pytest.raises(WrongInputError, match=f"{FOLDER} is not complete"):
         load_generator(saved, FOLDER)
 
 
-def test_a_schedule_of_another_version_is_one_line(saved: Storage) -> None:
+def test_a_schedule_of_another_version_is_refused(saved: Storage) -> None:
     _with_manifest(saved, {"schedule": {"kind": "sigmoid"}})
-    with pytest.raises(WrongInputError, match=r"manifest.json: schedule is not one of this version") as raised:
+    with pytest.raises(StorageError, match=r"manifest.json: .*schedule\.kind") as raised:
         load_generator(saved, FOLDER)
     assert "\n" not in str(raised.value)
 
 
 @pytest.fixture
 def other_roots(tmp_path: Path) -> Iterator[Storage]:
-    """A new root each time."""
+    """New roots, one after the other."""
     return (open_storage(str(tmp_path / f"root-{number}")) for number in range(100))
 
 
-def test_the_digest_is_of_weights_settings_and_schedule_only(
+def test_the_digest_covers_only_weights_settings_and_schedule(
     other_roots: Iterator[Storage], learner: GeneratorLearner
 ) -> None:
     def digest(unet: torch.nn.Module, schedule: ScheduleConfig = CONFIG.schedule, folder: str = FOLDER) -> str:
         storage = next(other_roots)
-        value = save_generator(storage, folder, unet, schedule, {"losses": [folder]}, {"of": folder})
-        assert load_generator(storage, folder).digest == value
-        return value
+        metrics = GeneratorMetrics(num_parameters=len(folder), losses=())
+        manifest = save_generator(storage, folder, unet, schedule, metrics, folder)
+        assert load_generator(storage, folder).digest == manifest.generator_digest
+        return manifest.generator_digest
 
     unet: Any = learner.ema_network
-    reference = learner.save(next(other_roots), FOLDER, LOSSES, {"digest": "x"})["digest"]
+    reference = learner.save(next(other_roots), FOLDER, LOSSES, "x").generator_digest
     assert digest(unet) == digest(unet, folder="generators/elsewhere") == reference
     assert digest(unet, ScheduleConfig(kind="linear")) != reference
     assert digest(unet, ScheduleConfig(prediction="epsilon")) != reference
@@ -255,12 +261,12 @@ def test_the_digest_is_of_weights_settings_and_schedule_only(
 
 
 def test_a_generator_is_written_once(saved: Storage, learner: GeneratorLearner, images: PreparedImages) -> None:
-    again = learner.save(saved, FOLDER, LOSSES, {"digest": "of the run"})
-    assert again["digest"] == load_generator(saved, FOLDER).digest
+    again = learner.save(saved, FOLDER, LOSSES, "of the run")
+    assert again.generator_digest == load_generator(saved, FOLDER).digest
     other = GeneratorLearner(images, CONFIG.model_copy(update={"seed": 1}), torch.device("cpu"))
     with pytest.raises(AlreadyExistsError, match="exists with other content"):
-        other.save(saved, FOLDER, LOSSES, {"digest": "of the run"})
-    assert load_generator(saved, FOLDER).digest == again["digest"]
+        other.save(saved, FOLDER, LOSSES, "of the run")
+    assert load_generator(saved, FOLDER).digest == again.generator_digest
 
 
 def test_the_saved_scheduler_has_the_levels_of_training(saved: Storage) -> None:

@@ -1,4 +1,4 @@
-"""Philox against its published vectors, moments of the noise, and what a row may depend on."""
+"""Philox against its published vectors; moments and independence of the noise; a row is a pure function of its seed."""
 
 import math
 
@@ -42,10 +42,10 @@ def test_philox_gives_the_known_answers(
     assert tuple(word.item() for word in philox_4x32((c0, c1, c2, c3), *words(*key))) == expected
 
 
-def test_a_draw_is_the_documented_function_of_seed_stream_and_position() -> None:
+def test_a_number_is_the_documented_function_of_seed_stream_and_position() -> None:
     """Box-Muller written out again in plain Python floats, from single Philox blocks."""
     seed, stream, count = 2**52 + 12345, 2**33 + 7, 10
-    drawn = normal(torch.tensor([seed]), stream, (count,))[0].tolist()
+    numbers = normal(torch.tensor([seed]), stream, (count,))[0].tolist()
     expected: list[float] = []
     for block in range(3):
         c0, c1, c2, c3 = words(block, 0, stream & 0xFFFFFFFF, stream >> 32)
@@ -53,7 +53,7 @@ def test_a_draw_is_the_documented_function_of_seed_stream_and_position() -> None
         for u, v in ((w[0], w[1]), (w[2], w[3])):
             radius, angle = math.sqrt(-2.0 * math.log((u + 0.5) / 2**32)), 2.0 * math.pi * v / 2**32
             expected += [radius * math.cos(angle), radius * math.sin(angle)]
-    np.testing.assert_allclose(drawn, expected[:count], rtol=2e-7, atol=1e-9)
+    np.testing.assert_allclose(numbers, expected[:count], rtol=2e-7, atol=1e-9)
 
 
 def test_normal_has_the_moments_and_the_distribution_of_a_standard_normal() -> None:
@@ -73,7 +73,7 @@ def test_neighbouring_numbers_rows_and_streams_are_uncorrelated() -> None:
     assert abs((a[:, 1:] * a[:, :-1]).mean()) < bound
     assert abs((a[1:] * a[:-1]).mean()) < bound
     assert abs((a * b).mean()) < bound
-    # Four numbers come from one block: their squares must not be tied either.
+    # Four numbers come from one block; their squares must be uncorrelated, too.
     squares = a.reshape(32, -1, 4) ** 2 - 1.0
     for i, j in ((0, 1), (0, 2), (1, 3), (2, 3)):
         assert abs((squares[..., i] * squares[..., j]).mean()) < 5.0 * 2.0 / math.sqrt(squares[..., 0].numel())
@@ -94,7 +94,7 @@ def test_a_longer_draw_begins_with_the_shorter_one() -> None:
     assert torch.equal(uniform(seeds(3), 5, 7), uniform(seeds(3), 5, 100)[:, :7])
 
 
-def test_seed_stream_and_purpose_all_count() -> None:
+def test_numbers_depend_on_seed_stream_and_purpose() -> None:
     draws = [normal(torch.tensor([seed]), stream, (8,)) for seed in (0, 1, 2**32, 2**52) for stream in (0, 1, 2**32)]
     for i, a in enumerate(draws):
         for b in draws[:i]:
@@ -116,9 +116,9 @@ def test_uniform_is_uniform_with_53_bits() -> None:
 
 
 def test_numbers_are_pinned() -> None:
-    """The first numbers of two streams; a release's samples rest on them, so they must never change."""
-    drawn = normal(torch.tensor([sample_seed(7, 123456, 0)]), torch.tensor([0]), (4,))[0]
-    np.testing.assert_allclose(drawn.tolist(), PINNED_NORMAL, rtol=3e-7)
+    """The first numbers of two streams. The samples of a release depend on them, so they must never change."""
+    numbers = normal(torch.tensor([sample_seed(7, 123456, 0)]), torch.tensor([0]), (4,))[0]
+    np.testing.assert_allclose(numbers.tolist(), PINNED_NORMAL, rtol=3e-7)
     assert uniform(torch.tensor([sample_seed(7, 123456, 0)]), 2, 2)[0].tolist() == PINNED_UNIFORM
 
 
@@ -129,7 +129,7 @@ def test_seeds_of_samples_differ_by_every_part() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_gives_the_numbers_of_the_cpu() -> None:
-    """Equal but for the rounding of a float64's last bits: at most one float32 step, and very rarely."""
+    """Numbers may differ by one float32 step, very rarely, because the last bits of a float64 differ."""
     on_cpu, on_cuda = normal(seeds(64), 0, (3, 64, 64)), normal(seeds(64), 0, (3, 64, 64), "cuda").cpu()
     different = (on_cpu != on_cuda).double().mean()
     assert different < 1e-6

@@ -1,4 +1,4 @@
-"""Schedules against diffusers' and against the papers' closed forms; the arithmetic of training on them."""
+"""Schedules equal those of diffusers and the closed forms of the papers; noising, velocity and targets."""
 
 import json
 import math
@@ -24,11 +24,11 @@ def betas(schedule: Schedule) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["linear", "cosine"])
 @pytest.mark.parametrize("num_timesteps", [1000, 250])
-def test_levels_are_those_of_diffusers(kind: str, num_timesteps: int) -> None:
+def test_levels_equal_those_of_diffusers(kind: str, num_timesteps: int) -> None:
     ours = Schedule(ScheduleConfig.model_validate({"kind": kind, "num_train_timesteps": num_timesteps}))
     theirs = DDPMScheduler(num_train_timesteps=num_timesteps, beta_schedule=DIFFUSERS_NAMES[kind])
     np.testing.assert_allclose(betas(ours), theirs.betas.numpy(), rtol=1e-6, atol=1e-7)
-    # Their products run in float32; the bound is what that leaves after T factors.
+    # diffusers multiplies T factors in float32, which limits the agreement.
     np.testing.assert_allclose(ours.alphas_cumprod.numpy(), theirs.alphas_cumprod.numpy(), rtol=1e-4, atol=1e-7)
 
 
@@ -46,7 +46,7 @@ def test_the_saved_scheduler_config_restores_the_levels(config: ScheduleConfig) 
     assert DDIMScheduler.from_config(epsilon).config.prediction_type == "epsilon"
 
 
-def test_linear_end_points_and_cosine_cap_are_those_of_the_papers() -> None:
+def test_linear_end_points_and_the_cap_of_cosine_equal_the_papers() -> None:
     linear, cosine = Schedule(ScheduleConfig(kind="linear")), Schedule(ScheduleConfig(kind="cosine"))
     assert betas(linear)[0] == pytest.approx(1e-4, rel=1e-9)
     assert betas(linear)[-1] == pytest.approx(0.02, rel=1e-9)
@@ -84,7 +84,7 @@ def test_tables_agree_with_each_other(config: ScheduleConfig) -> None:
 
 
 @pytest.mark.parametrize("kind", ["linear", "cosine"])
-def test_noising_and_velocity_are_those_of_diffusers(kind: str) -> None:
+def test_noising_and_velocity_equal_those_of_diffusers(kind: str) -> None:
     schedule = Schedule(ScheduleConfig.model_validate({"kind": kind}))
     theirs = DDPMScheduler(beta_schedule=DIFFUSERS_NAMES[kind])
     generator = torch.Generator().manual_seed(0)
@@ -97,7 +97,7 @@ def test_noising_and_velocity_are_those_of_diffusers(kind: str) -> None:
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v"])
 @pytest.mark.parametrize("kind", ["linear", "cosine", "shifted"])
-def test_the_target_leads_back_to_the_clean_image(kind: str, prediction: str) -> None:
+def test_the_clean_image_is_recovered_from_the_target(kind: str, prediction: str) -> None:
     schedule = Schedule(ScheduleConfig.model_validate({"kind": kind, "prediction": prediction}))
     generator = torch.Generator().manual_seed(1)
     x0, eps = (torch.randn(1000, 1, 2, 2, generator=generator, dtype=torch.float64) for _ in range(2))
@@ -115,7 +115,7 @@ def test_results_have_the_type_of_the_images() -> None:
 
 
 def test_a_shift_without_effect_is_refused() -> None:
-    with pytest.raises(ValidationError, match="log_snr_shift has no effect on kind 'cosine'"):
+    with pytest.raises(ValidationError, match="log_snr_shift: has no effect on kind 'cosine'"):
         ScheduleConfig(kind="cosine", log_snr_shift=-1.0)
     with pytest.raises(ValidationError, match="did you mean 'log_snr_shift'"):
         ScheduleConfig.model_validate({"log_snr_shfit": 1.0})

@@ -1,4 +1,4 @@
-"""Solver tables against diffusers' schedulers, a float64 closed form, and the order of convergence."""
+"""Solver tables equal diffusers' schedulers and a float64 closed form, and converge at the order of the papers."""
 
 import math
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def label(config: ScheduleConfig | SolverConfig) -> str:
 
 
 def solve(schedule: ScheduleConfig, solver: SolverConfig, model: Model, x: Array, noise: Array) -> list[Array]:
-    """The module's linear form, applied in float64 by hand: x after each step. `noise` has one entry a step."""
+    """Apply the linear form of `solvers` in float64; return x after each step. `noise` has one entry per step."""
     table = solver_table(schedule, solver)
     x0_prev, states = np.zeros_like(x), []
     for i in range(table.num_steps):
@@ -69,7 +69,7 @@ def solve(schedule: ScheduleConfig, solver: SolverConfig, model: Model, x: Array
 
 
 def diffusers_scheduler(schedule: ScheduleConfig, solver: SolverConfig) -> Any:
-    """The diffusers configuration that docs/sampling.md says each solver equals, in float64 tables."""
+    """Return the diffusers scheduler that equals a solver according to docs/sampling.md, with float64 tables."""
     saved = Schedule(schedule).scheduler_config()
     scheduler: Any
     if solver.name == "ddpm":
@@ -126,7 +126,7 @@ def diffusers_solve(
 
 
 def fake_model(x: Array, t: int) -> Array:
-    """A smooth nonlinear stand-in for the network, with outputs of order one."""
+    """Return a smooth nonlinear function of x and t with outputs of order one, in place of the network."""
     return np.asarray(0.9 * np.tanh(x) * math.cos(t / 300.0) + 0.1 * np.sin(3.0 * x))
 
 
@@ -140,7 +140,7 @@ def draws(num_steps: int, seed: int = 0) -> tuple[Array, Array]:
 def test_every_step_equals_diffusers(
     schedule: ScheduleConfig, solver: SolverConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their schedulers run here on our float64 levels, so that what is compared is the solver and nothing else."""
+    """diffusers' schedulers run on our float64 levels here, so that the comparison covers the solvers only."""
     for clip in (True, False) if solver.name == "dpmpp-2m" else (True,):
         config = solver.model_copy(update={"clip": clip})
         x, noise = draws(config.num_steps)
@@ -155,7 +155,7 @@ def test_every_step_equals_diffusers(
 
 
 @pytest.mark.parametrize("num_timesteps", [1000, 250])
-def test_timesteps_are_the_trailing_ones_of_diffusers(num_timesteps: int) -> None:
+def test_timesteps_equal_the_trailing_ones_of_diffusers(num_timesteps: int) -> None:
     scheduler = DDPMScheduler(num_train_timesteps=num_timesteps, timestep_spacing="trailing")
     num_equal = 0
     for num_steps in range(1, num_timesteps + 1):
@@ -169,7 +169,7 @@ def test_timesteps_are_the_trailing_ones_of_diffusers(num_timesteps: int) -> Non
         num_equal += len(theirs) == num_steps
         assert np.array_equal(ours, theirs[:num_steps])
         assert (theirs[num_steps:] == -1).all()
-    # Elsewhere rounding gives diffusers one step too many, at -1, and ours stops in time.
+    # For the other numbers of steps rounding gives diffusers an extra step at -1, which ours does not take.
     assert num_equal > 0.9 * num_timesteps
 
 
@@ -215,7 +215,7 @@ def test_ddim_on_gaussian_data_has_its_closed_form(num_steps: int, prediction: s
 
 @pytest.mark.parametrize(("name", "order"), [("ddim", 1), ("dpmpp-2m", 2)])
 @pytest.mark.parametrize("prediction", ["epsilon", "v"])
-def test_order_of_convergence_is_that_of_the_papers(name: str, order: int, prediction: str) -> None:
+def test_order_of_convergence_equals_that_of_the_papers(name: str, order: int, prediction: str) -> None:
     """The probability flow of Gaussian data keeps x / sqrt(alpha^2 s^2 + sigma^2) constant.
 
     Measured where half of the timesteps are done, because the step count divides T there and the step in lambda shrinks
@@ -240,7 +240,7 @@ def test_order_of_convergence_is_that_of_the_papers(name: str, order: int, predi
 @pytest.mark.parametrize("solver", [SolverConfig(name="ddpm"), SolverConfig(name="ddim", eta=1.0)], ids=label)
 @pytest.mark.parametrize("kind", ["linear", "cosine"])
 def test_ancestral_sampling_of_gaussian_data_has_their_variance(solver: SolverConfig, kind: str) -> None:
-    """The variance of x, carried through the linear steps exactly, ends near s^2 and nears it as steps grow."""
+    """The variance of x, followed exactly through the linear steps, approaches s^2 as the number of steps grows."""
     schedule = ScheduleConfig.model_validate({"kind": kind})
     model, std, errors = gaussian_model(schedule, 0.4), 0.4, []
     for num_steps in (50, 200, 1000):
@@ -282,19 +282,19 @@ def test_dpmpp_2m_has_first_order_ends_and_the_papers_weights() -> None:
     assert (table.cx[-1], table.c0[-1]) == (0.0, 1.0)
 
 
-def test_guidance_interval_is_in_units_of_noise_level() -> None:
+def test_the_guidance_interval_is_in_units_of_the_noise_level() -> None:
     schedule = ScheduleConfig()
     base = SolverConfig(num_steps=50, guidance_scale=3.0)
     table = solver_table(schedule, base)
     level = table.sigma / table.alpha
     assert table.guided.all()
-    part = base.model_copy(update={"guidance_interval": (float(level[30]), float(level[10]))})
+    limited = base.model_copy(update={"guidance_interval": (float(level[30]), float(level[10]))})
     # Open below, closed above (Kynkäänniemi et al., eq. 4): steps 10 to 29 are guided, 30 is not.
-    assert np.flatnonzero(solver_table(schedule, part).guided).tolist() == list(range(10, 30))
+    assert np.flatnonzero(solver_table(schedule, limited).guided).tolist() == list(range(10, 30))
     assert not solver_table(schedule, base.model_copy(update={"guidance_scale": 1.0})).guided.any()
 
 
-def test_a_table_is_made_once() -> None:
+def test_a_table_is_computed_once() -> None:
     a = solver_table(ScheduleConfig(), SolverConfig(num_steps=17))
     assert solver_table(ScheduleConfig(), SolverConfig(num_steps=17)) is a
 
@@ -302,7 +302,7 @@ def test_a_table_is_made_once() -> None:
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(WrongInputError, match="num_steps is 300, but the generator has 250 timesteps"):
         solver_table(ScheduleConfig(num_train_timesteps=250), SolverConfig(num_steps=300))
-    with pytest.raises(ValidationError, match="eta has no effect on solver 'ddpm'"):
+    with pytest.raises(ValidationError, match="eta: has no effect on solver 'ddpm'"):
         SolverConfig(name="ddpm", eta=0.5)
     with pytest.raises(ValidationError, match="0 <= low < high"):
         SolverConfig(guidance_interval=(2.0, 1.0))

@@ -1,4 +1,4 @@
-"""The generator's network: what its settings refuse, how it starts, that each number of the condition reaches it."""
+"""The generator's network: refused settings, initial weights, influence of each number of the condition."""
 
 from typing import Any
 
@@ -17,21 +17,21 @@ TINY = UNetConfig(size_px=16, channels=(8, 16), norm_num_groups=4)
 
 
 def inputs(num_rows: int = 4) -> tuple[Tensor, Tensor, Tensor]:
-    """x_t, timesteps, conditions."""
+    """Return x_t, timesteps and conditions."""
     generator = torch.Generator().manual_seed(1)
     x_t_BCHW = torch.randn(num_rows, 3, 16, 16, generator=generator)
     condition_BD = torch.rand(num_rows, CONDITION_DIM, generator=generator) * 2.0 - 1.0
     return x_t_BCHW, torch.linspace(0, 999, num_rows).long(), condition_BD
 
 
-def answer(unet: Any, x_t_BCHW: Tensor, t_B: Tensor, condition_BD: Tensor) -> Tensor:
+def output_of(unet: Any, x_t_BCHW: Tensor, t_B: Tensor, condition_BD: Tensor) -> Tensor:
     with torch.no_grad():
         output: Tensor = unet(x_t_BCHW, t_B, encoder_hidden_states=None, class_labels=condition_BD).sample
     return output
 
 
 def perturbed(unet: nn.Module) -> nn.Module:
-    """As after some training: the last convolution is no longer zero."""
+    """Give the last convolution weights other than zero, as after some training."""
     generator = torch.Generator().manual_seed(2)
     last: Any = unet.conv_out
     with torch.no_grad():
@@ -39,72 +39,72 @@ def perturbed(unet: nn.Module) -> nn.Module:
     return unet
 
 
-def attention_by_part(unet: nn.Module) -> dict[str, int]:
-    """Attention modules of each part of the network."""
+def attention_by_block(unet: nn.Module) -> dict[str, int]:
+    """Count the attention modules of each block of the network."""
     names = [name for name, module in unet.named_modules() if isinstance(module, Attention)]
-    parts = {".".join(name.split(".")[: 1 if name.startswith("mid") else 2]) for name in names}
-    return {part: sum(name.startswith(part) for name in names) for part in sorted(parts)}
+    blocks = {".".join(name.split(".")[: 1 if name.startswith("mid") else 2]) for name in names}
+    return {block: sum(name.startswith(block) for name in names) for block in sorted(blocks)}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"size_px": 18, "channels": (8, 16, 24)}, "size_px 18 does not halve 2 times; make it a multiple of 4"),
+        ({"size_px": 18, "channels": (8, 16, 24)}, "size_px: 18 does not halve 2 times; make it a multiple of 4"),
         ({"size_px": 4}, "greater than or equal to 8"),
         ({"channels": ()}, "at least 1 item"),
-        ({"channels": (8, 20)}, r"channels 20 must be a multiple of norm_num_groups \(4\) and of 8"),
-        ({"channels": (8, 16), "norm_num_groups": 3}, r"channels 8 must be a multiple of norm_num_groups \(3\)"),
-        ({"channels": (0, 16)}, "channels 0 must be a multiple"),
-        ({"attention_levels": (2,)}, "attention_levels 2 is no level; the levels are 0 to 1"),
-        ({"attention_levels": (-1,)}, "attention_levels -1 is no level"),
+        ({"channels": (8, 20)}, r"channels: 20 must be a multiple of norm_num_groups \(4\) and of 8"),
+        ({"channels": (8, 16), "norm_num_groups": 3}, r"channels: 8 must be a multiple of norm_num_groups \(3\)"),
+        ({"channels": (0, 16)}, "channels: 0 must be a multiple"),
+        ({"attention_levels": (2,)}, "attention_levels: 2 is no level; the levels are 0 to 1"),
+        ({"attention_levels": (-1,)}, "attention_levels: -1 is no level"),
         ({"dropout": 1.0}, "less than 1"),
         ({"chanels": (8,)}, "unknown key 'chanels'; did you mean 'channels'"),
     ],
 )
-def test_settings_that_make_no_network_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_settings_without_a_possible_network_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         UNetConfig.model_validate(TINY.model_dump() | changes)
 
 
-def test_settings_at_the_edge_make_a_network_of_the_size_asked() -> None:
+def test_unusual_settings_give_a_network_of_the_configured_size() -> None:
     config = UNetConfig(size_px=12, channels=(8, 24, 16), norm_num_groups=8, attention_levels=(1,), layers_per_block=2)
     x_t_BCHW = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
     _, t_B, condition_BD = inputs(2)
-    assert answer(perturbed(build_unet(config)), x_t_BCHW, t_B, condition_BD).shape == x_t_BCHW.shape
+    assert output_of(perturbed(build_unet(config)), x_t_BCHW, t_B, condition_BD).shape == x_t_BCHW.shape
 
 
-def test_the_first_output_is_zero_and_the_last_convolution_alone_makes_it_so() -> None:
+def test_the_first_output_is_zero_because_of_the_last_convolution_only() -> None:
     unet = build_unet(TINY)
-    assert torch.equal(answer(unet, *inputs()), torch.zeros(4, 3, 16, 16))
-    assert float(answer(perturbed(unet), *inputs()).std()) > 0.1
+    assert torch.equal(output_of(unet, *inputs()), torch.zeros(4, 3, 16, 16))
+    assert float(output_of(perturbed(unet), *inputs()).std()) > 0.1
 
 
 def test_each_of_the_36_numbers_and_the_timestep_reach_the_output() -> None:
     unet = perturbed(build_unet(TINY))
     x_t_BCHW, t_B, condition_BD = inputs(1)
-    reference = answer(unet, x_t_BCHW, t_B, condition_BD)
+    reference = output_of(unet, x_t_BCHW, t_B, condition_BD)
     for d in range(CONDITION_DIM):
         changed_BD = condition_BD.clone()
         changed_BD[0, d] += 0.5
-        assert float((answer(unet, x_t_BCHW, t_B, changed_BD) - reference).abs().max()) > 1e-4, d
-    assert float((answer(unet, x_t_BCHW, t_B + 50, condition_BD) - reference).abs().max()) > 1e-4
+        assert float((output_of(unet, x_t_BCHW, t_B, changed_BD) - reference).abs().max()) > 1e-4, d
+    assert float((output_of(unet, x_t_BCHW, t_B + 50, condition_BD) - reference).abs().max()) > 1e-4
     # "Nothing is known" and the null condition of guidance are two states.
     nothing_BD, null_BD = torch.zeros(1, CONDITION_DIM), torch.from_numpy(null_condition())[None]
-    difference = answer(unet, x_t_BCHW, t_B, nothing_BD) - answer(unet, x_t_BCHW, t_B, null_BD)
+    difference = output_of(unet, x_t_BCHW, t_B, nothing_BD) - output_of(unet, x_t_BCHW, t_B, null_BD)
     assert float(difference.abs().max()) > 1e-3
 
 
-def test_a_row_answers_to_its_own_condition_only() -> None:
+def test_a_row_depends_on_its_own_condition_only() -> None:
     unet = perturbed(build_unet(TINY))
     x_t_BCHW, t_B, condition_BD = inputs(3)
     changed_BD = condition_BD.clone()
     changed_BD[1] = torch.from_numpy(null_condition())
-    difference = answer(unet, x_t_BCHW, t_B, changed_BD) - answer(unet, x_t_BCHW, t_B, condition_BD)
+    difference = output_of(unet, x_t_BCHW, t_B, changed_BD) - output_of(unet, x_t_BCHW, t_B, condition_BD)
     assert torch.equal(difference[[0, 2]], torch.zeros(2, 3, 16, 16))
     assert float(difference[1].abs().max()) > 1e-3
 
 
-def test_weights_depend_on_the_seed_alone_and_the_global_state_is_left_alone() -> None:
+def test_weights_depend_only_on_the_seed_and_the_global_generator_is_unchanged() -> None:
     torch.manual_seed(5)
     first = build_unet(TINY, 3).state_dict()
     after_first = torch.rand(3)
@@ -115,27 +115,27 @@ def test_weights_depend_on_the_seed_alone_and_the_global_state_is_left_alone() -
     assert not torch.equal(first["conv_in.weight"], other["conv_in.weight"])
 
 
-def test_the_label_embedder_starts_three_times_as_strong_as_torch_draws_it() -> None:
+def test_the_initial_weights_of_the_label_embedder_are_three_times_torchs() -> None:
     """torch draws a linear layer's weights uniformly up to 1 / sqrt(inputs): standard deviation 1 / sqrt(3 inputs)."""
     embedder: Any = build_unet(TINY).class_embedding
     for layer in (embedder.linear_1, embedder.linear_2):
         num_weights = layer.weight.numel()
         expected = 3.0 / (3.0 * layer.in_features) ** 0.5
-        # The standard deviation of a uniform sample's own is sqrt(0.2 / n) of it.
+        # The standard error of this standard deviation is sqrt(0.2 / n) of it.
         assert float(layer.weight.detach().std()) == pytest.approx(expected, rel=4.0 * (0.2 / num_weights) ** 0.5)
         assert float(layer.bias.detach().abs().max()) <= layer.in_features**-0.5
 
 
-def test_attention_is_in_the_middle_only_unless_levels_are_named() -> None:
-    # The middle's block attends twice, to itself both times.
-    assert attention_by_part(build_unet(TINY)) == {"mid_block": 2}
+def test_attention_is_only_in_the_middle_unless_levels_are_named() -> None:
+    # The middle block attends to itself twice.
+    assert attention_by_block(build_unet(TINY)) == {"mid_block": 2}
     config = TINY.model_copy(update={"channels": (8, 16, 24), "attention_levels": (1,)})
-    # One layer a block on the way down and one more on the way up, where the levels come in the other order.
-    assert attention_by_part(build_unet(config)) == {"down_blocks.1": 1, "mid_block": 2, "up_blocks.1": 2}
+    # One layer on the way down and two on the way up, where the levels have the reverse order.
+    assert attention_by_block(build_unet(config)) == {"down_blocks.1": 1, "mid_block": 2, "up_blocks.1": 2}
 
 
 def test_heads_are_8_in_the_middle_and_8_channels_wide_at_a_level() -> None:
-    """diffusers reads `attention_head_dim` as the one here and as the other there."""
+    """diffusers reads `attention_head_dim` as the number of heads in one block and as their width in the other."""
     unet = build_unet(TINY.model_copy(update={"attention_levels": (1,)}))
     heads = {
         name: (module.heads, module.to_q.out_features // module.heads)
@@ -147,13 +147,13 @@ def test_heads_are_8_in_the_middle_and_8_channels_wide_at_a_level() -> None:
 
 
 def _gradients(*, checkpointing: bool) -> tuple[dict[str, Tensor], int]:
-    """Gradients of a loss with dropout, and how often the residual blocks ran."""
+    """Return the gradients of a loss with dropout, and the number of runs of residual blocks."""
     config = TINY.model_copy(update={"dropout": 0.3, "attention_levels": (1,)})
     unet: Any = perturbed(build_unet(config, gradient_checkpointing=checkpointing)).train()
     runs: list[int] = []
     for module in unet.modules():
         if isinstance(module, ResnetBlock2D):
-            # Before, not after: recomputation stops in the middle of the forward once it has what it needs.
+            # A pre-hook, because recomputation stops inside the forward as soon as it has all it needs.
             module.register_forward_pre_hook(lambda *_: runs.append(1))
     torch.manual_seed(8)
     x_t_BCHW, t_B, condition_BD = inputs()
@@ -166,7 +166,7 @@ def _gradients(*, checkpointing: bool) -> tuple[dict[str, Tensor], int]:
 def test_gradient_checkpointing_gives_the_same_gradients() -> None:
     plain, runs_plain = _gradients(checkpointing=False)
     saved, runs_saved = _gradients(checkpointing=True)
-    # Each block runs again in the backward pass; diffusers leaves the first one of the middle out.
+    # Each block runs again in the backward pass, except the first of the middle, which diffusers does not checkpoint.
     assert runs_saved == 2 * runs_plain - 1
     assert plain.keys() == saved.keys()
     assert float(plain["conv_in.weight"].abs().max()) > 1e-4

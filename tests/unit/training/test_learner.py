@@ -1,4 +1,4 @@
-"""Order, learning rate and exact resume of a training."""
+"""A training: order of images, learning rate, exact resume, divergence, refused settings."""
 
 import math
 from collections import Counter
@@ -8,15 +8,21 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from synfundus.config import Config
+from synfundus.diagnosis.config import AnnotatorConfig
+from synfundus.diffusion.config import GeneratorConfig
 from synfundus.errors import TrainingDivergedError, WrongInputError
+from synfundus.resources import TrainingResources
 from synfundus.training.config import OptimisationConfig
 from synfundus.training.learner import Learner, image_indices, learning_rate_at
 
-CONFIG = OptimisationConfig(num_steps=20, batch_size=8, learning_rate=1e-2, warmup_steps=4, precision="fp32")
+CONFIG = OptimisationConfig(
+    num_steps=20, batch_size=8, learning_rate=1e-2, warmup_steps=4, resources=TrainingResources(precision="fp32")
+)
 
 
 class _Line(Learner):
-    """Fits y = 3 x; its data are a pure function of the position."""
+    """Fit of y = 3 x; its data are a pure function of the position."""
 
     def loss(self, positions: range) -> Tensor:
         x = torch.tensor([math.sin(p) for p in positions])[:, None]
@@ -53,33 +59,33 @@ def test_order_is_a_pure_function_of_seed_and_position() -> None:
 
 
 @pytest.mark.parametrize(("num_cached", "blocks"), [(120, 4), (5, 1), (10**6, 16)])
-def test_a_window_holds_as_many_blocks_as_the_cache_three_times_over(num_cached: int, blocks: int) -> None:
-    """So a reader decodes each block once an epoch. Of large images few are drawn from at a time."""
+def test_a_window_has_a_third_of_the_blocks_in_the_cache(num_cached: int, blocks: int) -> None:
+    """So a reader decodes each block once per epoch, also if its cache holds few large images."""
     indices = image_indices(1, range(1000), 1000, num_cached, block_size=10)
     counts = [len({i // 10 for i in indices[s : s + 10 * blocks].tolist()}) for s in range(0, 1000, 10 * blocks)]
     assert max(counts) == blocks
 
 
-def test_resume_is_bit_for_bit() -> None:
+def test_a_resumed_run_is_bit_equal_to_the_uninterrupted_one() -> None:
     straight = _line()
-    losses = [straight.train_step(step)["loss"] for step in range(20)]
+    losses = [straight.train_step(step).loss for step in range(20)]
     first = _line()
     for step in range(11):
         first.train_step(step)
     second = _line()
     second.load_state(first.state())
-    assert [second.train_step(step)["loss"] for step in range(11, 20)] == losses[11:]
+    assert [second.train_step(step).loss for step in range(11, 20)] == losses[11:]
     for name, tensor in straight.state().items():
         assert torch.equal(tensor, second.state()[name]), name
 
 
-def test_accumulation_is_the_big_batch() -> None:
+def test_accumulation_equals_one_large_batch() -> None:
     big, small = _line(), _line(CONFIG.model_copy(update={"accumulation_steps": 4}))
     for step in range(5):
-        assert small.train_step(step)["loss"] == pytest.approx(big.train_step(step)["loss"], rel=1e-4)
+        assert small.train_step(step).loss == pytest.approx(big.train_step(step).loss, rel=1e-4)
 
 
-def test_divergence_says_where_and_what_to_do() -> None:
+def test_divergence_names_the_step_and_a_remedy() -> None:
     class Broken(_Line):
         def loss(self, positions: range) -> Tensor:
             return super().loss(positions) * (math.nan if positions.start == 3 * CONFIG.batch_size else 1.0)
@@ -92,7 +98,7 @@ def test_divergence_says_where_and_what_to_do() -> None:
 
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(WrongInputError, match="batch_size 8 does not divide into 3 workers"):
+    with pytest.raises(WrongInputError, match="batch_size: 8 does not divide into 3 workers"):
         _Line(nn.Linear(1, 1), CONFIG, torch.device("cpu"), 0, 3)
 
 
@@ -107,10 +113,18 @@ def test_a_batch_that_does_not_divide_is_refused() -> None:
         {"beta_2": 1.5},
         {"weight_decay": -1.0},
         {"max_gradient_norm": 0.0},
-        {"num_workers": 0},
+        {"resources": {"num_workers": 0}},
         {"checkpoint_every_steps": 0},
     ],
 )
-def test_settings_out_of_range_are_refused(changes: dict[str, float]) -> None:
+def test_settings_out_of_range_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         OptimisationConfig.model_validate({**CONFIG.model_dump(), **changes})
+
+
+@pytest.mark.parametrize("key", ["num_workers", "num_threads", "precision", "use_gpu"])
+@pytest.mark.parametrize(("model", "section"), [(AnnotatorConfig, "annotator"), (GeneratorConfig, "generator")])
+def test_a_resource_at_its_old_place_is_refused_with_the_new_one(model: type[Config], section: str, key: str) -> None:
+    new = "num_gpus" if key == "use_gpu" else key
+    with pytest.raises(ValidationError, match=f"{key} moved to {section}.resources.{new}"):
+        model.model_validate({key: 1})

@@ -7,7 +7,7 @@ from synfundus.resources import Resources
 
 
 class EvaluationConfig(Config):
-    """What is measured, and on how many images."""
+    """Number of images that are compared, and the feature spaces."""
 
     max_images: int = Field(default=2000, ge=100)
     """Most images of each set whose features are compared; labels are counted on all images."""

@@ -103,7 +103,7 @@ class _Features:
 
 
 class _LabelCounts:
-    """How often photographs have each value of each label, batch by batch."""
+    """Number of photographs with each value of each label, batch by batch."""
 
     def __init__(self) -> None:
         self.value_shares = {label.name: np.zeros(label.max_value + 1) for label in LABELS}

@@ -27,7 +27,6 @@ from synfundus.measures.metrics import (
     Fidelity,
     LabelDistribution,
     Landmark,
-    MeasuredPrivacy,
     Privacy,
     ProtocolSettings,
     SetCounts,
@@ -50,7 +49,7 @@ def evaluate(
     quantile: float,
     phantoms: Mapping[str, FloatArray] | None,
 ) -> tuple[EvaluationMetrics, Nearest | None]:
-    """Measure the samples.
+    """Measure the samples, and find the nearest training photograph of each chosen sample.
 
     Args:
         reference: photographs of the training split.
@@ -60,24 +59,16 @@ def evaluate(
         quantile: quantile of held-out photographs' distances below which a sample is too near to a training image.
         phantoms: features of phantoms in each computed space, as a landmark; None if the photographs are phantoms.
 
-    Returns:
-        The metrics, and the nearest training photograph of each chosen sample.
-
     Raises:
         WrongInputError: a patient is in both sets of photographs.
     """
     _require_disjoint_patients(reference, held_out)
-    privacy, near = measure_privacy(
-        reference.descriptors_ND, held_out.descriptors_ND, samples.descriptors_MD, quantile, samples.sampled
-    )
-    if near is not None and isinstance(privacy, MeasuredPrivacy):
-        closest = tuple(_closest(near, samples, reference, privacy.threshold))
-        privacy = privacy.model_copy(update={"closest": closest})
+    privacy, near = _measure_privacy(reference, held_out, samples, quantile)
     fidelity = _measure_fidelity(reference, held_out, samples, config, spaces, phantoms)
     consistency = measure_consistency(
         samples.requested_NK, samples.predicted_NK, samples.score_NK, unusable, config.seed
     )
-    metrics = EvaluationMetrics(
+    return EvaluationMetrics(
         config=ProtocolSettings.model_validate(config.model_dump(include=set(ProtocolSettings.model_fields))),
         counts=_counts(reference, held_out, samples),
         label_distributions=_distributions(reference, held_out, samples),
@@ -85,8 +76,7 @@ def evaluate(
         consistency=consistency,
         privacy=privacy,
         notes=tuple(_notes(fidelity, consistency, privacy, unusable)),
-    )
-    return metrics, near
+    ), near
 
 
 def _require_disjoint_patients(reference: Photographs, held_out: Photographs) -> None:
@@ -201,6 +191,19 @@ def _landmark(
         min_images=config.min_images,
         seed=config.seed,
     )
+
+
+def _measure_privacy(
+    reference: Photographs, held_out: Photographs, samples: Samples, quantile: float
+) -> tuple[Privacy, Nearest | None]:
+    """Measure the distance of samples to training photographs, with the closest pairs."""
+    privacy, near = measure_privacy(
+        reference.descriptors_ND, held_out.descriptors_ND, samples.descriptors_MD, quantile, samples.sampled
+    )
+    if near is None or isinstance(privacy, UnmeasuredPrivacy):
+        return privacy, None
+    closest = tuple(_closest(near, samples, reference, privacy.threshold))
+    return privacy.model_copy(update={"closest": closest}), near
 
 
 def _closest(near: Nearest, samples: Samples, reference: Photographs, threshold: float) -> Iterator[ClosestPair]:

@@ -115,7 +115,7 @@ class ReportFigures:
     consistency: str
     roc: str | None
     strata: Mapping[str, str]
-    """By title of the feature space."""
+    """One figure for each feature space with a measurable stratum, by the title of the space."""
     distances: str | None
     losses: str | None
 

@@ -54,7 +54,7 @@ class Counts(Metadata):
 
 
 class ValueCounts(Metadata):
-    """How often each value of a label occurs in one set of images."""
+    """Number of images with each value of a label, in one set."""
 
     counts: tuple[int, ...]
     """Number of images with each value, in the order of `values`."""
@@ -72,7 +72,7 @@ class ExpectedCounts(Metadata):
 
 
 class LabelDistribution(Metadata):
-    """How often each value of one label occurs, in photographs, requests and predictions."""
+    """Number of images with each value of one label, in photographs, requests and predictions."""
 
     values: tuple[int, ...]
     """Values of the label: 0 and 1, or 0 to 4 for the grade."""
@@ -96,7 +96,7 @@ class MeasureText(Metadata):
     better: Better
     """Direction in which the measure improves."""
     meaning: str
-    """What the measure tells, in one sentence or two."""
+    """Meaning in one sentence or two."""
 
 
 class StratumText(Metadata):
@@ -197,7 +197,7 @@ FeatureSpace = Annotated[ComputedSpace | SkippedSpace, Field(discriminator="stat
 
 
 class Fidelity(Metadata):
-    """How much samples resemble photographs, in each feature space, for each stratum."""
+    """Similarity of samples to photographs, in each feature space, for each stratum."""
 
     measures: dict[MeasureName, MeasureText]
     strata: dict[str, StratumText]
@@ -223,7 +223,7 @@ class RocCurve(Metadata):
 
 
 class LabelConsistency(Metadata):
-    """How well the annotator's predictions on samples agree with the requested values of one label."""
+    """Agreement of the annotator's predictions on samples with the requested values of one label."""
 
     title: str
     """Name in plain words."""
@@ -240,7 +240,7 @@ class LabelConsistency(Metadata):
     permuted: Measure
     """The same statistic after the requests were permuted among the samples: chance."""
     beats_permuted: bool | None
-    """Whether the interval of `requested` lies above that of `permuted`; null if one of them is not measurable."""
+    """True if the interval of `requested` lies above that of `permuted`; null if one of them is not measurable."""
     agreement: Measure
     """Share of the samples whose annotation equals the request, 0 to 1. A missing annotation does not agree."""
     agreement_permuted: Measure
@@ -252,7 +252,7 @@ class LabelConsistency(Metadata):
 
 
 class Consistency(Metadata):
-    """Whether samples show what was requested."""
+    """Agreement of samples with their requests, for each label."""
 
     permutation_seed: int
     labels: dict[str, LabelConsistency]
@@ -293,7 +293,7 @@ class ClosestPair(Metadata):
 
 
 class MeasuredPrivacy(Metadata):
-    """How near samples lie to training photographs."""
+    """Distance of samples to training photographs."""
 
     status: Literal["measured"] = "measured"
     num_training: int
@@ -350,4 +350,4 @@ class EvaluationMetrics(Metadata):
     consistency: Consistency
     privacy: Privacy
     notes: tuple[str, ...]
-    """What was not measured, and why; one line each."""
+    """Everything that was not measured, with the reason; one line each."""

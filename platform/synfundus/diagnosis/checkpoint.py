@@ -108,7 +108,7 @@ def load_annotator(storage: Storage, folder: str, device: torch.device | str = "
     scorer: Scorer
     if manifest.sees_images:
         spec = ModelSpec.from_timm_json(read(CONFIG), f"{folder}/{CONFIG}")
-        network = build_annotator(spec.architecture, spec.num_classes, **spec.model_args)
+        network = build_annotator(spec.architecture, spec.num_classes, model_args=spec.model_args)
         network.load_state_dict(load_tensors(read(WEIGHTS)))
         output_map = OutputMapConfig.model_validate_json(read(OUTPUTS)) if OUTPUTS in manifest.files else None
         scorer = NetworkScorer(network, spec, device, output_map)

@@ -145,7 +145,7 @@ def load_external_network(config: ExternalConfig) -> tuple[nn.Module, ModelSpec]
         spec = ModelSpec.from_timm_json((path / CONFIG).read_bytes(), str(path / CONFIG))
     else:
         spec = _deduced_spec(config, tensors)
-    network = build_annotator(spec.architecture, spec.num_classes, **spec.model_args)
+    network = build_annotator(spec.architecture, spec.num_classes, model_args=spec.model_args)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

@@ -4,6 +4,7 @@ Shapes: B images, C channels, H, W pixels, V heads (19).
 """
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,10 @@ class ModelSpec(Metadata):
 
 
 def build_annotator(
-    architecture: str, num_classes: int = NUM_VALUES, drop_rate: float = 0.0, **model_args: Any
+    architecture: str,
+    num_classes: int = NUM_VALUES,
+    drop_rate: float = 0.0,
+    model_args: Mapping[str, JsonValue] | None = None,
 ) -> nn.Module:
     """Build an untrained timm classifier. Nothing is downloaded.
 
@@ -119,7 +123,7 @@ def build_annotator(
         remedy = f"did you mean {close[0]!r}?" if close else "see timm.list_models()"
         raise WrongInputError(f"architecture: timm {timm.__version__} has no {architecture!r}; {remedy}")
     network: nn.Module = timm.create_model(
-        architecture, pretrained=False, num_classes=num_classes, drop_rate=drop_rate, **model_args
+        architecture, pretrained=False, num_classes=num_classes, drop_rate=drop_rate, **(model_args or {})
     )
     return network
 

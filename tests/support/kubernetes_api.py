@@ -1,6 +1,6 @@
-"""A stand-in for Kubernetes' API server, over HTTP: it holds objects, misbehaves when told to, and runs nothing.
+"""A stand-in for the API server of Kubernetes, over HTTP. It stores objects, fails on request, and runs nothing.
 
-For what the command does by itself; tests/cluster has a real one.
+It serves tests of the command line alone; tests/cluster uses a real cluster.
 """
 
 import itertools
@@ -35,28 +35,28 @@ DISCOVERY: dict[str, dict[str, Any]] = {
     },
     "/apis/ray.io/v1": _resources("ray.io/v1", "RayJob", "RayService"),
 }
-"""What helm asks before anything else."""
+"""Responses that helm needs before it renders: versions, and kinds of objects."""
 
 
 @dataclass
 class KubernetesApi:
-    """What the server holds, and how it misbehaves."""
+    """Stored objects and planned failures of the server."""
 
     url: str = ""
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By path."""
+    """Stored objects, by path."""
     without: tuple[str, ...] = ()
-    """Paths of lists that it does not know: definitions that nobody installed."""
-    broken_answers: int = 0
-    """So many requests are answered with 503."""
+    """Paths of lists that the server does not know, as without the definitions of KubeRay."""
+    num_failures: int = 0
+    """Number of requests that the server still answers with 503."""
     reads_until_gone: int = 0
-    """A deleted object is seen so many times more, with a deletionTimestamp."""
+    """Number of reads that still return a deleted object, with a deletionTimestamp."""
     log: list[str] = field(default_factory=list)
-    """Method and path of all requests."""
+    """Method and path of each request."""
     _uids: Iterator[int] = field(default_factory=itertools.count)
 
     def kubeconfig(self, folder: Path, **extra: Any) -> Path:
-        """A file that names this server as context `here`."""
+        """Write a kubeconfig that names this server as context `here`, and return its path."""
         content = {
             "clusters": [{"name": "c", "cluster": {"server": self.url}}],
             "users": [{"name": "u", "user": {}}],
@@ -68,7 +68,7 @@ class KubernetesApi:
         return path
 
     def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Store an object, with what a server adds."""
+        """Store an object with the metadata that a server adds, and return it."""
         number = next(self._uids)
         added = {"uid": f"uid-{number}", "creationTimestamp": f"2026-11-26T02:00:{number:02d}Z"}
         body = body | {"metadata": body["metadata"] | added}
@@ -76,11 +76,12 @@ class KubernetesApi:
         return body
 
     def answer(self, method: str, target: str, body: dict[str, Any] | None) -> tuple[int, dict[str, Any]]:
+        """Return status and body of the response to a request."""
         path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
         self.log.append(f"{method} {path}")
-        if self.broken_answers:
-            self.broken_answers -= 1
-            return 503, {"message": "away for a moment"}
+        if self.num_failures:
+            self.num_failures -= 1
+            return 503, {"message": "unavailable"}
         if method == "POST":
             assert body is not None
             taken = f"{path}/{body['metadata']['name']}" in self.objects
@@ -93,7 +94,7 @@ class KubernetesApi:
             return 200, {
                 "kind": "List",
                 "apiVersion": "v1",
-                "items": self._selected(path, query.get("labelSelector", [""])[0]),
+                "items": self._select(path, query.get("labelSelector", [""])[0]),
             }
         if path not in self.objects:
             return 404, {"message": "not found"}
@@ -102,18 +103,20 @@ class KubernetesApi:
             return 200, self.put(path.rpartition("/")[0], body)
         uid = self.objects[path]["metadata"].get("uid")
         if method == "DELETE" and ((body or {}).get("preconditions") or {}).get("uid", uid) != uid:
-            return 409, {"message": "another one"}
-        return 200, self._read_or_deleted(method, path)
+            return 409, {"message": "the UID differs"}
+        return 200, self._read_or_delete(method, path)
 
-    def _selected(self, path: str, selector: str) -> list[dict[str, Any]]:
-        found = [body for place, body in self.objects.items() if place.rpartition("/")[0] == path]
+    def _select(self, path: str, selector: str) -> list[dict[str, Any]]:
+        """Return the objects of a list that a label selector matches."""
+        found = [body for name, body in self.objects.items() if name.rpartition("/")[0] == path]
         for term in filter(None, selector.split(",")):
             key, _, value = term.partition("=")
             labels = [body["metadata"].get("labels", {}) for body in found]
             found = [one for one, own in zip(found, labels, strict=True) if own.get(key, "") == value or not value]
         return found
 
-    def _read_or_deleted(self, method: str, path: str) -> dict[str, Any]:
+    def _read_or_delete(self, method: str, path: str) -> dict[str, Any]:
+        """Return an object; after DELETE it has a deletionTimestamp, and is removed once it was read often enough."""
         body = self.objects[path]
         if method == "DELETE":
             body["metadata"]["deletionTimestamp"] = "2026-11-26T03:00:00Z"
@@ -127,7 +130,7 @@ class KubernetesApi:
 
 @contextmanager
 def kubernetes_api() -> Iterator[KubernetesApi]:
-    """The server, on a port of 127.0.0.1."""
+    """Run the server on a free port of 127.0.0.1."""
     api = KubernetesApi()
 
     class Handler(BaseHTTPRequestHandler):

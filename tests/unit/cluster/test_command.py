@@ -176,9 +176,9 @@ def test_an_outage_of_the_api_server_is_waited_for(
     states = jobs.follow(namespace, name, 60)
     assert next(states).state == "waiting"
     ended(the_job(api), "SUCCEEDED")
-    api.broken_answers = 5
+    api.num_failures = 5
     assert [job.state for job in states] == ["succeeded"]
-    api.broken_answers = 1000
+    api.num_failures = 1000
     monkeypatch.setattr(jobs, "OUTAGE_S", 0.1)
     with pytest.raises(SynfundusError, match="503"):
         next(jobs.follow(namespace, name, 60))

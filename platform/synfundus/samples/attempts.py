@@ -70,7 +70,7 @@ def _sample_missing(task: SamplingTask, work: Sequence[ShardWork], sample_shards
 
 @dataclass
 class _Outcome:
-    """What the attempts so far have written, accepted and rejected."""
+    """Objects, accepted attempts and rejected attempts so far."""
 
     objects: list[Written]
     rejected: list[RejectedAttempt] = field(default_factory=list)

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import jinja2
 import yaml
+from pydantic import JsonValue
 
 from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.labels import LABELS
@@ -101,7 +101,7 @@ def dataset_card(
     )
 
 
-def header(config: ReleaseConfig, num_accepted: int) -> dict[str, Any]:
+def header(config: ReleaseConfig, num_accepted: int) -> dict[str, JsonValue]:
     """Return the YAML header."""
     licence = config.licence.lower()
     known = licence in HUB_LICENCES

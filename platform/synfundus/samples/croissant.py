@@ -6,7 +6,8 @@ Programs that read Croissant load the samples from it, and verify the SHA-256 of
 import json
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any
+
+from pydantic import JsonValue
 
 from synfundus.digests import canonical_json
 from synfundus.labels import LABEL_NAMES, LABELS
@@ -15,6 +16,7 @@ from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.release_metadata import INTENDED_USES, LIMITATIONS, ReleaseMetadata
 from synfundus.storage import Written
 
+JsonObject = dict[str, JsonValue]
 RECORD_SET, FILE_SET = "samples", "parquet-files"
 PARQUET = "application/x-parquet"
 
@@ -22,7 +24,7 @@ PARQUET = "application/x-parquet"
 def croissant(config: ReleaseConfig, metadata: ReleaseMetadata, files: Sequence[Written], release_folder: str) -> bytes:
     """Return the description of a release; `files` are the Parquet files in `data/`."""
     context = resources.files("synfundus.samples") / "templates" / "croissant_context.json"
-    document: dict[str, Any] = {
+    document: JsonObject = {
         "@context": json.loads(context.read_text()),
         "@type": "sc:Dataset",
         "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
@@ -57,7 +59,7 @@ def citation(config: ReleaseConfig) -> str:
     return f"{', '.join(config.authors) or 'Anonymous'}{year}. {config.title}, version {config.version}."
 
 
-def _file(item: Written, release_folder: str) -> dict[str, Any]:
+def _file(item: Written, release_folder: str) -> JsonObject:
     """Return the description of one Parquet file."""
     name = item.name.removeprefix(f"{release_folder}/")
     return {
@@ -71,7 +73,7 @@ def _file(item: Written, release_folder: str) -> dict[str, Any]:
     }
 
 
-def _file_set() -> dict[str, Any]:
+def _file_set() -> JsonObject:
     """Return the set of all Parquet files, from which the columns are read."""
     return {
         "@type": "cr:FileSet",
@@ -82,7 +84,7 @@ def _file_set() -> dict[str, Any]:
     }
 
 
-def _fields() -> list[dict[str, Any]]:
+def _fields() -> list[JsonValue]:
     """Return the descriptions of all columns."""
     fields = [
         _field("sample_id", "sc:Integer", "Number of the sample in its plan."),
@@ -102,7 +104,7 @@ def _fields() -> list[dict[str, Any]]:
     return [*fields, _field("seed", "sc:Integer", "Seed of the sample's noise.")]
 
 
-def _field(name: str, kind: str, description: str, **source: Any) -> dict[str, Any]:
+def _field(name: str, kind: str, description: str, **source: JsonValue) -> JsonObject:
     return {
         "@type": "cr:Field",
         "@id": f"{RECORD_SET}/{name}",
@@ -113,7 +115,7 @@ def _field(name: str, kind: str, description: str, **source: Any) -> dict[str, A
     }
 
 
-def _responsible_ai(config: ReleaseConfig, metadata: ReleaseMetadata) -> dict[str, Any]:
+def _responsible_ai(config: ReleaseConfig, metadata: ReleaseMetadata) -> JsonObject:
     """Return the fields of Croissant RAI that apply to a synthetic dataset."""
     return {
         "rai:dataCollection": f"Every image was sampled from a conditional diffusion model. {config.data_statement}",

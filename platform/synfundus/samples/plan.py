@@ -7,11 +7,11 @@ a release, so they come from combinations that enough patients share (`combinati
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import field_serializer
+from pydantic import JsonValue, field_serializer
 
 from synfundus.digests import sha256_hex
 from synfundus.fundus.dataset import LabelBatch
@@ -59,7 +59,7 @@ class Plan(Metadata):
     combinations: tuple[PlannedCombination, ...]
 
     @field_serializer("config")
-    def _leave_out_pool(self, config: SamplesConfig) -> dict[str, Any]:
+    def _leave_out_pool(self, config: SamplesConfig) -> dict[str, JsonValue]:
         return config.model_dump(mode="json", exclude={"resources": {"pool_size", "num_gpus"}})
 
     @property

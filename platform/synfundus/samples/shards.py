@@ -8,11 +8,12 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import JsonValue
 
 from synfundus.fundus.shard import IMAGE_TYPE, probability_type
 from synfundus.labels import HEADS, LABEL_NAMES, FloatArray, LabelRow, grade_distribution
@@ -38,13 +39,20 @@ Row = dict[str, Cell]
 
 def _huggingface_metadata() -> dict[str, str]:
     """Return the schema metadata by which `datasets.load_dataset("parquet", …)` decodes `image`."""
-    value = {"int64": {"dtype": "int64", "_type": "Value"}, "int8": {"dtype": "int8", "_type": "Value"}}
-    number = {"dtype": "float32", "_type": "Value"}
-    features: dict[str, Any] = {"sample_id": value["int64"], "image": {"_type": "Image"}, "seed": value["int64"]}
-    for name in LABEL_NAMES:
-        features[f"condition_{name}"] = features[f"annotation_{name}"] = value["int8"]
-        features[f"probability_{name}"] = {"feature": number, "_type": "List"} if name == "dr_grade" else number
-    return {"huggingface": json.dumps({"info": {"features": {f: features[f] for f in _column_names()}}})}
+    features = {column: _huggingface_feature(column) for column in _column_names()}
+    return {"huggingface": json.dumps({"info": {"features": features}})}
+
+
+def _huggingface_feature(column: str) -> dict[str, JsonValue]:
+    """Return the type of a column in the terms of `datasets`."""
+    if column == "image":
+        return {"_type": "Image"}
+    if column in ("sample_id", "seed"):
+        return {"dtype": "int64", "_type": "Value"}
+    if not column.startswith("probability_"):
+        return {"dtype": "int8", "_type": "Value"}
+    number: dict[str, JsonValue] = {"dtype": "float32", "_type": "Value"}
+    return {"feature": number, "_type": "List"} if column == "probability_dr_grade" else number
 
 
 def _column_names() -> list[str]:

@@ -11,7 +11,8 @@ from support.datasets_of_phantoms import phantom_dataset
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.measures.copies import copy_descriptor
-from synfundus.phantom.render import PhantomConfig, phantom_record
+from synfundus.phantom.config import PhantomConfig
+from synfundus.phantom.records import phantom_record
 from synfundus.samples.rejection import SampleRejectionReason
 from synfundus.samples.verify import CopyReference, check_samples, copy_reference
 from synfundus.storage import Storage

@@ -209,7 +209,7 @@ def aucs_of(name: str, logits_NV: NDArray[np.float64], rows: Sequence[LabelRow])
 
 
 def rendered_per_second(size_px: int) -> float:
-    """Return how many phantoms one core renders per second of processor time, with their labels."""
+    """Return how many phantoms one core renders per second of CPU time, with their labels."""
     start = time.process_time()
     for seed in range(TEST_SEED, TEST_SEED + NUM_TIMED):
         render(draw_labels(seed), seed, size_px)
@@ -226,7 +226,7 @@ class Measured:
     per_second: float
     """Phantoms rendered per second."""
     seconds: float
-    """Processor time of everything."""
+    """CPU time of everything, in seconds."""
     missing: dict[str, Auc]
     """AUC of each head without the findings in `TIED`; at 256 px only, as the next two."""
     own_missing: dict[str, Auc]
@@ -305,7 +305,7 @@ def result_text(measured: Sequence[Measured], seconds: float) -> str:
 Command: `{COMMAND}`
 
 {machine("numpy", "pillow", "scipy", "scikit-learn", "torch", "timm")} One thread, {seconds:.0f} s in all; all
-times are processor time.
+times are CPU time.
 
 Half-width resnet10t from scratch, bf16, AdamW, one cycle. Training seeds 0 and up; test seeds {TEST_SEED} and up,
 {NUM_TEST} phantoms.
@@ -334,7 +334,7 @@ and the classifier would read the label from them. That is a relation between la
 
 def _budget_text(each: Measured) -> str:
     budget = each.budget
-    training = f"{budget.num_train} phantoms, {budget.num_epochs} epochs, shown at {budget.input_px} px"
+    training = f"{budget.num_train} phantoms, {budget.num_epochs} epochs, enlarged to {budget.input_px} px"
     return f"- {budget.size_px} px: {training}; {each.seconds:.0f} s, rendering and tests included."
 
 

@@ -94,7 +94,7 @@ class Note:
     time_s: float
     """Seconds since the epoch."""
     cpu_s: float
-    """Processor time of the process so far."""
+    """CPU time of the process so far."""
 
 
 class NotingSampler(ShardSampler):

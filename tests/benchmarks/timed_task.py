@@ -20,12 +20,12 @@ READY, CLOCK = "ready", "clock.json"
 
 
 class Clock(TypedDict, total=False):
-    """Content of `clock.json`: times in seconds since the epoch, and processor times of the training process."""
+    """Content of `clock.json`: times in seconds since the epoch, and CPU times of the training process."""
 
     steps_s: list[float]
     """Start of each step."""
     start_cpu_s: float
-    """Processor time at the start of step `WARM_UP`."""
+    """CPU time at the start of step `WARM_UP`."""
     end_s: float
     end_cpu_s: float
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from synfundus.fundus.preprocess import encode_png
+from synfundus.fundus.png import encode_png
 from synfundus.fundus.sources import SourceListing, SourceRecord
 from synfundus.labels import LABEL_NAMES, LabelRow
 

@@ -92,7 +92,7 @@ class Run:
     turns_per_s: list[float]
     """Steps/s of each whole turn."""
     cpu_s_per_step: float
-    """Processor time of all threads of the process that trains."""
+    """CPU time of all threads of the process that trains."""
     start_up_s: float
     """Time from the call to the first step."""
     end_s: float

@@ -29,6 +29,6 @@ def test_a_command_on_a_finished_study_decodes_no_image_loads_no_weights_and_sta
     argv = [*words, finished_study.file, *command[len(words) :]]
     outcome = watched_command(argv, tmp_path / "outcome.json", environment())
     record_property("cpu_s", outcome.cpu_s)
-    print(f"{' '.join(command)}: {outcome.cpu_s:.1f} s of processor time")
+    print(f"{' '.join(command)}: {outcome.cpu_s:.1f} s of CPU time")
     assert (outcome.code, outcome.imported, outcome.num_decoded) == (0, [], 0)
     assert listing(finished_study.root) == before

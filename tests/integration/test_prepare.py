@@ -184,7 +184,7 @@ def test_if_every_image_is_rejected_nothing_is_written(storage: Storage, tmp_pat
     (folder / "images").mkdir(parents=True)
     (folder / "images" / "a.jpg").write_bytes(b"words")
     (folder / "labels.csv").write_text("file_name,is_fundus\na.jpg,1\n")
-    with pytest.raises(WrongInputError, match=r"none of 1 images is left \(1 not_an_image\)"):
+    with pytest.raises(WrongInputError, match=r"all 1 images are rejected \(1 not an image\)"):
         run(storage, listing(folder))
     assert list(storage.names("data")) == []
 

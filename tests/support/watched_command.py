@@ -23,7 +23,7 @@ class Watched:
     num_decoded: int
     """Images that Pillow opened."""
     cpu_s: float
-    """Processor time of the process in seconds, imports included."""
+    """CPU time of the process in seconds, imports included."""
 
 
 def watched_command(argv: Sequence[object], result: Path, environment: dict[str, str]) -> Watched:

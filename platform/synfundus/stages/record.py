@@ -27,7 +27,7 @@ Basis = dict[str, JsonValue]
 
 
 class Hardware(Metadata):
-    """Processors of a machine."""
+    """CPU and GPUs of a machine."""
 
     cpu: str
     """Model name of the CPU."""
@@ -51,7 +51,7 @@ class RunRecord(Metadata):
     git: str | None
     """Git revision of this package, with `+` if the checkout was changed; null if it is unknown."""
     hardware: Hardware
-    """Processors of the machine that began the run."""
+    """CPU and GPUs of the machine that began the run."""
 
 
 class _AnyManifest(Manifest):
@@ -160,7 +160,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def hardware() -> Hardware:
-    """Return the processors of this machine."""
+    """Return CPU and GPUs of this machine."""
     import torch  # takes seconds to import, and commands on finished stages do without
 
     cpu_info = Path("/proc/cpuinfo")

@@ -154,7 +154,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @dataclass
 class Screen:
-    """What a command shows."""
+    """Rows that a command shows, by stage."""
 
     shown: dict[str, Rows] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""Originals as cameras write them, made of phantoms: a lit disc on a dark, wider frame."""
+"""Originals as cameras write them, made from phantoms: a lit disc on a dark, wider frame."""
 
 import io
 from functools import cache
@@ -18,11 +18,11 @@ LEFT, TOP = 110, 10
 
 @cache
 def disc(index: int) -> Image.Image:
-    """A phantom that is a fundus with vessels, 300 px; the same index is the same eye."""
+    """Return a phantom of a readable fundus, 300 px; equal indices give equal eyes."""
     config = PhantomConfig(num_images=1000, size_px=DISC_PX, seed=5)
     found = 0
-    for place in range(config.num_images):
-        record = phantom_record(config, place)
+    for position in range(config.num_images):
+        record = phantom_record(config, position)
         if record.labels["is_fundus"] == 1 and record.labels["is_retinal_region_readable"] == 1:
             if found == index:
                 return Image.fromarray(record.image_HWC)
@@ -31,7 +31,7 @@ def disc(index: int) -> Image.Image:
 
 
 def photograph(index: int = 0) -> Image.Image:
-    """RGB 480 x 320 with the field of view, 300 px wide, off the centre, and a sensor's noise in the dark."""
+    """Return RGB 480 x 320 with a field of view of 300 px beside the centre, and sensor noise in the dark."""
     noise = np.random.default_rng(index).integers(0, 6, (FRAME[1], FRAME[0], 3), dtype=np.uint8)
     frame = Image.fromarray(noise)
     frame.paste(disc(index), (LEFT, TOP))
@@ -45,7 +45,7 @@ def encoded(image: Image.Image, image_format: str = "PNG", **options: Any) -> by
 
 
 def cropped(image: Image.Image, fraction: float, anchor_x: float, anchor_y: float) -> Image.Image:
-    """`fraction` of width and height cut off; anchor 0 cuts at the right or bottom, 1 at the left or top."""
+    """Cut off `fraction` of width and height; anchor 0 cuts at the right or bottom, 1 at the left or top."""
     dx, dy = image.width * fraction, image.height * fraction
     box = (dx * anchor_x, dy * anchor_y, image.width - dx * (1 - anchor_x), image.height - dy * (1 - anchor_y))
     return image.crop(tuple(round(v) for v in box))  # type: ignore[arg-type]

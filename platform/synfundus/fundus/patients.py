@@ -1,7 +1,7 @@
-"""Patient ids leave a source only as a keyed hash, so that nobody without the key can test a guess.
+"""Keyed hashes of patient ids: without the key nobody can test a guess.
 
 The key is `SYNFUNDUS_PATIENT_KEY`, or is generated once in the user's configuration folder, readable by its owner only.
-It never lies below a study's root, where whoever may read the data would find it.
+It never lies below a study's root, where everybody who may read the data would find it.
 """
 
 import hashlib
@@ -18,19 +18,19 @@ KEY_FILE = "patient.key"
 MIN_KEY_CHARACTERS = 16
 
 
-def patient_key(settings: Environment, root: str) -> bytes:
-    """The 32-byte key of this person or institution; made on first use.
+def patient_key(environment: Environment, root: str) -> bytes:
+    """Return the 32-byte key of this person or institution; it is generated on first use.
 
     Args:
         root: root URI of the study.
 
     Raises:
         WrongInputError: the key is too short, its file is readable by others or lies below the root, or there is none
-            on a cluster, where what a pod writes does not stay.
+            on a cluster, where a pod's files are lost.
     """
-    if settings.patient_key is not None:
-        return _derive(settings.patient_key, "SYNFUNDUS_PATIENT_KEY")
-    path = settings.config_folder / KEY_FILE
+    if environment.patient_key is not None:
+        return _derive(environment.patient_key, "SYNFUNDUS_PATIENT_KEY")
+    path = environment.config_folder / KEY_FILE
     root_folder = unquote(urlsplit(root).path) if urlsplit(root).scheme in ("", "file") else None
     if root_folder is not None and path.resolve().is_relative_to(Path(root_folder).resolve()):
         raise WrongInputError(
@@ -39,15 +39,15 @@ def patient_key(settings: Environment, root: str) -> bytes:
         )
     try:
         if not path.exists():
-            if settings.ray_address is not None:
+            if environment.ray_address is not None:
                 raise WrongInputError(
-                    "no patient key: one made here would go with the pod, and the next try would make another; put an"
-                    " entry SYNFUNDUS_PATIENT_KEY into the Secret that the chart's `secret` names"
+                    "patient key: there is none, and a key generated in a pod would be lost with it; put an entry"
+                    " SYNFUNDUS_PATIENT_KEY into the Secret that the chart's `secret` names"
                 )
             _generate(path)
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
-            raise WrongInputError(f"{path} may be read by others (mode {mode:03o}); run: chmod 600 {path}")
+            raise WrongInputError(f"{path} is readable by others (mode {mode:03o}); run: chmod 600 {path}")
         return _derive(path.read_text(encoding="utf-8").strip(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
@@ -56,16 +56,16 @@ def patient_key(settings: Environment, root: str) -> bytes:
         ) from error
 
 
-def _derive(secret: str, where: str) -> bytes:
+def _derive(secret: str, origin: str) -> bytes:
     if len(secret) < MIN_KEY_CHARACTERS:
         raise WrongInputError(
-            f"{where}: the patient key has {len(secret)} characters; give a random one of at least {MIN_KEY_CHARACTERS}"
+            f"{origin}: the patient key has {len(secret)} characters; use a random one of {MIN_KEY_CHARACTERS} or more"
         )
     return hashlib.blake2b(secret.encode(), digest_size=32, person=b"synfundus-key").digest()
 
 
 def _generate(path: Path) -> None:
-    """Write a new key, complete or not at all; of two processes that do so at once the first wins."""
+    """Write a new key, complete or not at all. If two processes do so at once, the first one wins."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{KEY_FILE}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -81,10 +81,10 @@ def _generate(path: Path) -> None:
 
 
 def hash_patient(key: bytes, patient: str) -> str:
-    """What stands in the data for a patient: 32 hex digits."""
+    """Return the hash that replaces a patient id in the data: 32 hex digits."""
     return hashlib.blake2b(patient.encode(), digest_size=16, key=key, person=b"patient").hexdigest()
 
 
 def key_fingerprint(key: bytes) -> str:
-    """Names a key without giving it away: tells whether two datasets' patient hashes can be compared."""
+    """Return a name of the key from which it cannot be found. Equal names: patient hashes can be compared."""
     return hashlib.blake2b(b"", digest_size=8, key=key, person=b"fingerprint").hexdigest()

@@ -72,7 +72,7 @@ class Field:
         return np.asarray(coverage, dtype=np.float32) * np.float32(1.0 / 255.0)
 
     def noise(self, rng: np.random.Generator, cells: int, rows: int | None = None) -> FloatArray:
-        """Draw smooth noise of about unit variance; its grains are 2 / `cells` wide and 2 / `rows` high (default: as wide)."""
+        """Draw smooth noise of about unit variance; grains are 2 / `cells` wide, 2 / `rows` high (default: square)."""
         return self.enlarge(rng.standard_normal((rows or cells, cells), dtype=np.float32)) * np.float32(1.25)
 
     def enlarge(self, grid: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""The key of patient hashes: generated once, its owner's only, never below the root."""
+"""The key of patient hashes: generated once, readable by its owner only, never below the root."""
 
 import os
 import stat
@@ -12,7 +12,7 @@ from synfundus.errors import WrongInputError
 from synfundus.fundus.patients import hash_patient, key_fingerprint, patient_key
 
 
-def settings(folder: Path, key: str | None = None, ray_address: str | None = None) -> Environment:
+def environment(folder: Path, key: str | None = None, ray_address: str | None = None) -> Environment:
     return Environment(patient_key=key, real_data=None, config_home=folder, ray_address=ray_address)
 
 
@@ -22,43 +22,43 @@ def root(folder: Path) -> str:
 
 def test_a_key_is_generated_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     config = tmp_path / "config" / "synfundus"
-    first = patient_key(settings(config.parent), root(tmp_path))
+    first = patient_key(environment(config.parent), root(tmp_path))
     assert stat.S_IMODE((config / "patient.key").stat().st_mode) == 0o600
-    assert patient_key(settings(config.parent), root(tmp_path)) == first
+    assert patient_key(environment(config.parent), root(tmp_path)) == first
     assert [path.name for path in config.iterdir()] == ["patient.key"]
-    assert patient_key(settings(tmp_path / "elsewhere"), root(tmp_path)) != first
+    assert patient_key(environment(tmp_path / "elsewhere"), root(tmp_path)) != first
 
 
-def test_of_many_that_generate_at_once_all_get_the_same_key(tmp_path: Path) -> None:
+def test_many_processes_that_generate_a_key_at_once_get_the_same_one(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(lambda _: patient_key(settings(tmp_path / "config"), root(tmp_path)), range(32)))
+        keys = set(pool.map(lambda _: patient_key(environment(tmp_path / "config"), root(tmp_path)), range(32)))
     assert len(keys) == 1
 
 
 def test_no_key_is_generated_in_a_pod(tmp_path: Path) -> None:
-    """It would go with the pod, and a job that is tried again would hash patients by another."""
+    """A key in a pod is lost with it, and a retried job would hash patients with another."""
     with pytest.raises(WrongInputError, match="an entry SYNFUNDUS_PATIENT_KEY into the Secret"):
-        patient_key(settings(tmp_path, ray_address="head:6379"), "s3://bucket/prefix")
+        patient_key(environment(tmp_path, ray_address="head:6379"), "s3://bucket/prefix")
     assert list(tmp_path.iterdir()) == []
-    patient_key(settings(tmp_path, "k" * 20, "head:6379"), "s3://bucket/prefix")
-    patient_key(settings(tmp_path), "s3://bucket/prefix")
-    patient_key(settings(tmp_path, ray_address="head:6379"), "s3://bucket/prefix")  # a file that is there
+    patient_key(environment(tmp_path, "k" * 20, "head:6379"), "s3://bucket/prefix")
+    patient_key(environment(tmp_path), "s3://bucket/prefix")
+    patient_key(environment(tmp_path, ray_address="head:6379"), "s3://bucket/prefix")  # the file exists
 
 
-def test_the_setting_comes_before_the_file(tmp_path: Path) -> None:
-    key = patient_key(settings(tmp_path, "correct horse battery staple"), root(tmp_path))
-    assert key == patient_key(settings(tmp_path / "other", "correct horse battery staple"), root(tmp_path))
+def test_the_variable_overrides_the_file(tmp_path: Path) -> None:
+    key = patient_key(environment(tmp_path, "correct horse battery staple"), root(tmp_path))
+    assert key == patient_key(environment(tmp_path / "other", "correct horse battery staple"), root(tmp_path))
     assert not (tmp_path / "synfundus" / "patient.key").exists()
     with pytest.raises(WrongInputError, match=r"SYNFUNDUS_PATIENT_KEY.*5 characters"):
-        patient_key(settings(tmp_path, "short"), root(tmp_path))
+        patient_key(environment(tmp_path, "short"), root(tmp_path))
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
-    patient_key(settings(tmp_path), root(tmp_path))
+    patient_key(environment(tmp_path), root(tmp_path))
     os.chmod(tmp_path / "synfundus" / "patient.key", mode)
     with pytest.raises(WrongInputError, match=f"mode {mode:03o}.*chmod 600"):
-        patient_key(settings(tmp_path), root(tmp_path))
+        patient_key(environment(tmp_path), root(tmp_path))
 
 
 def test_a_key_below_the_root_is_refused_and_not_written(tmp_path: Path) -> None:
@@ -66,18 +66,18 @@ def test_a_key_below_the_root_is_refused_and_not_written(tmp_path: Path) -> None
     link.symlink_to(tmp_path / "root", target_is_directory=True)
     for config in (tmp_path / "root" / "config", link / "config"):
         with pytest.raises(WrongInputError, match="below the root"):
-            patient_key(settings(config), root(tmp_path))
+            patient_key(environment(config), root(tmp_path))
         assert not config.exists()
 
 
-def test_an_unusable_configuration_folder_is_one_line(tmp_path: Path) -> None:
+def test_an_unusable_configuration_folder_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(WrongInputError, match="SYNFUNDUS_PATIENT_KEY"):
-        patient_key(settings(tmp_path / "file" / "config"), root(tmp_path))
+        patient_key(environment(tmp_path / "file" / "config"), root(tmp_path))
 
 
-def test_hashes_need_the_key_and_do_not_show_the_patient(tmp_path: Path) -> None:
-    one, other = (patient_key(settings(tmp_path / name), root(tmp_path)) for name in ("a", "b"))
+def test_hashes_depend_on_key_and_patient(tmp_path: Path) -> None:
+    one, other = (patient_key(environment(tmp_path / name), root(tmp_path)) for name in ("a", "b"))
     assert hash_patient(one, "Jane Doe") == hash_patient(one, "Jane Doe")
     assert hash_patient(one, "Jane Doe") != hash_patient(other, "Jane Doe")
     assert len({hash_patient(one, f"p{i}") for i in range(10_000)}) == 10_000

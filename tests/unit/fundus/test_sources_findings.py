@@ -1,4 +1,4 @@
-"""RFMiD and ODIR-5K: from findings and keywords to labels, on fixtures with their true file names and columns."""
+"""RFMiD and ODIR-5K: findings and keywords become labels, on fixtures with the real file names and columns."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from synfundus.labels import DISEASES, LABEL_NAMES
 ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
 NO_DISEASE = dict.fromkeys(DISEASES, 0)
 WIDE_COMMA = "\uff0c"
-"""Separates most keywords of ODIR-5K; written ~ below."""
+"""Full-width comma, which separates most keywords of ODIR-5K; written ~ below."""
 
 
 def listing(layout: str, path: Path, **settings: Any) -> SourceListing:
@@ -32,7 +32,7 @@ def by_name(result: SourceListing) -> dict[str, dict[str, int]]:
 
 
 def put(root: Path, *names: str) -> None:
-    """Pictures of different bytes."""
+    """Write images of different bytes."""
     for shade, name in enumerate(names):
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ RFMID_HEADER = (
 )
 RFMID_COLUMNS = RFMID_HEADER.split(",")
 DENIED = {"dr_grade": 0, "is_amd": 0, "is_aon": 0, "is_crp": 0, "is_dm": 0, "is_em": 0, "is_pm": 0, "is_rvo": 0}
-"""What a photograph with other findings is free of."""
+"""Labels of a photograph whose findings set no other label."""
 
 
 def rfmid_table(*rows: dict[str, int]) -> str:
@@ -92,12 +92,14 @@ def test_rfmid_a_normal_photograph_has_no_disease(tmp_path: Path) -> None:
         ("MH", {}, []),  # media haze
     ],
 )
-def test_rfmid_findings(tmp_path: Path, finding: str, changed: dict[str, int], open_: list[str]) -> None:
+def test_rfmid_findings_set_their_labels(
+    tmp_path: Path, finding: str, changed: dict[str, int], open_: list[str]
+) -> None:
     expected = {name: value for name, value in DENIED.items() if name not in open_} | changed | {"is_fundus": 1}
     assert rfmid_row(tmp_path, **{finding: 1}) == expected
 
 
-def test_rfmid_a_certain_finding_beats_an_open_one(tmp_path: Path) -> None:
+def test_rfmid_a_certain_finding_overrides_an_uncertain_one(tmp_path: Path) -> None:
     assert rfmid_row(tmp_path, ODC=1, ODP=1)["is_aon"] == 1
 
 
@@ -113,7 +115,7 @@ def test_rfmid_a_certain_finding_beats_an_open_one(tmp_path: Path) -> None:
     ],
     ids=["riadd", "kaggle", "dataport"],
 )  # fmt: skip
-def test_rfmid_parts_number_from_one_each(tmp_path: Path, folders: tuple[str, ...]) -> None:
+def test_rfmid_sets_each_number_their_images_from_one(tmp_path: Path, folders: tuple[str, ...]) -> None:
     parts = (("Training", {"ARMD": 1}), ("Validation", {"ERM": 1}), ("Testing", {"BRVO": 1}))
     for place, (part, findings) in enumerate(parts):
         write(tmp_path, f"{folders[2 * place]}RFMiD_{part}_Labels.csv", rfmid_table(findings))
@@ -124,11 +126,11 @@ def test_rfmid_parts_number_from_one_each(tmp_path: Path, folders: tuple[str, ..
     assert {r.split for r in listing("rfmid", tmp_path).records} == {None}
 
 
-def test_rfmid_says_what_is_wrong(tmp_path: Path) -> None:
+def test_a_wrong_rfmid_folder_is_named_with_its_fault(tmp_path: Path) -> None:
     with pytest.raises(WrongInputError, match=r"none of RFMiD_Training_Labels\.csv"):
         listing("rfmid", tmp_path)
     write(tmp_path, "RFMiD_Training_Labels.csv", rfmid_table({"DR": 2}))
-    with pytest.raises(WrongInputError, match="no images for it; expected the folder"):
+    with pytest.raises(WrongInputError, match="no images of this table; put them into"):
         listing("rfmid", tmp_path)
     put(tmp_path, "Training/1.png")
     with pytest.raises(WrongInputError, match="row 2, column 'DR': '2' is not a known value; expected one of 0, 1"):
@@ -159,14 +161,14 @@ def test_odir5k_rows_per_image_use_the_keywords_of_their_own_eye(tmp_path: Path)
     result = listing("odir5k", tmp_path)
     assert by_name(result) == {
         "preprocessed_images/294_left.jpg": {"eye_side": 1, "is_gc": 1, "is_fundus": 1},
-        # The patient has glaucoma and the flag says so, this eye has not.
+        # The patient's flag for glaucoma is set, but this eye has none.
         "preprocessed_images/294_right.jpg": NO_DISEASE | {"eye_side": 0, "is_fundus": 1},
         "preprocessed_images/295_right.jpg": {"eye_side": 0},
     }
     assert [r.patient_id for r in result.records] == ["odir5k:294", "odir5k:294", "odir5k:295"]
 
 
-def test_odir5k_rows_per_patient(tmp_path: Path) -> None:
+def test_odir5k_rows_per_patient_give_both_eyes(tmp_path: Path) -> None:
     write(
         tmp_path,
         "annotations.csv",
@@ -208,16 +210,16 @@ def test_odir5k_rows_per_patient(tmp_path: Path) -> None:
         ("optic disk photographically invisible~glaucoma", {"is_optic_disc_readable": 0, "is_gc": 1}),
     ],
 )
-def test_odir5k_keywords(keywords: str, expected: dict[str, int]) -> None:
+def test_odir5k_keywords_set_their_labels(keywords: str, expected: dict[str, int]) -> None:
     assert known(odir_labels(keywords.replace("~", WIDE_COMMA))) == expected | {"is_fundus": 1}
 
 
-def test_odir5k_an_invisible_disc_leaves_its_diseases_open() -> None:
+def test_odir5k_an_invisible_disc_leaves_its_diseases_unknown() -> None:
     labels = odir_labels(f"normal fundus{WIDE_COMMA}optic disk photographically invisible")
     assert (labels["is_gc"], labels["is_aon"], labels["is_amd"], labels["is_optic_disc_readable"]) == (None, None, 0, 0)
 
 
-def test_odir5k_without_keywords_nothing_is_known() -> None:
+def test_odir5k_an_eye_without_keywords_has_no_labels() -> None:
     assert known(odir_labels(" ")) == {}
 
 
@@ -225,5 +227,5 @@ def test_odir5k_an_image_of_another_row_is_refused(tmp_path: Path) -> None:
     row = "1,57,Male,1_left.jpg,1_right.jpg,normal fundus,normal fundus,1,0,0,0,0,0,0,0"
     write(tmp_path, "full_df.csv", f"{ODIR_COLUMNS},filename\n{row},2_left.jpg\n")
     put(tmp_path, "preprocessed_images/1_left.jpg")
-    with pytest.raises(WrongInputError, match=r"row 2, column 'filename': '2_left\.jpg' is not one of its eyes"):
+    with pytest.raises(WrongInputError, match=r"row 2, column 'filename': '2_left\.jpg' is neither of the row's eyes"):
         listing("odir5k", tmp_path)

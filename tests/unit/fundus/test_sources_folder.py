@@ -1,4 +1,4 @@
-"""Any folder + CSV: mapping, matching of rows and images, and each mistake in one line with file, row and column."""
+"""Any folder with a CSV: mapping, matching of rows and images, one-line errors with file, row and column."""
 
 import io
 import pickle
@@ -45,7 +45,7 @@ def dataset(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def test_canonical_columns_are_read_by_name_and_extra_columns_do_not_matter(dataset: Callable[..., Path]) -> None:
+def test_columns_with_label_names_are_read_and_others_ignored(dataset: Callable[..., Path]) -> None:
     path = dataset(
         "file_name,camera,dr_grade,eye_side,is_gc,patient_id\na.png,Topcon,3,1,,p1\nb.png,Kowa,,0,1.0,p1\n",
         "images/a.png",
@@ -60,7 +60,7 @@ def test_canonical_columns_are_read_by_name_and_extra_columns_do_not_matter(data
     assert (result.rows_without_image, result.images_without_row) == ([], [])
 
 
-def test_columns_maps_and_constants_of_the_study(dataset: Callable[..., Path]) -> None:
+def test_columns_maps_and_constants_of_a_study_are_applied(dataset: Callable[..., Path]) -> None:
     path = dataset(
         "Bild,Seite,Stadium,Glaukom,Fall\nx,OD,none,0,7\ny,OS,PDR,1,8\nz,,?,,\n", "photos/x.png", "photos/y.png",
         "photos/z.png", csv_name="befund.csv",
@@ -92,7 +92,7 @@ def test_map_keys_may_be_numbers_in_yaml_and_cells_may_be_floats(dataset: Callab
     assert [r.labels["eye_side"] for r in result.records] == [0, 1, None]
 
 
-def test_rules_between_labels_hold_for_a_picture_that_is_no_fundus(dataset: Callable[..., Path]) -> None:
+def test_rules_between_labels_hold_for_an_image_that_is_no_fundus(dataset: Callable[..., Path]) -> None:
     path = dataset("file_name,is_fundus,dr_grade,eye_side,is_macular_readable\na,0,0,1,1\n", "images/a.png")
     assert known(listing(path).records[0].labels) == {
         "is_fundus": 0,
@@ -102,7 +102,7 @@ def test_rules_between_labels_hold_for_a_picture_that_is_no_fundus(dataset: Call
     }
 
 
-def test_rows_without_image_and_images_without_row_stop_nothing_and_are_told(dataset: Callable[..., Path]) -> None:
+def test_rows_without_image_and_images_without_row_are_reported_and_stop_nothing(dataset: Callable[..., Path]) -> None:
     path = dataset("file_name,is_fundus\na.png,1\ngone.png,1\n", "images/a.png", "images/sub/extra.png")
     (path / "images/.hidden.png").write_bytes(b"x")
     (path / "images/notes.txt").write_text("not an image")
@@ -126,7 +126,7 @@ def test_an_image_is_found_by_path_name_stem_or_other_suffix(dataset: Callable[.
     assert [known(r.labels) for r in result.records] == [{"is_fundus": 1}, {}]
 
 
-def test_the_same_suffix_wins_and_real_ambiguity_is_refused(dataset: Callable[..., Path]) -> None:
+def test_the_same_suffix_wins_and_an_ambiguous_name_is_refused(dataset: Callable[..., Path]) -> None:
     path = dataset("file_name,is_fundus\na.png,1\n", "images/l/a.png", "images/r/a.jpg")
     assert [known(r.labels) for r in listing(path).records] == [{"is_fundus": 1}, {}]
     (path / "images/r/a.png").write_bytes(picture(1))
@@ -134,7 +134,7 @@ def test_the_same_suffix_wins_and_real_ambiguity_is_refused(dataset: Callable[..
         listing(path)
 
 
-def test_records_are_picklable_give_the_original_bytes_and_listing_reads_none(
+def test_listing_reads_no_image_and_pickled_records_load_the_original_bytes(
     dataset: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = dataset("file_name,dr_grade\nb,2\na,2\n", "images/a.png", "images/b.png")
@@ -147,7 +147,7 @@ def test_records_are_picklable_give_the_original_bytes_and_listing_reads_none(
     assert records[0].labels is records[1].labels
 
 
-def test_bom_crlf_header_spaces_quotes_blank_rows_and_trailing_empty_columns(dataset: Callable[..., Path]) -> None:
+def test_csv_files_as_spreadsheets_write_them_are_read(dataset: Callable[..., Path]) -> None:
     header = "\ufefffile_name , dr_grade,note,,\r\n"
     rows = '"a, left.png",1,"said ""mild"",\r\nlater 2",,\r\n,,,,\r\n\r\nb.png, 4 ,,,\r\n'
     path = dataset(header + rows, "images/a, left.png", "images/b.png")
@@ -161,15 +161,15 @@ def test_bom_crlf_header_spaces_quotes_blank_rows_and_trailing_empty_columns(dat
         ("file_name,is_gc\na,1\nb,\nc,yes\n", r"row 4, column 'is_gc': is_gc is 'yes'; .*from 0 to 1"),
         ("file_name,dr_grade\n\n\na,-1\n", r"row 4, column 'dr_grade'"),
         ("fil_name,dr_grade\na,1\n", r"labels\.csv: no column 'file_name'; did you mean 'fil_name'\?"),
-        ("file_name;dr_grade\na;1\n", r"no column 'file_name'; cells must be separated by ','"),
+        ("file_name;dr_grade\na;1\n", r"no column 'file_name'; save the file with ',' between cells"),
         ("file_name,camera\na,Kowa\n", r"no label column; .*its columns are file_name, camera"),
         ("file_name,dr_grade,dr_grade\na,1,2\n", r"the column 'dr_grade' twice"),
         ("file_name,dr_grade\na,1\na,2\n", r"rows 2 and 3 both describe 'a'"),
         ("file_name,dr_grade\na,1\na.png,2\n", r"rows 2 and 3 both describe 'a\.png'"),
         ("file_name,dr_grade\nz,1\nb,1\nz,2\n", r"rows 2 and 4 both describe 'z'"),
-        ("file_name,dr_grade\na,1\n,2\n", r"row 3: no image named"),
-        ("file_name,dr_grade\na,1,oops\n", r"row 2: 3 cells where the header has 2"),
-        ("file_name,dr_grade\na,1\nb\n", r"row 3: 1 cells where the header has 2"),
+        ("file_name,dr_grade\na,1\n,2\n", r"row 3: the row names no image"),
+        ("file_name,dr_grade\na,1,oops\n", r"row 2: 3 cells, but the header has 2"),
+        ("file_name,dr_grade\na,1\nb\n", r"row 3: 1 cells, but the header has 2"),
         ('file_name,dr_grade\na,"1\n', r"row 2: not readable as CSV"),
         ("", r"labels\.csv: the file is empty"),
         ("file_name,note\nä,1\nJosé,2\n".encode("latin-1"), r"labels\.csv line 2: byte 0xe4 is not UTF-8; save"),
@@ -185,13 +185,13 @@ def test_a_wrong_table_is_one_line_with_file_row_and_remedy(
     assert "\n" not in str(caught.value)
 
 
-def test_a_value_outside_the_map_names_what_is_known(dataset: Callable[..., Path]) -> None:
+def test_a_value_outside_the_map_is_refused_with_the_known_values(dataset: Callable[..., Path]) -> None:
     path = dataset("file_name,class\na,RG\nb,maybe\n", "images/a.png", "images/b.png")
     with pytest.raises(WrongInputError, match=r"row 3, column 'class': 'maybe' is not a known value; .* RG, NRG"):
         listing(path, columns={"is_gc": {"column": "class", "map": {"RG": 1, "NRG": 0}}})
 
 
-def test_a_column_that_the_study_names_must_be_there(dataset: Callable[..., Path]) -> None:
+def test_a_column_of_the_study_must_exist(dataset: Callable[..., Path]) -> None:
     path = dataset("file_name,Diagnose,Patient\na,1,x\n", "images/a.png")
     with pytest.raises(WrongInputError, match=r"labels\.csv: no column 'diagnose'; did you mean 'Diagnose'\?"):
         listing(path, columns={"dr_grade": "diagnose"})
@@ -199,7 +199,7 @@ def test_a_column_that_the_study_names_must_be_there(dataset: Callable[..., Path
         listing(path, columns={"dr_grade": "Diagnose"}, patient_column="patient")
 
 
-def test_missing_places_are_named(dataset: Callable[..., Path], tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_named(dataset: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(WrongInputError, match="nowhere: no such folder"):
         listing(tmp_path / "nowhere")
     with pytest.raises(WrongInputError, match=r"labels\.csv: no such file"):
@@ -210,7 +210,7 @@ def test_missing_places_are_named(dataset: Callable[..., Path], tmp_path: Path) 
     with pytest.raises(WrongInputError, match="images: no such folder"):
         listing(path)
     (path / "images").mkdir()
-    with pytest.raises(WrongInputError, match="images: no image in it"):
+    with pytest.raises(WrongInputError, match="images: no image in this folder"):
         listing(path)
     with pytest.raises(WrongInputError, match="must lie below the source's path"):
         listing(path, images="/")
@@ -234,7 +234,7 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
         ADAPTER.validate_python({"layout": "folder", "path": "x"} | settings)
 
 
-def test_short_and_long_form_of_a_column_are_one_setting() -> None:
+def test_short_and_long_form_of_a_column_are_equal_settings() -> None:
     short = ADAPTER.validate_python({"layout": "folder", "path": "x", "columns": {"dr_grade": "g"}})
     long = ADAPTER.validate_python({"layout": "folder", "path": "x", "columns": {"dr_grade": {"column": "g"}}})
     assert short == long

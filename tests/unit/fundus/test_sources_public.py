@@ -1,4 +1,4 @@
-"""Public layouts on small fixtures with their true file names and columns; docs/sources.md says whence."""
+"""Public layouts on small fixtures with the real file names and columns; their origin is in docs/sources.md."""
 
 import io
 import pickle
@@ -33,7 +33,7 @@ def by_name(result: SourceListing) -> dict[str, dict[str, int]]:
 
 
 def put(root: Path, *names: str) -> None:
-    """Pictures of different bytes."""
+    """Write images of different bytes."""
     for shade, name in enumerate(names):
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def test_synfundus_1m_reads_labels_by_name_and_either_suffix(tmp_path: Path) -> 
     first = dict(zip(LABEL_NAMES, (4, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 1, 1, 0), strict=True))
     assert by_name(result) == {
         "Fundus/0000001.jpg": first,
-        # Not a fundus: the zeros of its diseases mean nothing.
+        # The image is no fundus, so the zeros of its diseases are ignored.
         "Fundus/0000002.png": dict.fromkeys(LABEL_NAMES[12:], 0),
     }
     assert not result.has_patients
@@ -98,7 +98,7 @@ def npz(path: Path, size: int = 28, compressed: bool = True, **changed: Any) -> 
     ("name", "size", "compressed"),
     [("retinamnist.npz", 28, True), ("retinamnist_64.npz", 64, False), ("retinamnist_224.npz", 224, True)],
 )
-def test_retinamnist_pictures_come_back_lossless(tmp_path: Path, name: str, size: int, compressed: bool) -> None:
+def test_retinamnist_images_are_read_without_loss(tmp_path: Path, name: str, size: int, compressed: bool) -> None:
     arrays = npz(tmp_path / name, size, compressed)
     result = listing("retinamnist", tmp_path / name)
     assert [r.labels["dr_grade"] for r in result.records] == [0, 1, 2, 3, 4, 0, 1, 0, 1, 2]
@@ -111,13 +111,13 @@ def test_retinamnist_pictures_come_back_lossless(tmp_path: Path, name: str, size
         assert np.array_equal(np.asarray(image), arrays["val_images"][1])
 
 
-def test_retinamnist_keeps_its_parts_on_demand(tmp_path: Path) -> None:
+def test_retinamnist_keeps_its_splits_on_request(tmp_path: Path) -> None:
     npz(tmp_path / "retinamnist.npz")
     result = listing("retinamnist", tmp_path / "retinamnist.npz", keep_splits=True)
     assert [r.split for r in result.records] == ["train"] * 5 + ["validation"] * 2 + ["test"] * 3
 
 
-def test_retinamnist_says_what_is_wrong(tmp_path: Path) -> None:
+def test_a_wrong_retinamnist_file_is_named_with_its_fault(tmp_path: Path) -> None:
     file = tmp_path / "retinamnist.npz"
     with pytest.raises(WrongInputError, match="no such file"):
         listing("retinamnist", file)
@@ -131,18 +131,20 @@ def test_retinamnist_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(WrongInputError, match=r"test_images is uint8 \(3, 28, 28\) with 3 labels; expected"):
         listing("retinamnist", file)
     np.savez(file, train_images=np.zeros(1))
-    with pytest.raises(WrongInputError, match="no array 'train_labels'; it holds train_images"):
+    with pytest.raises(
+        WrongInputError, match="no array 'train_labels', only train_images; name the file of RetinaMNIST"
+    ):
         listing("retinamnist", file)
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2])
-    with pytest.raises(WrongInputError, match="cut off"):
+    with pytest.raises(WrongInputError, match="truncated"):
         listing("retinamnist", file)
 
 
 # DR grading sets
 
 
-def test_aptos2019(tmp_path: Path) -> None:
+def test_aptos2019_grades_are_read(tmp_path: Path) -> None:
     write(tmp_path, "train.csv", "id_code,diagnosis\n000c1434d8d7,2\n001639a390f0,4\n0024cdab0c1e,\n")
     put(tmp_path, *(f"train_images/{n}.png" for n in ("000c1434d8d7", "001639a390f0", "0024cdab0c1e")))
     put(tmp_path, "test_images/0005cfc8afb6.png")
@@ -168,7 +170,7 @@ def test_eyepacs_side_and_patient_come_from_the_name(tmp_path: Path) -> None:
         "train/13_left.jpeg": {"dr_grade": 3, "eye_side": 1, "is_fundus": 1},
         "train/13_right.jpeg": {"eye_side": 0},
     }
-    # The unlabelled eye stays with its patient, or a split would tear the two apart.
+    # The unlabelled eye has its patient, too, so that no split separates the two eyes.
     assert [r.patient_id for r in result.records] == ["eyepacs:10", "eyepacs:10", "eyepacs:13", "eyepacs:13"]
     assert result.images_without_row == ["train/13_right.jpeg"]
     write(tmp_path, "trainLabels.csv", "image,level\nleft_10,0\n")
@@ -195,7 +197,7 @@ def idrid(root: Path) -> None:
 
 
 @pytest.mark.parametrize("nested", ["", "B. Disease Grading", "B. Disease Grading/B. Disease Grading"])
-def test_idrid_parts_share_names_but_not_images(tmp_path: Path, nested: str) -> None:
+def test_idrid_sets_share_names_but_not_images(tmp_path: Path, nested: str) -> None:
     idrid(tmp_path / nested)
     put(tmp_path, "A. Segmentation/1. Original Images/a. Training Set/IDRiD_01.jpg")
     result = listing("idrid", tmp_path)
@@ -210,12 +212,12 @@ def test_idrid_parts_share_names_but_not_images(tmp_path: Path, nested: str) -> 
     assert (result.rows_without_image, result.images_without_row) == ([], [])
 
 
-def test_idrid_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_missing_idrid_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(WrongInputError, match=r"no file 'a\. IDRiD_Disease Grading_Training Labels\.csv'"):
         listing("idrid", tmp_path)
     idrid(tmp_path / "one")
     idrid(tmp_path / "two")
-    with pytest.raises(WrongInputError, match="is there more than once"):
+    with pytest.raises(WrongInputError, match="exists more than once"):
         listing("idrid", tmp_path)
     write(
         tmp_path,
@@ -244,7 +246,7 @@ def messidor2(root: Path, pairs: bool = True) -> None:
         )
 
 
-def test_messidor2(tmp_path: Path) -> None:
+def test_messidor2_grades_and_pairs_are_read(tmp_path: Path) -> None:
     messidor2(tmp_path)
     result = listing("messidor2", tmp_path)
     assert by_name(result) == {
@@ -261,7 +263,7 @@ def test_messidor2(tmp_path: Path) -> None:
     assert result.has_patients
 
 
-def test_messidor2_without_pairs_has_no_patients_and_a_torn_pair_is_refused(tmp_path: Path) -> None:
+def test_messidor2_without_pairs_has_no_patients_and_an_image_in_two_pairs_is_refused(tmp_path: Path) -> None:
     messidor2(tmp_path, pairs=False)
     (tmp_path / "IMAGES").rename(tmp_path / "images")
     assert not listing("messidor2", tmp_path).has_patients
@@ -270,7 +272,7 @@ def test_messidor2_without_pairs_has_no_patients_and_a_torn_pair_is_refused(tmp_
         listing("messidor2", tmp_path)
 
 
-def test_messidor2_a_grade_of_an_ungradable_photograph_does_not_count(tmp_path: Path) -> None:
+def test_messidor2_ignores_the_grade_of_an_ungradable_photograph(tmp_path: Path) -> None:
     header = "image_id,adjudicated_dr_grade,adjudicated_dme,adjudicated_gradable\n"
     write(tmp_path, "messidor_data.csv", f"{header}IM000012.jpg,0,0,0\n")
     put(tmp_path, "IMAGES/IM000012.JPG")
@@ -280,7 +282,7 @@ def test_messidor2_a_grade_of_an_ungradable_photograph_does_not_count(tmp_path: 
 # Glaucoma
 
 
-def test_airogs(tmp_path: Path) -> None:
+def test_airogs_classes_are_read(tmp_path: Path) -> None:
     write(tmp_path, "train_labels.csv", "challenge_id,class\nTRAIN000000,NRG\nTRAIN000001,RG\nTRAIN101441,NRG\n")
     put(tmp_path, "0/TRAIN000000.jpg", "0/TRAIN000001.jpg", "5/TRAIN101441.jpg")
     assert by_name(listing("airogs", tmp_path)) == {
@@ -298,10 +300,10 @@ def test_airogs(tmp_path: Path) -> None:
 # Phantom
 
 
-def test_phantom_lists_without_drawing_and_draws_on_load(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_phantoms_are_listed_without_rendering_and_rendered_when_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"num_images": 6, "size_px": 32, "seed": 3, "null_fraction": 0.3}
     with monkeypatch.context() as patch:
-        patch.setattr("synfundus.phantom.render.render", lambda *a, **k: pytest.fail("a phantom was drawn"))
+        patch.setattr("synfundus.phantom.records.render", lambda *a, **k: pytest.fail("a phantom was rendered"))
         result = list_source(ADAPTER.validate_python({"layout": "phantom", **settings}))
     assert len(result.records) == 6
     assert result.has_patients

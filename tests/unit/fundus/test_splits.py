@@ -1,4 +1,4 @@
-"""Splits by patient: pure in seed and patient."""
+"""Splits by patient are a pure function of seed and patient."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from synfundus.fundus.splits import SPLITS, SplitFractions, assign_splits, split
 FRACTIONS = SplitFractions(train=0.7, validation=0.1, test=0.2)
 
 
-def test_adding_images_moves_nobody() -> None:
+def test_new_images_move_no_patient() -> None:
     some = [f"p{i % 50}" for i in range(100)]
     more = [f"q{i}" for i in range(70)]
     before = assign_splits(some, [None] * len(some), 3, FRACTIONS)
@@ -17,17 +17,17 @@ def test_adding_images_moves_nobody() -> None:
     assert after[len(more) :] == before
 
 
-def test_all_images_of_a_patient_lie_on_one_side() -> None:
+def test_all_images_of_a_patient_lie_in_one_split() -> None:
     patients = [f"p{i % 37}" for i in range(400)]
     splits = assign_splits(patients, [None] * len(patients), 0, FRACTIONS)
-    sides: dict[str, set[str]] = {}
+    splits_of: dict[str, set[str]] = {}
     for patient, split in zip(patients, splits, strict=True):
-        sides.setdefault(patient, set()).add(split)
-    assert all(len(side) == 1 for side in sides.values())
+        splits_of.setdefault(patient, set()).add(split)
+    assert all(len(found) == 1 for found in splits_of.values())
 
 
-def test_parts_have_the_stated_sizes() -> None:
-    """Within four standard deviations of the binomial."""
+def test_splits_have_the_stated_sizes() -> None:
+    """The tolerance is four standard deviations of the binomial distribution."""
     n = 20_000
     splits = [split_of(f"patient {i}", 0, FRACTIONS) for i in range(n)]
     for name, fraction in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
@@ -45,7 +45,7 @@ def test_the_split_of_a_patient_never_changes_between_versions() -> None:
     assert splits == ["train", "test", "train", "train", "test", "train", "validation"]
 
 
-def test_the_source_own_split_wins_and_the_most_held_out_one_takes_the_whole_patient() -> None:
+def test_the_most_held_out_split_of_the_source_applies_to_the_whole_patient() -> None:
     patients = ["a", "a", "b", "b", "c"]
     own = ["train", "test", "validation", None, None]
     splits = assign_splits(patients, own, 0, FRACTIONS)
@@ -53,7 +53,7 @@ def test_the_source_own_split_wins_and_the_most_held_out_one_takes_the_whole_pat
     assert splits[4] == split_of("c", 0, FRACTIONS)
 
 
-def test_parts_may_be_empty_and_must_add_up() -> None:
+def test_splits_may_be_empty_and_fractions_must_add_up() -> None:
     everything = SplitFractions(train=1, validation=0, test=0)
     assert {split_of(str(i), 0, everything) for i in range(200)} == {SPLITS[0]}
     with pytest.raises(ValidationError, match="must add up to 1"):

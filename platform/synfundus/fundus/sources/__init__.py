@@ -1,6 +1,13 @@
-"""Sources of images: one adapter per layout, chosen by the literal `layout` of its settings.
+"""Sources of photographs: one adapter per layout, that is, per public dataset or kind of folder.
 
-Every mapping decision stands in docs/sources.md.
+To add a layout (docs/sources.md, "Add a layout", has an example):
+
+1. Write `sources/<layout>.py` with a class of settings: `layout: Literal["<layout>"]`, `path`, and a method `listing`
+   that returns a `SourceListing`. `aptos2019.py` is the shortest example; `csv_table`, `image_folder` and `matching` do
+   most of the work.
+2. Add the class to `SourceConfig` below.
+3. Test it in `tests/unit/fundus/test_sources_public.py` with a few files of the layout's names.
+4. Add its mapping to the tables of docs/sources.md.
 """
 
 from typing import Annotated
@@ -34,15 +41,15 @@ SourceConfig = Annotated[
     | PhantomSource,
     Field(discriminator="layout"),
 ]
-"""Settings of one source, as a study states them."""
+"""Settings of one source. The key `layout` selects the class."""
 
 __all__ = ["SourceConfig", "SourceListing", "SourceRecord", "list_source"]
 
 
 def list_source(config: SourceConfig) -> SourceListing:
-    """All images of a source with their labels; no image is read.
+    """List all images of a source with their labels; no image is read.
 
     Raises:
-        WrongInputError: the source is not there or not as its layout says; one line names file, row and remedy.
+        WrongInputError: the source does not exist or does not match its layout; the message names file, row and remedy.
     """
     return config.listing()

@@ -1,4 +1,4 @@
-"""AIROGS / Rotterdam EyePACS (de Vente et al., IEEE TMI 2024): referable glaucoma or not; gradable photographs only."""
+"""AIROGS / Rotterdam EyePACS (de Vente et al., IEEE TMI 2024): referable glaucoma, yes or no."""
 
 from typing import Literal
 
@@ -9,11 +9,11 @@ from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder
 from synfundus.fundus.sources.matching import Matching
 
 GLAUCOMA: dict[str, int | None] = {"RG": 1, "NRG": 0}
-"""Referable glaucoma, no referable glaucoma."""
+"""Class to value of `is_gc`: referable glaucoma and no referable glaucoma. Only gradable photographs are published."""
 
 
 class AirogsSource(Config):
-    """AIROGS training set: `train_labels.csv` and the folders `0` to `5` (or their content in one folder)."""
+    """AIROGS training set: `train_labels.csv` and the folders `0` to `5`, or their content in one folder."""
 
     layout: Literal["airogs"]
     """AIROGS."""
@@ -24,7 +24,7 @@ class AirogsSource(Config):
         """Match rows and images.
 
         Raises:
-            WrongInputError: the table or a column missing, no image, another class than RG and NRG.
+            WrongInputError: the table or a column is missing, there is no image, or a class is neither RG nor NRG.
         """
         root = existing_folder(self.path)
         table = CsvTable.open(root / "train_labels.csv", "challenge_id", "class")

@@ -15,13 +15,13 @@ class Aptos2019Source(Config):
     layout: Literal["aptos2019"]
     """APTOS 2019."""
     path: str
-    """The unpacked dataset."""
+    """Folder of the unpacked dataset."""
 
     def listing(self) -> SourceListing:
         """Match rows and images.
 
         Raises:
-            WrongInputError: a file, folder or column missing, no image, a grade out of range.
+            WrongInputError: a file, folder or column is missing, there is no image, or a grade is out of range.
         """
         root = existing_folder(self.path)
         table = CsvTable.open(root / "train.csv", "id_code", "diagnosis")

@@ -1,4 +1,4 @@
-"""What every source of images gives: records that know their labels and their bytes' place, and what did not match."""
+"""Records and listings, which every source of images returns."""
 
 import io
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from synfundus.labels import DISEASES, LABEL_NAMES, LabelRow
 
 
 class ImageReference(Protocol):
-    """Small and picklable: says where the bytes of one image are."""
+    """Location of the bytes of one image; small and picklable."""
 
     def load(self) -> bytes:
-        """The original encoded bytes (of an array: lossless PNG).
+        """Return the original encoded bytes, or a PNG of an array.
 
         Raises:
-            OSError: the file has gone since it was listed, or may not be read.
-            StorageError: it lies on a store that does not answer.
+            OSError: the file was removed since it was listed, or may not be read.
+            StorageError: the store does not answer.
         """
         ...
 
@@ -65,32 +65,32 @@ class SourceRecord:
     labels: LabelRow
     """All 16 names; null is unknown. Read-only: records of equal labels may share one mapping."""
     patient_id: str | None = None
-    """Null where the source names no patient. Public layouts put their name before it (`eyepacs:10`)."""
+    """Null if the source names no patient. Public layouts put their name before it (`eyepacs:10`)."""
     split: str | None = None
-    """`train`, `validation` or `test` where the study asks for the source's own parts, else null."""
+    """`train`, `validation` or `test` if the study keeps the source's own splits, else null."""
 
     def load(self) -> bytes:
-        """The original encoded bytes; see `ImageReference.load`."""
+        """Return the original encoded bytes; see `ImageReference.load`."""
         return self.read.load()
 
 
 @dataclass(frozen=True)
 class SourceListing:
-    """All images of a source in a fixed order, and what had no counterpart: neither stops a job, both are told."""
+    """All images of a source in a fixed order, and rows and images without counterpart, which are reported."""
 
     records: list[SourceRecord]
     rows_without_image: list[str]
-    """`FILE row N: NAME` of each table row whose image is not there."""
+    """`FILE row N: NAME` of each table row whose image was not found."""
     images_without_row: list[str]
-    """Names of the records that no table row speaks of: they are unlabelled, not even `is_fundus` is assumed."""
+    """Names of the records that no table row describes. All their labels are unknown, also `is_fundus`."""
     has_patients: bool
-    """At least one record names its patient."""
+    """True if at least one record names its patient."""
 
 
 def graded(**values: int | None) -> dict[str, int | None]:
-    """All 16 labels of a photograph that a grader judged, the ones not in `values` null.
+    """Return all 16 labels of a photograph that a grader judged; those not in `values` are null.
 
-    A picture that is not a fundus has no disease labels (`labels.apply_rules`), so a known disease says `is_fundus` 1.
+    An image that is no fundus has no disease labels (`labels.apply_rules`), so a known disease implies `is_fundus` 1.
     """
     row: dict[str, int | None] = dict.fromkeys(LABEL_NAMES)
     row.update(values)

@@ -1,6 +1,6 @@
-"""Label tables as CSV files: strict reading, errors that name file, row, column and remedy.
+"""Read label tables from CSV files, strictly; errors name file, row, column and remedy.
 
-Rows are counted as a spreadsheet counts them: the header is row 1. Blank rows count but are skipped.
+Rows are numbered as in a spreadsheet: the header is row 1. Blank rows have a number but are skipped.
 """
 
 import csv
@@ -27,15 +27,15 @@ class Row:
         return f"{self.table.path} row {self.number}"
 
     def text(self, column: str) -> str:
-        """The cell without spaces around it; empty where the table has no such column."""
+        """Return the cell without surrounding spaces; empty if the table has no such column."""
         index = self.table.index.get(column)
         return "" if index is None else self.cells[index].strip()
 
     def label(self, name: str, column: str) -> int | None:
-        """The cell as a value of label `name`.
+        """Return the cell as a value of label `name`.
 
         Raises:
-            WrongInputError: not a whole number in the label's range.
+            WrongInputError: the cell is not a whole number in the label's range.
         """
         try:
             return parse_value(name, self.text(column))
@@ -43,13 +43,13 @@ class Row:
             raise WrongInputError(f"{self.where}, column {column!r}: {error}") from None
 
     def choice(self, column: str, values: dict[str, int | None]) -> int | None:
-        """The value that `values` gives to the cell's text; empty is unknown unless `values` says otherwise.
+        """Return the value of the cell's text in `values`; an empty cell is unknown unless it is among them.
 
         Raises:
             WrongInputError: the text is not among `values`.
         """
         text = self.text(column)
-        whole = text.removesuffix(".0")  # spreadsheets turn whole numbers beside empty cells into 1.0
+        whole = text.removesuffix(".0")  # spreadsheets write whole numbers beside empty cells as 1.0
         for key in (text, whole):
             if key in values:
                 return values[key]
@@ -62,12 +62,12 @@ class Row:
 
 @dataclass(frozen=True)
 class CsvTable:
-    """A CSV file with a header; `rows` streams it, so that a million rows need no memory."""
+    """A CSV file with a header. `rows` streams it, so a million rows need no memory."""
 
     path: Place
     delimiter: str
     index: dict[str, int]
-    """Column name, spaces around it removed, to its position."""
+    """Column name, without surrounding spaces, to its position."""
     num_cells: int
 
     @classmethod
@@ -75,7 +75,8 @@ class CsvTable:
         """Read the header.
 
         Raises:
-            WrongInputError: no such file, not UTF-8, no header, a column twice, or a `required` column missing.
+            WrongInputError: the file does not exist, is not UTF-8, has no header, has a column twice, or lacks a
+                `required` column.
         """
         header = next(_records(path, delimiter), None)
         if header is None:
@@ -96,36 +97,36 @@ class CsvTable:
         """Refuse a table without `column`.
 
         Raises:
-            WrongInputError: names the file and the nearest column.
+            WrongInputError: the column is missing; the message names the nearest one.
         """
         if column in self.index:
             return
         if len(self.index) == 1 and any(mark in next(iter(self.index)) for mark in ";\t"):
-            remedy = f"cells must be separated by {self.delimiter!r}; save the file so"
+            remedy = f"save the file with {self.delimiter!r} between cells"
         else:
             close = difflib.get_close_matches(column, self.index, n=1, cutoff=0.5)
             remedy = f"did you mean {close[0]!r}?" if close else f"its columns are {', '.join(self.index)}"
         raise WrongInputError(f"{self.path}: no column {column!r}; {remedy}")
 
     def rows(self) -> Iterator[Row]:
-        """Data rows in file order.
+        """Yield the data rows in file order.
 
         Raises:
-            WrongInputError: not UTF-8, broken quoting, or a row whose cells do not fit the header.
+            WrongInputError: the file is not UTF-8, its quoting is broken, or a row and the header differ in length.
         """
         for number, cells in enumerate(_records(self.path, self.delimiter), start=1):
             if number == 1 or not any(cell.strip() for cell in cells):
                 continue
             if len(cells) < self.num_cells or any(cell.strip() for cell in cells[self.num_cells :]):
                 raise WrongInputError(
-                    f"{self.path} row {number}: {len(cells)} cells where the header has {self.num_cells}; "
-                    f"put cells that contain {self.delimiter!r} in double quotes, and see that no row is cut off"
+                    f"{self.path} row {number}: {len(cells)} cells, but the header has {self.num_cells}; "
+                    f"put cells that contain {self.delimiter!r} in double quotes, and complete truncated rows"
                 )
             yield Row(self, number, cells)
 
 
 def _records(path: Place, delimiter: str) -> Iterator[list[str]]:
-    """Lists of cells; a byte order mark is dropped, any line ending is read."""
+    """Yield lists of cells; a byte order mark is dropped, any line ending is read."""
     number = 0
     try:
         with io.TextIOWrapper(path.open("rb"), encoding="utf-8-sig", newline="") as file:
@@ -140,7 +141,7 @@ def _records(path: Place, delimiter: str) -> Iterator[list[str]]:
         raise WrongInputError(f"{path}: no such file; check the path and the name of the CSV file") from None
     except OSError as error:
         raise WrongInputError(
-            f"{path}: cannot be read ({error.strerror}); give its path and the right to read"
+            f"{path}: cannot be read ({error.strerror}); correct the path or its permissions"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""EyePACS, Kaggle's Diabetic Retinopathy Detection: DR grades of both eyes; the name tells patient and side."""
+"""EyePACS, Kaggle's Diabetic Retinopathy Detection: DR grades of both eyes; file names hold patient and side."""
 
 import re
 from pathlib import PurePosixPath
@@ -20,30 +20,31 @@ class EyePacsSource(Config):
     layout: Literal["eyepacs"]
     """EyePACS."""
     path: str
-    """The unpacked dataset."""
+    """Folder of the unpacked dataset."""
 
     def listing(self) -> SourceListing:
         """Match rows and images.
 
         Raises:
-            WrongInputError: a file, folder or column missing, no image, a grade out of range, a name of another form.
+            WrongInputError: a file, folder or column is missing, there is no image, a grade is out of range, or a
+                name has another form.
         """
         root = existing_folder(self.path)
         table = CsvTable.open(root / "trainLabels.csv", "image", "level")
         images = ImageFolder(root / "train", root)
         matching = Matching()
         for row in table.rows():
-            said = from_name(row.text("image"))
-            if said.patient_id is None:
+            named = from_name(row.text("image"))
+            if named.patient_id is None:
                 raise WrongInputError(f"{row.where}: {row.text('image')!r} is not of the form 10_left or 10_right")
-            labels = graded(dr_grade=row.label("dr_grade", "level"), **said.labels)
-            matching.add(images, row, row.text("image"), labels, said.patient_id)
+            labels = graded(dr_grade=row.label("dr_grade", "level"), **named.labels)
+            matching.add(images, row, row.text("image"), labels, named.patient_id)
         matching.rest(images, from_name)
         return matching.listing()
 
 
 def from_name(name: str) -> FromName:
-    """Patient and side of `10_left` or `10_left.jpeg`; neither of any other name."""
+    """Return patient and side of `10_left` or `10_left.jpeg`; nothing for any other name."""
     match = NAME.match(PurePosixPath(name).name)
     if match is None:
         return FromName({}, None)

@@ -1,4 +1,4 @@
-"""Any folder of images with a CSV of labels: the study says which column means what."""
+"""Any folder of images with a CSV of labels; the study maps its columns to labels."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,11 @@ PATIENT_COLUMN = "patient_id"
 
 
 def _as_text(values: Any) -> Any:
-    """Keys as a table spells them: YAML reads 0 as a number, and yes, no, on, off as booleans beyond recovery."""
+    """Return the keys as a table spells them.
+
+    YAML reads 0 as a number, which is turned back into text. It reads yes, no, on and off as booleans, which cannot be
+    turned back and are refused.
+    """
     if not isinstance(values, dict):
         return values
     for key in values:
@@ -26,45 +30,45 @@ def _as_text(values: Any) -> Any:
 
 
 class LabelColumn(Config):
-    """Where a label stands in the table."""
+    """Column of the table that holds a label."""
 
     column: str
     """Name of the column."""
     map: Annotated[dict[str, int | None] | None, BeforeValidator(_as_text)] = None
-    """Text of a cell to label value, null for unknown; any other text is an error. Without it cells hold the values."""
+    """Text of a cell to label value, null for unknown; any other text is an error. Without a map, cells hold values."""
 
 
-def _as_column(said: Any) -> Any:
-    """A bare name is a column without a map."""
-    return {"column": said} if isinstance(said, str) else said
+def _as_column(value: Any) -> Any:
+    """Read a plain name as a column without a map."""
+    return {"column": value} if isinstance(value, str) else value
 
 
 class FolderSource(Config):
     """A folder of images with a CSV."""
 
     layout: Literal["folder"]
-    """Any folder + CSV."""
+    """Any folder with a CSV."""
     path: str
-    """The folder that holds the CSV and the images."""
+    """Folder that holds the CSV and the images."""
     csv: str = "labels.csv"
-    """The table, below `path`: UTF-8, separated by commas, one row per image."""
+    """Table below `path`: UTF-8, separated by commas, one row per image."""
     images: str = "images"
-    """Folder of the images below `path` (`.` for `path` itself); they are looked for in it and below it."""
+    """Folder of the images below `path` (`.` for `path` itself); folders below it are searched, too."""
     image_column: str = "file_name"
     """Column with the file name of the image, with or without folders and suffix."""
     patient_column: str | None = None
-    """Column with the patient; null takes `patient_id` if there is one. Without any, an image counts as a patient."""
+    """Column with the patient; null: `patient_id` if there is one. Without a patient, an image counts as a patient."""
     columns: dict[str, Annotated[LabelColumn, BeforeValidator(_as_column)]] = Field(default_factory=dict)
-    """Label to column, or to column and map. A label that is not here is read from the column of its name, if any."""
+    """Label to column, or to column and map. Any other label is read from the column of its own name, if any."""
     constants: dict[str, int] = Field(default_factory=dict)
-    """Label to the value that every row of the table has, such as `is_fundus: 1`."""
+    """Label to the value of every row of the table, such as `is_fundus: 1`."""
 
     @model_validator(mode="after")
     def _check_labels(self) -> "FolderSource":
         for name in (*self.columns, *self.constants):
             if name not in LABEL_BY_NAME:
                 raise ValueError(f"{name!r} is not a label; the labels are {', '.join(LABEL_NAMES)}")
-        mapped = [(name, value) for name, said in self.columns.items() for value in (said.map or {}).values()]
+        mapped = [(name, value) for name, column in self.columns.items() for value in (column.map or {}).values()]
         for name, value in (*mapped, *self.constants.items()):
             top = LABEL_BY_NAME[name].max_value
             if value is not None and not 0 <= value <= top:
@@ -77,8 +81,8 @@ class FolderSource(Config):
         """Match rows and images.
 
         Raises:
-            WrongInputError: folder, CSV or column missing, no image, a value out of range, an image in two rows, or no
-                label column at all.
+            WrongInputError: folder, CSV, a column or every label column is missing, there is no image, a value is out
+                of range, or two rows describe one image.
         """
         root = existing_folder(self.path)
         table = CsvTable.open(root / self.csv, self.image_column)
@@ -88,24 +92,24 @@ class FolderSource(Config):
         images = ImageFolder(root / self.images, root)
         matching = Matching()
         for row in table.rows():
-            labels = dict(self.constants) | {name: _value(row, name, said) for name, said in columns.items()}
+            labels = dict(self.constants) | {name: _value(row, name, column) for name, column in columns.items()}
             patient = row.text(self.patient_column or PATIENT_COLUMN)
             matching.add(images, row, row.text(self.image_column), labels, patient or None)
         matching.rest(images)
         return matching.listing()
 
     def _label_columns(self, table: CsvTable) -> dict[str, LabelColumn]:
-        unsaid = [name for name in LABEL_NAMES if name in table.index and name not in self.constants]
-        columns = {name: LabelColumn(column=name) for name in unsaid} | self.columns
-        for said in columns.values():
-            table.require(said.column)
+        own_name = [name for name in LABEL_NAMES if name in table.index and name not in self.constants]
+        columns = {name: LabelColumn(column=name) for name in own_name} | self.columns
+        for column in columns.values():
+            table.require(column.column)
         if not columns and not self.constants:
             raise WrongInputError(
-                f"{table.path}: no label column; name its columns in `columns` or call them by the labels "
+                f"{table.path}: no label column; map its columns in `columns` or rename them to labels "
                 f"({', '.join(LABEL_NAMES)}); its columns are {', '.join(table.index)}"
             )
         return columns
 
 
-def _value(row: Row, name: str, said: LabelColumn) -> int | None:
-    return row.label(name, said.column) if said.map is None else row.choice(said.column, said.map)
+def _value(row: Row, name: str, column: LabelColumn) -> int | None:
+    return row.label(name, column.column) if column.map is None else row.choice(column.column, column.map)

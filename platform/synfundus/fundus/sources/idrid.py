@@ -1,4 +1,4 @@
-"""IDRiD, disease grading part (Porwal et al., Data 2018, 3, 25): DR grade and risk of macular edema."""
+"""IDRiD, disease grading (Porwal et al., Data 2018, 3, 25): DR grade and risk of macular edema."""
 
 from typing import Literal
 
@@ -9,13 +9,14 @@ from synfundus.fundus.sources.csv_table import CsvTable
 from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder, find_file
 from synfundus.fundus.sources.matching import Matching
 
-PARTS = {
+FOLDERS = {
     "a. IDRiD_Disease Grading_Training Labels.csv": "a. Training Set",
     "b. IDRiD_Disease Grading_Testing Labels.csv": "b. Testing Set",
 }
-"""Table in `2. Groundtruths` to folder in `1. Original Images`; both parts number their images from IDRiD_001 on."""
+"""Table in `2. Groundtruths` to folder in `1. Original Images`. Both folders number their images from IDRiD_001."""
 MACULAR_EDEMA: dict[str, int | None] = {"0": 0, "1": None, "2": 1}
-"""0 no exudates, 2 exudates within one disc diameter of the fovea; 1, exudates further out, is not a yes or a no."""
+"""Risk to value of `is_dme`: 0 no exudates; 2 exudates within one disc diameter of the fovea; 1 exudates further out,
+which is neither yes nor no."""
 
 
 class IdridSource(Config):
@@ -24,24 +25,24 @@ class IdridSource(Config):
     layout: Literal["idrid"]
     """IDRiD."""
     path: str
-    """The folder `B. Disease Grading`, or one above it."""
+    """Folder `B. Disease Grading`, or one above it."""
 
     def listing(self) -> SourceListing:
-        """Match rows and images of both parts.
+        """Match rows and images of the training and the testing set.
 
         Raises:
-            WrongInputError: a file, folder or column missing, no image, a value out of range.
+            WrongInputError: a file, folder or column is missing, there is no image, or a value is out of range.
         """
         root = existing_folder(self.path)
         matching = Matching()
-        for name, part in PARTS.items():
+        for name, folder in FOLDERS.items():
             table = CsvTable.open(
                 find_file(root, name), "Image name", "Retinopathy grade", "Risk of macular edema"
-            )  # the last header ends with a space in the files, which reading removes
+            )  # the last header of the files ends with a space, which reading removes
             grading = table.path.parent.parent
             if grading != root and root not in grading.parents:
                 raise WrongInputError(f"{root}: `path` must lie above the folder '2. Groundtruths'")
-            images = ImageFolder(grading / "1. Original Images" / part, root)
+            images = ImageFolder(grading / "1. Original Images" / folder, root)
             for row in table.rows():
                 labels = graded(
                     dr_grade=row.label("dr_grade", "Retinopathy grade"),

@@ -1,4 +1,4 @@
-"""Files of a dataset: the images below a folder, found by the names that tables give them."""
+"""Files of a dataset: find tables, and find images by the names that tables give them."""
 
 import os
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ from synfundus.fundus.sources.base import ImageFile, S3File
 from synfundus.fundus.sources.place import Place, S3Place, place_of
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".ppm"))
-"""Files that are taken for images; whether they are is found when they are prepared."""
+"""Suffixes of files that are listed as images. Preparation rejects a file that is no image."""
 SEARCH_DEPTH = 3
-"""Folder levels below a source's path in which its table is looked for: archives nest when they are unpacked."""
+"""Number of folder levels below a source's path in which its table is searched: unpacked archives are nested."""
 
 
 def existing_folder(path: str) -> Place:
-    """The folder that a source's `path` names.
+    """Return the folder that a source's `path` names.
 
     Raises:
-        WrongInputError: it is not there, is a file, or lies on a store that cannot be listed.
+        WrongInputError: it does not exist, is a file, or lies on a store that cannot be listed.
     """
     folder = place_of(path)
     if not folder.is_dir():
@@ -28,13 +28,13 @@ def existing_folder(path: str) -> Place:
 
 
 def find_files(root: Place, name: str) -> list[Place]:
-    """Files called `name`, whatever its case, at most `SEARCH_DEPTH` folders below `root`; sorted."""
+    """Return files called `name`, in any case, at most `SEARCH_DEPTH` folders below `root`; sorted."""
     found = (root / near for near in _near(root) if PurePosixPath(near).name.casefold() == name.casefold())
     return sorted(found, key=lambda place: place.parts)
 
 
 def _near(root: Place) -> Iterator[str]:
-    """Files at most `SEARCH_DEPTH` folders below `root`, not in hidden folders."""
+    """Yield files at most `SEARCH_DEPTH` folders below `root`, not in hidden folders."""
     if isinstance(root, S3Place):
         yield from (name for name in root.names() if name.count("/") <= SEARCH_DEPTH)
         return
@@ -45,7 +45,7 @@ def _near(root: Place) -> Iterator[str]:
 
 
 def find_file(root: Place, name: str) -> Place:
-    """The one file called `name` below `root`.
+    """Return the one file called `name` below `root`.
 
     Raises:
         WrongInputError: there is none, or more than one.
@@ -54,27 +54,29 @@ def find_file(root: Place, name: str) -> Place:
     if not found:
         raise WrongInputError(f"{root}: no file {name!r} in it; `path` of the source names the unpacked dataset")
     if len(found) > 1:
-        raise WrongInputError(f"{root}: {name!r} is there more than once ({found[0]}, {found[1]}); name one's folder")
+        raise WrongInputError(
+            f"{root}: {name!r} exists more than once ({found[0]}, {found[1]}); set `path` to the folder of one"
+        )
     return found[0]
 
 
 def child_folder(parent: Place, name: str) -> Place:
-    """The folder `name` in `parent`, whatever its case (`IMAGES`, `images`); the exact name where there is none."""
+    """Return the folder `name` in `parent`, in any case (`IMAGES`, `images`); the exact name if there is none."""
     exact = parent / name
     if exact.is_dir() or not parent.is_dir():
         return exact
-    fits = [p for p in parent.iterdir() if p.is_dir() and p.name.casefold() == name.casefold()]
-    return min(fits, key=lambda place: place.name, default=exact)
+    matches = [p for p in parent.iterdir() if p.is_dir() and p.name.casefold() == name.casefold()]
+    return min(matches, key=lambda place: place.name, default=exact)
 
 
 class ImageFolder:
-    """The images in a folder and below it, by name. Hidden files and folders do not count."""
+    """The images in a folder and below it, by name; hidden files and folders are ignored."""
 
     def __init__(self, folder: Place, root: Place) -> None:
         """List `folder`, which lies in the source's `root`; no image is opened.
 
         Raises:
-            WrongInputError: there is no such folder, it may not be read, or there is no image in it.
+            WrongInputError: the folder does not exist, may not be read, or holds no image.
         """
         if root not in (folder, *folder.parents):
             raise WrongInputError(f"{folder}: the images must lie below the source's path {root}")
@@ -86,39 +88,44 @@ class ImageFolder:
         try:
             self.names = sorted(_images(folder))
         except OSError as error:
-            raise WrongInputError(f"{error.filename}: cannot be listed ({error.strerror}); give the right to") from None
+            raise WrongInputError(
+                f"{error.filename}: cannot be listed ({error.strerror}); change its permissions"
+            ) from None
         if not self.names:
-            raise WrongInputError(f"{folder}: no image in it; put the images there or mend the path")
+            raise WrongInputError(f"{folder}: no image in this folder; put the images there or correct the path")
         self._exact = frozenset(self.names)
         for name in self.names:
             known = self._by_key.get(key := _key(name))
             self._by_key[key] = name if known is None else [*([known] if isinstance(known, str) else known), name]
 
-    def find(self, wanted: str, where: str) -> str | None:
-        """The image that a table calls `wanted`, as a path below the folder, or null.
+    def find(self, name: str, where: str) -> str | None:
+        """Return the image that a table calls `name`, as a path below the folder; None if there is none.
 
-        An exact path wins. Otherwise the table may leave out folders or the suffix, or write another suffix or case.
+        An exact path wins. Otherwise the table may omit folders or the suffix, or write another suffix or case.
+
+        Args:
+            where: position in the table, for the message.
 
         Raises:
-            WrongInputError: several images fit equally well; names `where` the table says so.
+            WrongInputError: several images match equally well.
         """
-        wanted = wanted.replace("\\", "/").removeprefix("./").strip("/")
-        if wanted in self._exact:
-            return wanted
-        known = self._by_key.get(_key(wanted), [])
-        fits = [name for name in ([known] if isinstance(known, str) else known) if _ends_with(name, wanted)]
-        suffix = _suffix(wanted)
-        for better in (lambda n: _suffix(n) == suffix, lambda n: _bare(n).endswith(_bare(wanted))):
-            fits = list(filter(better, fits)) or fits
-        if len(fits) > 1:
-            raise WrongInputError(f"{where}: {wanted!r} may be {fits[0]} or {fits[1]}; name its folder or suffix")
-        return fits[0] if fits else None
+        name = name.replace("\\", "/").removeprefix("./").strip("/")
+        if name in self._exact:
+            return name
+        known = self._by_key.get(_key(name), [])
+        matches = [image for image in ([known] if isinstance(known, str) else known) if _ends_with(image, name)]
+        suffix = _suffix(name)
+        for better in (lambda n: _suffix(n) == suffix, lambda n: _bare(n).endswith(_bare(name))):
+            matches = list(filter(better, matches)) or matches
+        if len(matches) > 1:
+            raise WrongInputError(f"{where}: {name!r} may be {matches[0]} or {matches[1]}; name its folder or suffix")
+        return matches[0] if matches else None
 
     def reference(self, name: str) -> ImageFile | S3File:
         return self.folder.file(name) if isinstance(self.folder, S3Place) else ImageFile(f"{self.folder}/{name}")
 
     def record_name(self, name: str) -> str:
-        """`name` as seen from the source's path."""
+        """Return `name` relative to the source's path."""
         return (self._prefix / name).as_posix()
 
 
@@ -146,7 +153,7 @@ def _suffix(name: str) -> str:
 
 
 def _bare(name: str) -> str:
-    """Without an image suffix; other dots belong to the name."""
+    """Remove an image suffix; other dots belong to the name."""
     return name[: -len(suffix)] if (suffix := _suffix(name)) else name
 
 
@@ -154,5 +161,5 @@ def _key(name: str) -> str:
     return _bare(name).rsplit("/", 1)[-1].casefold()
 
 
-def _ends_with(name: str, wanted: str) -> bool:
-    return f"/{_bare(name)}".casefold().endswith(f"/{_bare(wanted)}".casefold())
+def _ends_with(image: str, name: str) -> bool:
+    return f"/{_bare(image)}".casefold().endswith(f"/{_bare(name)}".casefold())

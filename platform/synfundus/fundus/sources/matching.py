@@ -1,4 +1,4 @@
-"""Table rows and images brought together into one listing."""
+"""Match table rows and images into one listing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from synfundus.labels import LabelRow, apply_rules
 
 @dataclass(frozen=True)
 class FromName:
-    """What the name of an image says by itself, row or no row."""
+    """Labels and patient that the name of an image gives, with or without a table row."""
 
     labels: Mapping[str, int | None]
     patient_id: str | None
@@ -23,13 +23,13 @@ def _nothing(_: str) -> FromName:
 
 
 class Matching:
-    """Collects records while a table is read: `add` per row, `rest` per folder, `listing` at the end."""
+    """Collects records while tables are read: call `add` for each row, `rest` for each folder, `listing` at the end."""
 
     def __init__(self) -> None:
         self._records: list[SourceRecord] = []
         self._rows_without_image: list[str] = []
         self._images_without_row: list[str] = []
-        self._seen: dict[str, int] = {}
+        self._row_of: dict[str, int] = {}
         self._shared: dict[tuple[int | None, ...], LabelRow] = {}
 
     def add(
@@ -41,20 +41,21 @@ class Matching:
         patient_id: str | None = None,
         split: str | None = None,
     ) -> None:
-        """Take one image as `row` describes it.
+        """Add the image that `row` describes.
 
         Raises:
-            WrongInputError: no image named, its name fits several files, or an earlier row described it.
+            WrongInputError: the row names no image, the name matches several files, or an earlier row describes it.
         """
         if not image:
-            raise WrongInputError(f"{row.where}: no image named; fill the cell or remove the row")
+            raise WrongInputError(f"{row.where}: the row names no image; fill the cell or remove the row")
         found = images.find(image, row.where)
         name = images.record_name(found or image)
-        if name in self._seen:
+        if name in self._row_of:
             raise WrongInputError(
-                f"{row.table.path}: rows {self._seen[name]} and {row.number} both describe {image!r}; keep one of them"
+                f"{row.table.path}: rows {self._row_of[name]} and {row.number} both describe {image!r};"
+                " keep one of them"
             )
-        self._seen[name] = row.number
+        self._row_of[name] = row.number
         if found is None:
             self._rows_without_image.append(f"{row.table.path.name} row {row.number}: {image}")
         else:
@@ -63,16 +64,16 @@ class Matching:
     def rest(
         self, images: ImageFolder, from_name: Callable[[str], FromName] = _nothing, split: str | None = None
     ) -> None:
-        """Take the images of a folder that no row described."""
+        """Add the images of a folder that no row describes."""
         for found in images.names:
             name = images.record_name(found)
-            if name not in self._seen:
+            if name not in self._row_of:
                 self._images_without_row.append(name)
-                said = from_name(found)
-                self._append(name, images, found, said.labels, said.patient_id, split)
+                named = from_name(found)
+                self._append(name, images, found, named.labels, named.patient_id, split)
 
     def listing(self) -> SourceListing:
-        """All records, sorted by name."""
+        """Return all records, sorted by name."""
         self._records.sort(key=lambda record: record.name)
         has_patients = any(record.patient_id is not None for record in self._records)
         return SourceListing(self._records, self._rows_without_image, self._images_without_row, has_patients)

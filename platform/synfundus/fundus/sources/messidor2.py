@@ -12,22 +12,22 @@ from synfundus.fundus.sources.matching import FromName, Matching
 from synfundus.fundus.sources.place import Place
 
 PAIRS = "messidor-2.csv"
-"""Comes with the images: the two of each examination, `left;right`."""
+"""Table that comes with the images: the two images of each examination, `left;right`."""
 
 
 class Messidor2Source(Config):
-    """Messidor-2: `messidor_data.csv`, `IMAGES/`, and `messidor-2.csv` for the pairs where it is there."""
+    """Messidor-2: `messidor_data.csv`, `IMAGES/`, and `messidor-2.csv` for the pairs, if it exists."""
 
     layout: Literal["messidor2"]
     """Messidor-2."""
     path: str
-    """Folder with the images' folder and both tables."""
+    """Folder that holds the folder of the images and both tables."""
 
     def listing(self) -> SourceListing:
         """Match rows and images.
 
         Raises:
-            WrongInputError: a file, folder or column missing, no image, a value out of range.
+            WrongInputError: a file, folder or column is missing, there is no image, or a value is out of range.
         """
         root = existing_folder(self.path)
         table = CsvTable.open(
@@ -51,7 +51,7 @@ class Messidor2Source(Config):
 
 
 def _patients(path: Place, images: ImageFolder) -> dict[str, str]:
-    """Image to patient: an examination is a patient. Empty where the release's table of pairs is not at hand."""
+    """Return image -> patient: each examination is a patient. Empty without the table of pairs."""
     if not path.is_file():
         return {}
     patients: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """ODIR-5K (Peking University, 2019): both eyes of a patient, each with a doctor's diagnostic keywords.
 
-The flags N, D, G, C, A, H, M, O are of the patient, not of an eye, so they are never used. A keyword says what is
-there; what none names stays unknown, but for `normal fundus`, which denies every disease.
+The flags N, D, G, C, A, H, M, O describe the patient, not an eye, so they are not used. A keyword names a finding that
+is present. A disease that no keyword names is unknown, except with `normal fundus`, which sets every disease to 0.
 """
 
 import re
@@ -20,12 +20,12 @@ from synfundus.labels import DISEASES
 
 SIDES = {"Left": 1, "Right": 0}
 SEPARATORS = re.compile("[,\uff0c]")
-"""ASCII and full-width comma: both occur."""
+"""ASCII and full-width comma; both occur."""
 NORMAL = "normal fundus"
 NOT_A_FUNDUS = frozenset(("no fundus image", "anterior segment image"))
 DISC_INVISIBLE = "optic disk photographically invisible"
 NO_FINDING = frozenset((NORMAL, DISC_INVISIBLE, "lens dust", "low image quality", "image offset"))
-"""Keywords on the picture, not on the eye; they go with a normal one."""
+"""Keywords that may stand beside `normal fundus`: they describe the image, not the eye."""
 DR_GRADES: Mapping[str, int] = MappingProxyType(
     {
         "mild nonproliferative retinopathy": 1,
@@ -66,11 +66,12 @@ DISEASE_OF: Mapping[str, str] = MappingProxyType(
         "old central retinal vein occlusion": "is_rvo",
     }
 )
-"""A suspicion (`suspected …`), a diabetic retinopathy without grade, and any keyword not listed give no label."""
+"""Keyword to the label that it sets to 1. A suspicion (`suspected …`), a diabetic retinopathy without grade, and any
+keyword that is not listed set no label."""
 
 
 class Eye(NamedTuple):
-    """What a row says of one eye."""
+    """One eye of a row."""
 
     image: str
     side: str
@@ -83,9 +84,9 @@ class Odir5kSource(Config):
     layout: Literal["odir5k"]
     """ODIR-5K."""
     path: str
-    """The unpacked dataset."""
+    """Folder of the unpacked dataset."""
     csv: str = "full_df.csv"
-    """The table, below `path`: a row per image (with a column `filename`) or a row per patient."""
+    """Table below `path`: one row per image (with a column `filename`) or one row per patient."""
     images: str = "preprocessed_images"
     """Folder of the images below `path`, such as `ODIR-5K/Training Images` for the originals."""
 
@@ -93,7 +94,7 @@ class Odir5kSource(Config):
         """Match eyes and images.
 
         Raises:
-            WrongInputError: a file, folder or column missing, no image, or a row whose image is neither of its eyes.
+            WrongInputError: a file, folder or column is missing, there is no image, or a row's image is no eye of it.
         """
         root = existing_folder(self.path)
         table = CsvTable.open(
@@ -122,14 +123,14 @@ def _eyes(row: Row) -> Iterator[Eye]:
     own = [eye for eye in eyes if eye.image == row.text("filename")]
     if len(own) != 1:
         raise WrongInputError(
-            f"{row.where}, column 'filename': {row.text('filename')!r} is not one of its eyes, "
-            f"{eyes[0].image!r} and {eyes[1].image!r}"
+            f"{row.where}, column 'filename': {row.text('filename')!r} is neither of the row's eyes,"
+            f" {eyes[0].image!r} and {eyes[1].image!r}; correct the cell"
         )
     yield own[0]
 
 
 def labels_of(keywords: str) -> dict[str, int | None]:
-    """All 16 labels of one eye but its side. Keywords are separated by commas, ASCII or full-width."""
+    """Return all labels of one eye except its side."""
     words = {" ".join(word.split()).lower() for word in SEPARATORS.split(keywords)} - {""}
     if words & NOT_A_FUNDUS:
         return graded(is_fundus=0)

@@ -1,4 +1,4 @@
-"""The phantom as a source: drawn when it is loaded, nothing on disk."""
+"""Phantoms as a source: an image is rendered when it is loaded; nothing is on disk."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,24 +11,24 @@ from synfundus.phantom.records import phantom_labels, phantom_record
 
 @dataclass(frozen=True, slots=True)
 class PhantomImage:
-    """One phantom, by its place in a set."""
+    """One phantom of a set."""
 
     config: PhantomConfig
     index: int
 
     def load(self) -> bytes:
-        """Draw it and encode it as PNG."""
+        """Render the phantom and encode it as PNG."""
         return encode_png(phantom_record(self.config, self.index).image_HWC)
 
 
 class PhantomSource(PhantomConfig):
-    """Phantoms, with the settings of `fundus.phantom.PhantomConfig`."""
+    """A set of phantoms."""
 
     layout: Literal["phantom"]
-    """The procedural phantom."""
+    """Phantoms."""
 
     def listing(self) -> SourceListing:
-        """Labels and patients; no phantom is drawn."""
+        """List labels and patients; no phantom is rendered."""
         config = PhantomConfig(**self.model_dump(exclude={"layout"}))
         records: list[SourceRecord] = []
         for index in range(config.num_images):

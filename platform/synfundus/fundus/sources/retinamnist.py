@@ -16,8 +16,8 @@ from synfundus.fundus.sources.base import ImageFile, S3File, SourceListing, Sour
 from synfundus.fundus.sources.place import Place, S3Place, place_of
 from synfundus.labels import parse_value
 
-PARTS = {"train": "train", "val": "validation", "test": "test"}
-"""Prefix of the arrays to our name of the part."""
+SPLIT_OF = {"train": "train", "val": "validation", "test": "test"}
+"""Prefix of the arrays to name of the split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class ArrayImage:
     index: int
 
     def load(self) -> bytes:
-        """Lossless PNG of the slice."""
+        """Return the slice as PNG."""
         return encode_png(_array(self.file, self.array)[self.index])
 
 
-@lru_cache(maxsize=len(PARTS))
+@lru_cache(maxsize=len(SPLIT_OF))
 def _array(file: ImageFile | S3File, name: str) -> NDArray[np.uint8]:
-    """A whole array, since it is compressed as one; at 224 px the three hold 241 MB."""
+    """Read a whole array: it is compressed as one. At 224 px the three arrays hold 241 MB."""
     with file.open() as opened, np.load(opened, allow_pickle=False) as arrays:
         array: NDArray[np.uint8] = arrays[name]
         return array
@@ -47,15 +47,16 @@ class RetinaMnistSource(Config):
     layout: Literal["retinamnist"]
     """RetinaMNIST `.npz`."""
     path: str
-    """The file: `retinamnist.npz`, `retinamnist_64.npz`, `retinamnist_128.npz` or `retinamnist_224.npz`."""
+    """File `retinamnist.npz`, `retinamnist_64.npz`, `retinamnist_128.npz` or `retinamnist_224.npz`."""
     keep_splits: bool = False
-    """Keep its parts `train`, `val` and `test`; otherwise the study makes its own."""
+    """Keep the splits of the file (`train`, `val`, `test`); otherwise the study makes its own."""
 
     def listing(self) -> SourceListing:
-        """Read the grades; the images stay packed.
+        """Read the grades; the images stay compressed.
 
         Raises:
-            WrongInputError: no such file, no right to read it, not an `.npz` of RetinaMNIST, or a grade out of range.
+            WrongInputError: the file does not exist, may not be read or is no `.npz` of RetinaMNIST, or a grade is out
+                of range.
         """
         path = place_of(self.path)
         if not path.is_file():
@@ -64,53 +65,55 @@ class RetinaMnistSource(Config):
             with path.open("rb") as file:
                 grades = _all_grades(path, file)
         except PermissionError as error:
-            raise WrongInputError(f"{path}: cannot be read ({error.strerror}); give the right to read it") from None
+            raise WrongInputError(f"{path}: cannot be read ({error.strerror}); change its permissions") from None
         except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise WrongInputError(f"{path}: numpy cannot read it ({error}); fetch it again") from None
         reference = path.file() if isinstance(path, S3Place) else ImageFile(str(path))
         records = [
             SourceRecord(
-                name=f"{path.name}/{part}/{index:04d}",
-                read=ArrayImage(reference, f"{part}_images", index),
+                name=f"{path.name}/{prefix}/{index:04d}",
+                read=ArrayImage(reference, f"{prefix}_images", index),
                 labels=graded(dr_grade=grade),
                 split=split if self.keep_splits else None,
             )
-            for part, split in PARTS.items()
-            for index, grade in enumerate(grades[part])
+            for prefix, split in SPLIT_OF.items()
+            for index, grade in enumerate(grades[prefix])
         ]
         return SourceListing(records, rows_without_image=[], images_without_row=[], has_patients=False)
 
 
 def _all_grades(path: Place, file: IO[bytes]) -> dict[str, list[int | None]]:
     if not zipfile.is_zipfile(file):
-        raise WrongInputError(f"{path}: not an .npz file, or cut off; fetch it again")
+        raise WrongInputError(f"{path}: not an .npz file, or truncated; fetch it again")
     file.seek(0)
     with np.load(file, allow_pickle=False) as arrays, zipfile.ZipFile(file) as archive:
-        return {part: _grades(path, arrays, archive, part) for part in PARTS}
+        return {prefix: _grades(path, arrays, archive, prefix) for prefix in SPLIT_OF}
 
 
-def _grades(path: Place, arrays: Any, archive: zipfile.ZipFile, part: str) -> list[int | None]:
-    for name in (f"{part}_images", f"{part}_labels"):
+def _grades(path: Place, arrays: Any, archive: zipfile.ZipFile, prefix: str) -> list[int | None]:
+    for name in (f"{prefix}_images", f"{prefix}_labels"):
         if name not in arrays.files:
-            raise WrongInputError(f"{path}: no array {name!r}; it holds {', '.join(arrays.files)}")
-    shape, dtype = _image_header(archive, f"{part}_images")
-    labels = arrays[f"{part}_labels"]
+            raise WrongInputError(
+                f"{path}: no array {name!r}, only {', '.join(arrays.files)}; name the file of RetinaMNIST"
+            )
+    shape, dtype = _image_header(archive, f"{prefix}_images")
+    labels = arrays[f"{prefix}_labels"]
     if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8 or labels.size != shape[0]:
         raise WrongInputError(
-            f"{path}: {part}_images is {dtype} {shape} with {labels.size} labels; "
-            "expected uint8 (N, H, W, 3) and N labels"
+            f"{path}: {prefix}_images is {dtype} {shape} with {labels.size} labels;"
+            " expected uint8 (N, H, W, 3) and N labels; fetch it again"
         )
     grades: list[int | None] = []
     for index, value in enumerate(labels.reshape(-1).tolist()):
         try:
             grades.append(parse_value("dr_grade", value))
         except WrongInputError as error:
-            raise WrongInputError(f"{path}: {part}_labels[{index}]: {error}") from None
+            raise WrongInputError(f"{path}: {prefix}_labels[{index}]: {error}") from None
     return grades
 
 
 def _image_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of an array, from its first bytes."""
+    """Return shape and dtype of an array from its first bytes."""
     with archive.open(f"{name}.npy") as member:
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -1,4 +1,4 @@
-"""RFMiD (Pachade et al., Data 2021, 6, 14): 45 findings of photographs, each an explicit 0 or 1."""
+"""RFMiD (Pachade et al., Data 2021, 6, 14): 45 findings per photograph, each 0 or 1."""
 
 from typing import Literal
 
@@ -11,12 +11,12 @@ from synfundus.fundus.sources.matching import Matching
 from synfundus.fundus.sources.place import Place
 from synfundus.labels import DISEASES
 
-PARTS = {
+SPLIT_FILES = {
     "train": ("RFMiD_Training_Labels.csv", "a", "Training"),
     "validation": ("RFMiD_Validation_Labels.csv", "b", "Validation"),
     "test": ("RFMiD_Testing_Labels.csv", "c", "Testing"),
 }
-"""Our name of the part to its table, its letter at IEEE DataPort and its name; each numbers its images from 1."""
+"""Split to its table, its letter at IEEE DataPort and its name there. Each split numbers its images from 1."""
 FLAG: dict[str, int | None] = {"0": 0, "1": 1}
 
 YES: dict[str, tuple[str, ...]] = {
@@ -26,7 +26,7 @@ YES: dict[str, tuple[str, ...]] = {
     "is_em": ("ERM",),
     "is_rvo": ("BRVO", "CRVO"),
 }
-"""Findings any of which makes the label 1."""
+"""Label to findings; any of them sets it to 1."""
 PERHAPS: dict[str, tuple[str, ...]] = {
     "dr_grade": ("DR",),
     "is_aon": ("ODC", "CB", "ST", "MNF"),
@@ -34,7 +34,7 @@ PERHAPS: dict[str, tuple[str, ...]] = {
     "is_dm": ("MYA",),
     "is_pm": ("MYA",),
 }
-"""Findings any of which leaves the label open where no other makes it 1: a finding without grade, or a wider one."""
+"""Label to findings that leave it unknown if no finding in `YES` is present: ungraded ones and wider ones."""
 USED = tuple(dict.fromkeys(column for columns in (*YES.values(), *PERHAPS.values()) for column in columns))
 
 
@@ -44,21 +44,24 @@ class RfmidSource(Config):
     layout: Literal["rfmid"]
     """RFMiD."""
     path: str
-    """The unpacked dataset; of its parts training, validation and testing those count that are there."""
+    """Folder of the unpacked dataset, with one or more of the sets training, validation and testing."""
     keep_splits: bool = False
-    """Keep its three parts; otherwise the study makes its own."""
+    """Keep the splits of the dataset; otherwise the study makes its own."""
 
     def listing(self) -> SourceListing:
-        """Match rows and images of every part.
+        """Match rows and images of every set.
 
         Raises:
-            WrongInputError: no part there, a folder or column missing, no image, a cell that is neither 0 nor 1.
+            WrongInputError: no set exists, a folder or column is missing, there is no image, or a cell is not 0 or 1.
         """
         root = existing_folder(self.path)
         matching = Matching()
-        tables = {split: path for split in PARTS if (path := _table_of(root, split)) is not None}
+        tables = {split: path for split in SPLIT_FILES if (path := _table_of(root, split)) is not None}
         if not tables:
-            raise WrongInputError(f"{root}: none of {', '.join(part[0] for part in PARTS.values())} in it")
+            raise WrongInputError(
+                f"{root}: none of {', '.join(table for table, _, _ in SPLIT_FILES.values())} in it;"
+                " `path` names the unpacked dataset"
+            )
         for split, path in tables.items():
             table = CsvTable.open(path, "ID", "Disease_Risk", *USED)
             images = ImageFolder(_folder_of(root, path, split), root)
@@ -70,7 +73,7 @@ class RfmidSource(Config):
 
 
 def labels_of(row: Row) -> dict[str, int | None]:
-    """All 16 labels of one row; a photograph without any finding has none of the diseases."""
+    """Return all labels of one row; a photograph without any finding has no disease."""
     found = {column: row.choice(column, FLAG) for column in ("Disease_Risk", *USED)}
     if set(found.values()) == {0}:
         return graded(**dict.fromkeys(DISEASES, 0))
@@ -86,7 +89,7 @@ def _judge(found: dict[str, int | None], name: str) -> int | None:
 
 
 def _table_of(root: Place, split: str) -> Place | None:
-    name, letter, _ = PARTS[split]
+    name, letter, _ = SPLIT_FILES[split]
     tables = find_files(root, name) + find_files(root, f"{letter}. {name}")
     if len(tables) > 1:
         raise WrongInputError(f"{root}: more than one {name} ({tables[0]}, {tables[1]}); name the folder of one")
@@ -94,11 +97,11 @@ def _table_of(root: Place, split: str) -> Place | None:
 
 
 def _folder_of(root: Place, table: Place, split: str) -> Place:
-    _, letter, part = PARTS[split]
-    beside = table.parent / {"Testing": "Test"}.get(part, part)
+    _, letter, name = SPLIT_FILES[split]
+    beside = table.parent / {"Testing": "Test"}.get(name, name)
     if beside.is_dir():
         return beside
-    dataport = table.parent.parent / "1. Original Images" / f"{letter}. {part} Set"
+    dataport = table.parent.parent / "1. Original Images" / f"{letter}. {name} Set"
     if dataport.is_dir() and root in dataport.parents:
         return dataport
-    raise WrongInputError(f"{table}: no images for it; expected the folder {beside} or {dataport}")
+    raise WrongInputError(f"{table}: no images of this table; put them into {beside} or {dataport}")

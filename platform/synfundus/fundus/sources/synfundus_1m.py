@@ -19,21 +19,24 @@ class SynFundus1MSource(Config):
     path: str
     """Folder that holds the annotation CSV and, below it, the images."""
     csv: str
-    """The annotation CSV, below `path`; its columns beyond `file_name` and the labels do not matter."""
+    """Annotation CSV below `path`; columns other than `file_name` and the labels are ignored."""
     images: str = "."
-    """Folder of the images below `path`; .png or .jpg, whatever suffix the table writes."""
+    """Folder of the images below `path`; the suffix (.png, .jpg) may differ from the table's."""
 
     def listing(self) -> SourceListing:
         """Match rows and images.
 
         Raises:
-            WrongInputError: folder, CSV or `file_name` missing, no label column, no image, a value out of range.
+            WrongInputError: folder, CSV, `file_name` or every label column is missing, there is no image, or a value is
+                out of range.
         """
         root = existing_folder(self.path)
         table = CsvTable.open(root / self.csv, "file_name")
         names = [name for name in LABEL_NAMES if name in table.index]
         if not names:
-            raise WrongInputError(f"{table.path}: no label column; expected some of {', '.join(LABEL_NAMES)}")
+            raise WrongInputError(
+                f"{table.path}: no label column; name the annotation CSV, with columns such as {', '.join(LABEL_NAMES)}"
+            )
         images = ImageFolder(root / self.images, root)
         matching = Matching()
         for row in table.rows():

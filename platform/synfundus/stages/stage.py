@@ -169,7 +169,7 @@ def describe_stages(stages: Sequence[Stage[Any]], study: Study, storage: Storage
         except WrongInputError:
             if not missing:
                 raise
-            rows = [("later", f"known once {' and '.join(missing)} is complete")]
+            rows = [("later", f"needs {', '.join(missing)}, written by earlier stages")]
         show(stage.name, [*rows, *_state(stage, study, storage)])
 
 

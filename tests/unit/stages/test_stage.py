@@ -281,7 +281,7 @@ def test_a_description_writes_nothing_and_says_later_for_inputs_that_are_to_be_m
     describe_stages([write, AddLines()], study, storage, screen)
     assert screen.shown == {
         "write": [("write", "3 lines")],
-        "add": [("later", "known once data/tiny is complete")],
+        "add": [("later", "needs data/tiny, written by earlier stages")],
     }
     assert write.found == [[1, 2, 3]]
     assert contents(storage) == {}

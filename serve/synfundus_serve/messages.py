@@ -81,13 +81,15 @@ class GenerateRequest(Config):
     def solver_config(self, usual: SolverConfig) -> SolverConfig:
         """Return the requested solver, completed from `usual`; `eta` is 0 for every solver but ddim."""
         name = self.solver or usual.name
-        requested: dict[str, object] = {
-            "name": name,
-            "num_steps": self.steps or usual.num_steps,
-            "guidance_scale": usual.guidance_scale if self.guidance is None else self.guidance,
-            "eta": usual.eta if name == "ddim" else 0.0,
-        }
-        return SolverConfig.model_validate(usual.model_dump() | requested)
+        return SolverConfig.model_validate(
+            {
+                **usual.model_dump(),
+                "name": name,
+                "num_steps": self.steps or usual.num_steps,
+                "guidance_scale": usual.guidance_scale if self.guidance is None else self.guidance,
+                "eta": usual.eta if name == "ddim" else 0.0,
+            }
+        )
 
     def seeds(self) -> list[int]:
         """Return the seed of each image; seeds wrap around at 2^53."""
@@ -107,7 +109,7 @@ class LabelPrediction(Config):
     threshold: float | None = None
     """Smallest probability at which the value is 1; null for `dr_grade`, whose value is the rounded expected grade."""
     reason: str | None = None
-    """Why the label is not available."""
+    """Reason for which the label is not available."""
 
 
 class GeneratedImage(Config):
@@ -179,7 +181,7 @@ class LabelInfo(Config):
     diagnosis: Literal["available", "not available"]
     """`not available`: the annotator does not predict this label."""
     reason: str | None = None
-    """Why the label is not available."""
+    """Reason for which the label is not available."""
 
 
 class LabelsResponse(Config):

@@ -3,7 +3,7 @@
 import http
 import logging
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import NotRequired, TypedDict, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -31,16 +31,32 @@ class InvalidBodyError(Exception):
     """A body that does not match its model; the cause is pydantic's `ValidationError`."""
 
 
-def problem(status: int, detail: str) -> dict[str, object]:
+class FieldError(TypedDict):
+    """An error at one place of a request's body."""
+
+    pointer: str
+    """JSON pointer (RFC 6901) to the place, as a URI fragment."""
+    detail: str
+
+
+class ProblemBody(TypedDict):
+    """Body of an error response."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: NotRequired[list[FieldError]]
+
+
+def problem(status: int, detail: str) -> ProblemBody:
     """Return the body of an error response."""
     return {"type": "about:blank", "title": http.HTTPStatus(status).phrase, "status": status, "detail": detail}
 
 
-def problem_response(
-    status: int, detail: str, headers: dict[str, str] | None = None, members: dict[str, Any] | None = None
-) -> JSONResponse:
-    """Return an error response; `members` are further members of its body."""
-    return JSONResponse(problem(status, detail) | (members or {}), status, headers, MEDIA_TYPE)
+def problem_response(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Return an error response."""
+    return JSONResponse(problem(status, detail), status, headers, MEDIA_TYPE)
 
 
 def require_result(result: Result | Refusal) -> Result:
@@ -52,7 +68,7 @@ def require_result(result: Result | Refusal) -> Result:
 
 
 def _pointer(location: Sequence[int | str]) -> str:
-    """Return a location of pydantic as a JSON pointer (RFC 6901) into the body, in form of a URI fragment."""
+    """Return a location of pydantic as the pointer of a `FieldError`."""
     return "#" + "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in location)
 
 
@@ -64,12 +80,12 @@ async def _answer_problem(_: Request, error: Exception) -> JSONResponse:
 
 async def _answer_invalid_body(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error.__cause__, ValidationError)
-    errors = [
+    errors: list[FieldError] = [
         {"pointer": _pointer(one["loc"]), "detail": one["msg"].removeprefix("Value error, ")}
         for one in error.__cause__.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
     ]
     detail = "; ".join(f"{one['pointer']}: {one['detail']}" for one in errors)
-    return problem_response(422, detail, None, {"errors": errors})
+    return JSONResponse({**problem(422, detail), "errors": errors}, 422, None, MEDIA_TYPE)
 
 
 async def _answer_unavailable(_: Request, error: Exception) -> JSONResponse:

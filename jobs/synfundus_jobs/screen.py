@@ -3,9 +3,6 @@
 import os
 import sys
 
-from rich.console import Console
-from rich.table import Table
-
 PLAIN_WIDTH = 100_000
 """Columns off a terminal, so that no line is broken."""
 Rows = list[tuple[str, str]]
@@ -32,6 +29,9 @@ def write_bytes(data: bytes) -> bool:
 
 def show_rows(title: str, rows: Rows) -> None:
     """Write a table of names and values. Off a terminal, lines are not wrapped."""
+    from rich.console import Console  # takes 0.1 s to import, and help and completion show no table
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
     for name, value in rows:
         table.add_row(f"  {name}", value)

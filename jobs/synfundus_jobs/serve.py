@@ -7,6 +7,7 @@ import typer
 
 from synfundus.errors import WrongInputError
 from synfundus_jobs.options import Overrides, StudyFile
+from synfundus_serve.local import serve_study
 
 Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")]
 Port = Annotated[int, typer.Option("--port", metavar="PORT", help="Port to listen on.")]
@@ -32,6 +33,4 @@ def serve(
 ) -> None:
     if keys is not None and without_keys:
         raise WrongInputError("--keys and --without-keys exclude each other; give one of them")
-    from synfundus_serve.local import serve_study  # imports Ray Serve
-
     serve_study(study, overrides, host, port, keys, without_keys=without_keys)

@@ -1,6 +1,7 @@
 """The endpoints on this machine: check what is served, start Ray Serve, greet, and stop at Ctrl-C."""
 
 import logging
+import shlex
 import signal
 import socket
 import sys
@@ -10,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ray import serve
-
 from synfundus.distributed.session import ray_session
 from synfundus.errors import SynfundusError, WrongInputError
 from synfundus.stages.requirements import require_gpu
@@ -19,7 +18,6 @@ from synfundus.stages.sample import require_new_images
 from synfundus.storage import is_complete, open_storage
 from synfundus.study import Study, load_study
 from synfundus_serve.api_keys import new_key, read_keys
-from synfundus_serve.gateway import Arguments, build
 
 NUM_REPLICAS = 3
 """One replica each of the gateway, the generation and the diagnosis."""
@@ -44,19 +42,16 @@ def serve_study(
         SynfundusError: the endpoints did not start.
     """
     with _admitted_keys(keys, without_keys=without_keys) as (keys_file, shown_key):
-        _require_servable(load_study(file, overrides), file)
+        _require_servable(load_study(file, overrides), file, overrides)
         require_free(host, port)
-        arguments = Arguments(
-            study=str(file),
-            overrides=tuple(overrides),
-            keys_file=None if keys_file is None else str(keys_file),
-            without_keys=without_keys,
-        )
         try:
             with ray_session(NUM_REPLICAS):
                 for number in (signal.SIGINT, signal.SIGTERM):  # Ray sets its own handlers when it starts
                     signal.signal(number, signal.default_int_handler)
-                _serve(arguments, host, port, shown_key)
+                _start(file, overrides, keys_file, host, port)
+                sys.stdout.write(greeting(f"http://{host}:{port}", shown_key))
+                sys.stdout.flush()
+                threading.Event().wait()
         except KeyboardInterrupt:
             sys.stderr.write("stopped\n")
 
@@ -75,7 +70,7 @@ def _admitted_keys(keys: Path | None, *, without_keys: bool) -> Iterator[tuple[P
             yield file, new_key(file, "this-run")
 
 
-def _require_servable(study: Study, file: Path) -> None:
+def _require_servable(study: Study, file: Path, overrides: Sequence[str]) -> None:
     """Refuse a study whose models cannot be served.
 
     Raises:
@@ -85,7 +80,8 @@ def _require_servable(study: Study, file: Path) -> None:
     storage = open_storage(study.root, create=False)
     for folder, verb in ((study.generator_folder, "train-generator"), (study.annotator_folder, "train-annotator")):
         if not is_complete(storage, folder):
-            raise WrongInputError(f"{folder} is not complete below {storage.root}; run `synfundus {verb} {file}` first")
+            command = shlex.join(["synfundus", verb, str(file), *(f"--set={override}" for override in overrides)])
+            raise WrongInputError(f"{folder} is not complete below {storage.root}; run `{command}` first")
     require_gpu("serving.generation", study.serving.generation)
     require_gpu("serving.diagnosis", study.serving.diagnosis)
 
@@ -104,19 +100,26 @@ def require_free(host: str, port: int) -> None:
         raise WrongInputError(f"cannot listen on {host}:{port} ({reason}); choose another --host or --port") from error
 
 
-def _serve(arguments: Arguments, host: str, port: int, shown_key: str | None) -> None:
-    """Start the endpoints, greet, and wait."""
+def _start(file: Path, overrides: Sequence[str], keys_file: Path | None, host: str, port: int) -> None:
+    """Start the endpoints; return once they answer."""
+    from ray import serve  # Ray reads its environment at import, and `ray_session` sets it
+
+    from synfundus_serve.gateway import Arguments, build
+
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     sys.stderr.write("loading the generator and the annotator\n")
+    arguments = Arguments(
+        study=str(file),
+        overrides=tuple(overrides),
+        keys_file=None if keys_file is None else str(keys_file),
+        without_keys=keys_file is None,
+    )
     serve.start(http_options={"host": host, "port": port})
     try:
         serve.run(build(arguments), name="synfundus")
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:MAX_REASON_CHARS]
         raise SynfundusError(f"the endpoints did not start ({reason})") from error
-    sys.stdout.write(greeting(f"http://{host}:{port}", shown_key))
-    sys.stdout.flush()
-    threading.Event().wait()
 
 
 def greeting(url: str, key: str | None) -> str:

@@ -1,6 +1,7 @@
 """Structure of the packages: no cycle, no import by a string, every room in the contract of layers, light settings."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -58,6 +59,13 @@ def test_no_package_is_part_of_a_cycle() -> None:
 def test_every_room_has_its_place_in_the_contract_of_layers() -> None:
     layers = " | ".join(contracts()[0]["layers"]).replace(":", "|")
     assert {name.strip() for name in layers.split("|")} == rooms_of_library() | {"synfundus_jobs", "synfundus_serve"}
+
+
+def test_the_architecture_page_lists_the_layers_of_the_contract() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"```\n(synfundus_jobs\n.*?)```", page, re.DOTALL)
+    layers = [layer.replace("synfundus.", "").replace(" :", ",") for layer in contracts()[0]["layers"]]
+    assert listed.splitlines() == layers
 
 
 def test_no_module_is_imported_by_a_string() -> None:

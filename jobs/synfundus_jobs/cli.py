@@ -3,16 +3,15 @@
 import sys
 from collections.abc import Sequence
 
-INTERRUPTED = 130
-"""Exit code, as in `exit_codes.py`; nothing may be imported before `run` can handle a Ctrl-C."""
+from synfundus_jobs.exit_codes import INTERRUPTED, WRONG_INPUT
 
 
 def main(argv: Sequence[str]) -> int:
     """Run `synfundus` with these arguments and return the exit code."""
-    import typer
+    import typer  # `run` can handle a Ctrl-C while these are imported
 
     from synfundus_jobs.app import app
-    from synfundus_jobs.exit_codes import WRONG_INPUT, usage_line
+    from synfundus_jobs.errors import usage_line
 
     command = typer.main.get_command(app)
     try:

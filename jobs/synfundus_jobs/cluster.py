@@ -43,7 +43,7 @@ ReleaseName = Annotated[
 ]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on as more is written.")]
 Timeout = Annotated[float, typer.Option("--timeout", metavar="S", help="Seconds to wait; the default is a day.")]
-Port = Annotated[int, typer.Option("--port", metavar="PORT", help="Port on this machine.")]
+DashboardPort = Annotated[int, typer.Option("--port", metavar="PORT", help="Port on this machine.")]
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def dashboard(
     overrides: Overrides,
     namespace: NamespaceName = None,
     context: ContextName = None,
-    port: Port = DASHBOARD_PORT,
+    port: DashboardPort = DASHBOARD_PORT,
 ) -> None:
     from synfundus.cluster.forward import Forwarder
 

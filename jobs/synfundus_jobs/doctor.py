@@ -10,10 +10,11 @@ import typer
 from synfundus.environment import Environment
 from synfundus.errors import AlreadyExistsError, StorageError, WrongInputError
 from synfundus.stages.record import hardware, versions
+from synfundus.stages.stage import Rows
 from synfundus.storage import LocalStorage, Storage, open_storage
 from synfundus.study import Study, load_study
 from synfundus_jobs.options import Overrides
-from synfundus_jobs.screen import Rows, show_rows
+from synfundus_jobs.screen import show_rows
 
 GIB = 2**30
 OptionalStudyFile = Annotated[

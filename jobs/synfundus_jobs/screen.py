@@ -3,10 +3,10 @@
 import os
 import sys
 
+from synfundus.stages.stage import Rows
+
 PLAIN_WIDTH = 100_000
 """Columns off a terminal, so that no line is broken."""
-Rows = list[tuple[str, str]]
-"""Name and value, one line each."""
 
 
 def write(text: str) -> None:

@@ -11,7 +11,7 @@ from synfundus_serve.local import serve_study
 
 Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")]
 Port = Annotated[int, typer.Option("--port", metavar="PORT", help="Port to listen on.")]
-KeysFile = Annotated[
+AdmittedKeys = Annotated[
     Path | None,
     typer.Option(
         "--keys",
@@ -28,7 +28,7 @@ def serve(
     overrides: Overrides,
     host: Host = "127.0.0.1",
     port: Port = 8000,
-    keys: KeysFile = None,
+    keys: AdmittedKeys = None,
     without_keys: WithoutKeys = False,
 ) -> None:
     if keys is not None and without_keys:

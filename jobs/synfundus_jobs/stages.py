@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from synfundus.stages import STAGES
-from synfundus.stages.stage import Stage, describe_stages, run_stages
+from synfundus.stages.stage import Rows, Stage, describe_stages, run_stages
 from synfundus.storage import Storage, open_storage
 from synfundus.study import Study, load_study
 from synfundus_jobs.options import DryRun, Overrides, StudyFile
-from synfundus_jobs.screen import Rows, show_rows
+from synfundus_jobs.screen import show_rows
 from synfundus_jobs.verb import Verb
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from synfundus_jobs.exit_codes import guarded
+from synfundus_jobs.errors import guarded
 from synfundus_jobs.options import Debug
 
 Verb = Callable[..., None]

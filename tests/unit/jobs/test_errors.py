@@ -6,7 +6,8 @@ import os
 import pytest
 
 from synfundus.errors import StorageError, WrongInputError
-from synfundus_jobs.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_INPUT, guarded
+from synfundus_jobs.errors import guarded
+from synfundus_jobs.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_INPUT
 
 Capture = pytest.CaptureFixture[str]
 

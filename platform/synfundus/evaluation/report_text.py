@@ -10,13 +10,13 @@ MEANINGS: Mapping[str, str] = {
     "Agreement": "Share of the samples for which the annotator predicts exactly the requested value. Higher is better."
     " Compare it with the shuffled column: for a rare finding, always predicting 'no' agrees almost always.",
     "Shuffled": "The same number after the requests were dealt out to the wrong samples. It shows what chance gives.",
-    "Average precision": "Mean precision over all thresholds: how many flagged images have the finding. Chance is the"
-    " share of positives, 1 is perfect; higher is better.",
+    "Average precision": "Share of the flagged photographs that have the finding, averaged over all thresholds. Chance"
+    " is the share of positives, 1 is perfect; higher is better.",
     "Sensitivity": "Share of the photographs with the finding that the annotator flags. Higher is better.",
     "Specificity": "Share of the photographs without the finding that the annotator does not flag. Higher is better.",
     "F1": "Harmonic mean of the sensitivity and of the share of flags that are correct. Higher is better.",
     "ECE": "Expected calibration error: mean difference between the predicted probability and the observed frequency."
     " Lower is better.",
-    "95 % interval": "The range in brackets. If the study were repeated with other patients, the number would lie in a"
-    " range of about this width. A wide range means few images.",
+    "95 % interval": "The range in brackets. If the study were repeated with other patients, about 95 of 100 such"
+    " ranges would contain the true value. A wide range means few images.",
 }

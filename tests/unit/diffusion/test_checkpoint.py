@@ -129,14 +129,28 @@ def test_diffusers_alone_loads_the_checkpoint_and_makes_the_engines_samples(
     assert np.abs(engine.run([twin], 3)[0].astype(int) - ours[0]).max() > 25
 
 
+def python_of_the_guide() -> tuple[str, str]:
+    """Return the examples of docs/generator.md: with this package, and with diffusers alone."""
+    ours, theirs = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return ours, theirs
+
+
+def test_the_guides_code_for_this_package_samples_an_image(saved: Storage) -> None:
+    code = python_of_the_guide()[0].replace("ROOT", saved.root).replace("generators/NAME", FOLDER)
+    names: dict[str, Any] = {}
+    exec(compile(code, str(GUIDE), "exec"), names)
+    assert names["image_HWC"].shape == (32, 32, 3)
+    assert names["image_HWC"].std() > 25
+
+
 @pytest.fixture
 def snippet(saved: Storage) -> str:
-    (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    code = python_of_the_guide()[1]
     assert "synfundus" not in code
-    return str(code).replace("ROOT/generators/NAME", saved.uri(FOLDER))
+    return code.replace("ROOT/generators/NAME", saved.uri(FOLDER))
 
 
-def test_the_guides_code_makes_the_engines_sample(
+def test_the_guides_code_for_diffusers_alone_makes_the_engines_sample(
     saved: Storage, snippet: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seed = 7

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from synfundus_jobs.exit_codes import INTERRUPTED, WRONG_INPUT
+from synfundus_jobs.exit_codes import DONE, INTERRUPTED, WRONG_INPUT
 
 
 def main(argv: Sequence[str]) -> int:
@@ -19,8 +19,8 @@ def main(argv: Sequence[str]) -> int:
     except typer.TyperException as error:
         sys.stderr.write(usage_line(error))
         return WRONG_INPUT
-    except SystemExit as end:  # of the shell completion
-        code = end.code
+    except SystemExit as end:  # of shell completion, or because the reader of the help has closed the pipe
+        code = DONE if isinstance(end.__context__, BrokenPipeError) else end.code
     return int(code or 0) if argv else WRONG_INPUT
 
 

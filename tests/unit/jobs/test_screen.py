@@ -33,3 +33,9 @@ def test_work_goes_on_when_the_reader_closes_the_pipe() -> None:
     command = f'set -o pipefail; {sys.executable} -c "$PROGRAM" | head -n 1'
     done = subprocess.run(["bash", "-c", command], env={"PROGRAM": program}, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (3, "first\n", "finished")
+
+
+def test_a_reader_that_closes_the_pipe_of_the_help_is_no_error() -> None:
+    command = f"set -o pipefail; {sys.executable} -m synfundus_jobs --help | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

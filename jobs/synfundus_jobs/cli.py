@@ -8,7 +8,7 @@ from synfundus_jobs.exit_codes import DONE, INTERRUPTED, WRONG_INPUT
 
 def main(argv: Sequence[str]) -> int:
     """Run `synfundus` with these arguments and return the exit code."""
-    import typer  # `run` can handle a Ctrl-C while these are imported
+    import typer  # imported here, so that `run` handles a Ctrl-C meanwhile
 
     from synfundus_jobs.app import app
     from synfundus_jobs.errors import usage_line
@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(usage_line(error))
         return WRONG_INPUT
     except SystemExit as end:  # of shell completion, or because the reader of the help has closed the pipe
-        code = DONE if isinstance(end.__context__, BrokenPipeError) else end.code
+        return DONE if isinstance(end.__context__, BrokenPipeError) else int(end.code or 0)
     return int(code or 0) if argv else WRONG_INPUT
 
 

@@ -129,7 +129,7 @@ def test_a_mistake_on_the_command_line_is_one_line(capsys: Capture, argv: str, m
 def test_a_shell_gets_its_completion(capsys: Capture, monkeypatch: pytest.MonkeyPatch, shell: str, mark: str) -> None:
     monkeypatch.setenv("_SYNFUNDUS_COMPLETE", f"source_{shell}")
     outcome = run_here(capsys)
-    assert (outcome.err, mark in outcome.out) == ("", True)
+    assert (outcome.code, outcome.err, mark in outcome.out) == (DONE, "", True)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ from synfundus.samples.shards import read_samples
 from synfundus.stages.annotator import AnnotatorTask
 from synfundus.stages.fill import fill_on_pool
 from synfundus.stages.generator import GeneratorTask
-from synfundus.stages.prepare import prepare
+from synfundus.stages.prepare_passes import prepare
 from synfundus.stages.publish import read_evidence, read_release_inputs
 from synfundus.stages.sample import sample_on_pool
 from synfundus.storage import Storage, open_storage

@@ -36,7 +36,7 @@ from synfundus.fundus.sources import SourceListing, SourceRecord
 from synfundus.fundus.sources.base import ImageFile
 from synfundus.fundus.staging import stage_records
 from synfundus.labels import LABEL_NAMES
-from synfundus.stages.prepare import prepare
+from synfundus.stages.prepare_passes import prepare
 from synfundus.stages.record import hardware
 from synfundus.storage import open_storage
 

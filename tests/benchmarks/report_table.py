@@ -14,7 +14,7 @@ from typing import Any
 from synfundus.distributed.session import ray_session
 from synfundus.environment import Environment
 from synfundus.fundus.sources import list_source
-from synfundus.stages.prepare import prepare
+from synfundus.stages.prepare_passes import prepare
 from synfundus.stages.record import hardware
 from synfundus.storage import Storage
 from synfundus.study import Study, resolve

@@ -19,7 +19,7 @@ from synfundus.fundus.rejection_report import RejectionReport
 from synfundus.fundus.sources import SourceListing
 from synfundus.fundus.sources.folder import FolderSource
 from synfundus.fundus.splits import SPLITS
-from synfundus.stages.prepare import prepare
+from synfundus.stages.prepare_passes import prepare
 from synfundus.storage import Storage, is_complete, open_storage, read_manifest
 
 pytestmark = pytest.mark.usefixtures("ray_session")

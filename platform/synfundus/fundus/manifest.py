@@ -1,11 +1,16 @@
 """The manifest of prepared images, `data/<name>/manifest.json`."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.fundus.splits import SplitFractions
 from synfundus.metadata import Metadata
 from synfundus.storage import Manifest
+
+CONTACT_SHEET: Final = "contact_sheet.png"
+"""Contact sheet of the dataset, beside the manifest."""
+REJECTED: Final = "rejected.json"
+"""Report about rejected images, beside the manifest."""
 
 
 class SplitCounts(Metadata):

@@ -52,7 +52,7 @@ def data_manifest(
         key: key of the patient hashes.
     """
     accepted = [row for row in rows if row is not None]
-    values = {name: Counter(row.labels.get(name) for row in accepted) for name in LABEL_NAMES}
+    counts = {name: Counter(row.labels.get(name) for row in accepted) for name in LABEL_NAMES}
     patients = {split: {row.patient for row in accepted if row.split == split} for split in SPLITS}
     records = verdicts.records
     return DataManifest(
@@ -66,10 +66,10 @@ def data_manifest(
         num_patients=SplitCounts(**{split: len(found) for split, found in patients.items()}),
         images_counted_as_patient=sum(records[index].patient_id is None for index in verdicts.accepted),
         sources={
-            name: LabelSources(expert=len(accepted) - count[None], unknown=count[None])
-            for name, count in values.items()
+            name: LabelSources(expert=count.total() - count[None], unknown=count[None])
+            for name, count in counts.items()
         },
-        values={name: {value: n for value, n in count.items() if value is not None} for name, count in values.items()},
+        values={name: {value: n for value, n in count.items() if value is not None} for name, count in counts.items()},
         rejected=verdicts.counts(),
         label_conflicts=sum(
             bool(label_conflicts(records[twin].labels, records[copy].labels)) for twin, copy in verdicts.pairs_of_copies

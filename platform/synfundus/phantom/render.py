@@ -51,13 +51,7 @@ def render(
         raise WrongInputError(f"phantom: size_px is {size_px}; choose 32 to 512")
     field = field_of(size_px)
     if state["is_fundus"]:
-        anatomy = draw_anatomy(seed if patient_seed is None else patient_seed, seed)
-        rgb_CHW = _render_eye(field, anatomy, state, seed)
-        _spoil_regions(rgb_CHW, field, anatomy, state, seed)
-        _light(rgb_CHW, field, stream(seed, "light"))
-        if state["eye_side"]:
-            rgb_CHW = rgb_CHW[:, :, ::-1].copy()
-        rgb_CHW *= _aperture(field, stream(seed, "camera"))
+        rgb_CHW = _render_fundus(field, state, seed, seed if patient_seed is None else patient_seed)
     else:
         rgb_CHW = render_nonfundus(field, stream(seed, "not a fundus"))
     noise = stream(seed, "sensor")
@@ -78,6 +72,18 @@ def _rendered_state(labels: LabelRow, seed: int, omit: Collection[str]) -> dict[
     default = dict.fromkeys(DISEASES, 0) | dict.fromkeys(READABILITY, 1)
     default["eye_side"] = int(stream(seed, "side").integers(0, 2))
     return {name: default[name] if value is None or name in omit else value for name, value in row.items()}
+
+
+def _render_fundus(field: Field, state: dict[str, int], seed: int, patient_seed: int) -> FloatArray:
+    """Render a photograph of an eye: the eye, unreadable regions, light, side, aperture."""
+    anatomy = draw_anatomy(patient_seed, seed)
+    rgb_CHW = _render_eye(field, anatomy, state, seed)
+    _spoil_regions(rgb_CHW, field, anatomy, state, seed)
+    _light(rgb_CHW, field, stream(seed, "light"))
+    if state["eye_side"]:
+        rgb_CHW = rgb_CHW[:, :, ::-1].copy()
+    rgb_CHW *= _aperture(field, stream(seed, "camera"))
+    return rgb_CHW
 
 
 def _render_eye(field: Field, anatomy: Anatomy, state: dict[str, int], seed: int) -> FloatArray:

@@ -26,7 +26,7 @@ def known(labels: Any) -> dict[str, int]:
     return {name: value for name, value in labels.items() if value is not None}
 
 
-def picture(shade: int, suffix: str = "png") -> bytes:
+def png(shade: int, suffix: str = "png") -> bytes:
     sink = io.BytesIO()
     Image.new("RGB", (8, 6), (shade, 40, 10)).save(sink, suffix.upper().replace("JPG", "JPEG"))
     return sink.getvalue()
@@ -39,7 +39,7 @@ def dataset(tmp_path: Path) -> Callable[..., Path]:
         for shade, name in enumerate(names):
             file = tmp_path / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(picture(shade))
+            file.write_bytes(png(shade))
         return tmp_path
 
     return make
@@ -129,7 +129,7 @@ def test_an_image_is_found_by_path_name_stem_or_other_suffix(dataset: Callable[.
 def test_the_same_suffix_wins_and_an_ambiguous_name_is_refused(dataset: Callable[..., Path]) -> None:
     path = dataset("file_name,is_fundus\na.png,1\n", "images/l/a.png", "images/r/a.jpg")
     assert [known(r.labels) for r in listing(path).records] == [{"is_fundus": 1}, {}]
-    (path / "images/r/a.png").write_bytes(picture(1))
+    (path / "images/r/a.png").write_bytes(png(1))
     with pytest.raises(WrongInputError, match=r"labels\.csv row 2: 'a\.png' may be l/a\.png or r/a\.png"):
         listing(path)
 

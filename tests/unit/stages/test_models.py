@@ -1,0 +1,113 @@
+"""Stages `train-annotator`, `fill` and `train-generator`: refused settings, digests and summaries."""
+
+from pathlib import Path
+
+import pytest
+
+from support.data_manifest import data_manifest
+from synfundus.diagnosis.manifest import AnnotatorManifest
+from synfundus.diagnosis.metrics import AnnotatorMetrics, HeadMetrics, SplitMetrics
+from synfundus.diffusion.config import ScheduleConfig
+from synfundus.diffusion.manifest import GeneratorManifest
+from synfundus.diffusion.metrics import GeneratorMetrics
+from synfundus.digests import digest_of
+from synfundus.errors import WrongInputError
+from synfundus.fundus.manifest import LabelSources
+from synfundus.labels import HEAD_NAMES, LABEL_NAMES
+from synfundus.measures.measure import Measure
+from synfundus.stages.annotator import AnnotatorSummary, TrainAnnotatorStage
+from synfundus.stages.fill import FillStage
+from synfundus.stages.generator import TrainGeneratorStage
+from synfundus.storage import Storage, write_manifest
+from synfundus.study import Study, resolve
+from synfundus.training.metadata import StepMetrics
+
+SOURCES = {name: LabelSources(filled={"eye_side": 7, "is_gc": 3}.get(name, 0)) for name in LABEL_NAMES}
+CHANCE = "AUC 0.50 on validation, interval 0.40 to 0.60: chance"
+
+
+def study(storage: Storage, *overrides: str) -> Study:
+    return resolve(f"recipe: phantom-cpu\nname: p\nroot: {storage.root}\n", "p.yaml", Path("/studies"), overrides)
+
+
+def _head(auc: Measure) -> HeadMetrics:
+    none = Measure.not_measurable("test", 0)
+    return HeadMetrics(
+        num_images=9,
+        num_patients=9,
+        num_positive=4,
+        auc=auc,
+        average_precision=none,
+        sensitivity=none,
+        specificity=none,
+        f1=none,
+        ece=none,
+    )
+
+
+@pytest.fixture
+def metrics() -> AnnotatorMetrics:
+    """Metrics in which DR, side and glaucoma are usable."""
+    auc, kappa = Measure.measured(0.91, 0.85, 0.96, 50), Measure.measured(0.7, 0.6, 0.8, 50)
+    split = SplitMetrics(heads={name: _head(auc) for name in HEAD_NAMES}, quadratic_kappa=kappa)
+    unusable = {name: CHANCE for name in HEAD_NAMES[4:] if name not in ("eye_side", "is_gc")}
+    return AnnotatorMetrics(unusable=unusable, unusable_heads=unusable, splits={"test": split})
+
+
+@pytest.fixture
+def finished(storage: Storage, metrics: AnnotatorMetrics) -> Storage:
+    """A root with the manifests and metrics of study `p`: dataset, annotator, filled dataset and generator."""
+    write_manifest(storage, "data/p", [], data_manifest([], 32))
+    write_manifest(storage, "data/p-filled", [], data_manifest([], 32).model_copy(update={"sources": SOURCES}))
+    written = storage.write_once("annotators/p/metrics.json", metrics.to_json())
+    write_manifest(storage, "annotators/p", [written], AnnotatorManifest(digest="", data="data/p"))
+    losses = [StepMetrics(step=step, loss=1 / step, gradient_norm=1.0, learning_rate=1.0) for step in (1, 2, 4)]
+    data = GeneratorMetrics(num_parameters=9, losses=tuple(losses)).to_json()
+    manifest = GeneratorManifest(digest="", size_px=32, schedule=ScheduleConfig())
+    write_manifest(storage, "generators/p", [storage.write_once("generators/p/metrics.json", data)], manifest)
+    return storage
+
+
+def test_the_annotators_summary_lists_usable_labels_with_their_auc_and_unusable_ones(metrics: AnnotatorMetrics) -> None:
+    assert "init_from" not in dict(AnnotatorSummary(metrics).rows())
+    metrics = metrics.model_copy(update={"fresh_tensors": ("fc.weight", "fc.bias")})
+    rows = dict(AnnotatorSummary(metrics).rows())
+    expected = "dr_grade kappa 0.700 (0.600 to 0.800), eye_side 0.910 (0.850 to 0.960), is_gc 0.910 (0.850 to 0.960)"
+    assert rows["held-out AUC"] == expected
+    assert rows["unusable"] == ", ".join(metrics.unusable)
+    assert rows["init_from"] == "all tensors used except 2: fc.weight, fc.bias"
+
+
+def test_summaries_are_read_from_what_the_stages_wrote(finished: Storage) -> None:
+    assert dict(TrainAnnotatorStage().summary(study(finished), finished).rows())["unusable"].startswith("is_amd, ")
+    assert FillStage().summary(study(finished), finished).rows() == [("filled", "eye_side 7, is_gc 3")]
+    rows = dict(TrainGeneratorStage().summary(study(finished, "generator.num_steps=4"), finished).rows())
+    assert rows == {"steps": "4", "loss": "1.0000 at step 1, 0.2500 at the end"}
+    finished.replace("runs/p-generator/sheets/step-0000004.png", b"")
+    rows = dict(TrainGeneratorStage().summary(study(finished), finished).rows())
+    assert rows["sheets"] == finished.uri("runs/p-generator/sheets")
+
+
+def test_an_annotator_depends_on_its_settings_and_its_dataset(finished: Storage) -> None:
+    stage = TrainAnnotatorStage()
+    digests = [
+        digest_of(stage.basis(study(finished, *overrides), finished))
+        for overrides in ((), ("annotator.num_steps=7",), ("annotator.resources.num_threads=7",))
+    ]
+    assert len(set(digests)) == 3
+    assert digests[0] == digest_of(stage.basis(study(finished, "generator.num_steps=7"), finished))
+    with pytest.raises(WrongInputError, match="data/other is not complete"):
+        stage.basis(study(finished, "name=other"), finished)
+
+
+def test_a_filled_dataset_does_not_depend_on_the_size_of_the_pool(finished: Storage) -> None:
+    one, eight = (
+        digest_of(FillStage().basis(study(finished, f"fill.resources.pool_size={size}"), finished)) for size in (1, 8)
+    )
+    assert one == eight
+
+
+def test_images_and_generator_must_have_the_same_size(storage: Storage) -> None:
+    wrong = study(storage, "generator.unet.size_px=128")
+    with pytest.raises(WrongInputError, match=r"generator\.unet\.size_px: is 128, data\.prepare\.size_px is \d+"):
+        TrainGeneratorStage().check(wrong, storage)

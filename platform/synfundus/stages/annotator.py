@@ -70,7 +70,7 @@ class AnnotatorSummary:
         usable = [f"{name} {text}" for name, text in words.items() if name not in metrics.unusable]
         return [
             *self._initial_weights(),
-            ("held-out AUC", ", ".join(usable) or "not measurable"),
+            ("AUC on test", ", ".join(usable) or "not measurable"),
             ("unusable", ", ".join(metrics.unusable) or "none"),
         ]
 

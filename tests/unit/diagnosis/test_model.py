@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from synfundus.diagnosis.model import build_annotator, initialise, preprocess, read_weights
+from synfundus.diagnosis.model import ModelSpec, build_annotator, initialise, preprocess, read_weights
 from synfundus.errors import WrongInputError
 
 
@@ -69,3 +69,8 @@ def test_no_code_is_unpickled(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(WrongInputError, match=r"none\.safetensors: no such file"):
         read_weights(str(tmp_path / "none.safetensors"))
+
+
+def test_a_config_json_without_a_key_is_refused_by_key() -> None:
+    with pytest.raises(WrongInputError, match=r"^dr/config\.json: pretrained_cfg: Field required; give a config\.json"):
+        ModelSpec.from_timm_json(b'{"architecture": "resnet50", "num_classes": 6}', "dr/config.json")

@@ -73,7 +73,7 @@ def test_the_annotators_summary_lists_usable_labels_with_their_auc_and_unusable_
     metrics = metrics.model_copy(update={"fresh_tensors": ("fc.weight", "fc.bias")})
     rows = dict(AnnotatorSummary(metrics).rows())
     expected = "dr_grade kappa 0.700 (0.600 to 0.800), eye_side 0.910 (0.850 to 0.960), is_gc 0.910 (0.850 to 0.960)"
-    assert rows["held-out AUC"] == expected
+    assert rows["AUC on test"] == expected
     assert rows["unusable"] == ", ".join(metrics.unusable)
     assert rows["init_from"] == "all tensors used except 2: fc.weight, fc.bias"
 

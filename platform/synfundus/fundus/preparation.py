@@ -10,7 +10,7 @@ from synfundus.fundus.patients import hash_patient, key_fingerprint
 from synfundus.fundus.sources import SourceListing, SourceRecord
 from synfundus.fundus.splits import SPLITS, assign_splits
 from synfundus.fundus.staging import FinalRow, Staged
-from synfundus.fundus.verdicts import Verdicts, label_conflicts
+from synfundus.fundus.verdicts import Verdicts
 from synfundus.labels import LABEL_NAMES
 
 
@@ -47,14 +47,13 @@ def data_manifest(
     """Return the manifest of the prepared images, before its files.
 
     Args:
-        rows: what `final_rows` returned.
+        rows: result of `final_rows`.
         digest: digest of every setting that the images depend on.
         key: key of the patient hashes.
     """
     accepted = [row for row in rows if row is not None]
     counts = {name: Counter(row.labels.get(name) for row in accepted) for name in LABEL_NAMES}
     patients = {split: {row.patient for row in accepted if row.split == split} for split in SPLITS}
-    records = verdicts.records
     return DataManifest(
         digest=digest,
         size_px=config.size_px,
@@ -64,16 +63,14 @@ def data_manifest(
         split_fractions=config.split_fractions,
         num_images=SplitCounts(**Counter(row.split for row in accepted)),
         num_patients=SplitCounts(**{split: len(found) for split, found in patients.items()}),
-        images_counted_as_patient=sum(records[index].patient_id is None for index in verdicts.accepted),
+        images_counted_as_patient=sum(verdicts.records[index].patient_id is None for index in verdicts.accepted),
         sources={
             name: LabelSources(expert=count.total() - count[None], unknown=count[None])
             for name, count in counts.items()
         },
         values={name: {value: n for value, n in count.items() if value is not None} for name, count in counts.items()},
         rejected=verdicts.counts(),
-        label_conflicts=sum(
-            bool(label_conflicts(records[twin].labels, records[copy].labels)) for twin, copy in verdicts.pairs_of_copies
-        ),
+        label_conflicts=verdicts.num_label_conflicts,
         rows_without_image=len(listing.rows_without_image),
         images_without_row=len(listing.images_without_row),
     )

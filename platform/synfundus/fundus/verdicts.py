@@ -56,6 +56,12 @@ class Verdicts:
         """(accepted image, rejected copy) of each rejected copy."""
         return [(self.accepted_twin(r), r.index) for r in self.rejections.values() if r.twin is not None]
 
+    @property
+    def num_label_conflicts(self) -> int:
+        """Number of rejected copies whose labels contradict those of the accepted image."""
+        pairs = [(self.records[twin].labels, self.records[copy].labels) for twin, copy in self.pairs_of_copies]
+        return sum(bool(label_conflicts(accepted, rejected)) for accepted, rejected in pairs)
+
     def accepted_twin(self, rejection: ImageRejection) -> int:
         """Return the accepted image behind a copy: the twin of an exact copy may itself be a near copy of another."""
         last = rejection.twin

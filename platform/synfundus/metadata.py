@@ -33,6 +33,6 @@ class Metadata(BaseModel):
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"]))
             raise StorageError(
-                f"{name}: not a {cls.__name__} of this version ({place and f'{place}: '}{first['msg']});"
+                f"{name} does not hold {cls.__name__} of this version ({place and f'{place}: '}{first['msg']});"
                 " use the version of synfundus that wrote it, or make it again"
             ) from error

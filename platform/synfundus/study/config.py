@@ -36,7 +36,7 @@ _NO_INFLUENCE: Final[Mapping[str, IncEx | bool]] = {
     "data": {"sources": {"__all__": {"path": True}}, "prepare": {"resources": True}},
     "fill": {"resources": {"pool_size": True, "num_gpus": True}},
     "samples": {"resources": {"pool_size": True, "num_gpus": True}},
-    "evaluation": {"resources": {"num_gpus": True}},
+    "evaluation": {"resources": True},
     "serving": True,
 }
 """Settings that change no result: they enter no digest."""

@@ -48,7 +48,7 @@ def test_metrics_survive_storage() -> None:
 
 def test_metrics_of_another_version_are_refused() -> None:
     record = {**example_metrics().model_dump(mode="json"), "version": 2}
-    with pytest.raises(StorageError, match=r"metrics\.json: not a EvaluationMetrics of this version \(version"):
+    with pytest.raises(StorageError, match=r"metrics\.json does not hold EvaluationMetrics of this version \(version"):
         EvaluationMetrics.from_json(json.dumps(record).encode(), "metrics.json")
 
 

@@ -92,14 +92,14 @@ def test_a_manifest_of_a_newer_version_or_with_an_unknown_key_is_one_line(
     with pytest.raises(StorageError) as caught:
         read_manifest(storage, FOLDER, DataManifest)
     message = str(caught.value)
-    assert message.startswith(f"{NAME}: not a DataManifest of this version ({place}: ")
+    assert message.startswith(f"{NAME} does not hold DataManifest of this version ({place}: ")
     assert message.endswith("use the version of synfundus that wrote it, or make it again")
     assert "\n" not in message
 
 
 def test_a_truncated_manifest_is_one_line(storage: Storage) -> None:
     storage.write_once(NAME, b'{"kind": "da')
-    with pytest.raises(StorageError, match=r"not a DataManifest of this version \(Invalid JSON"):
+    with pytest.raises(StorageError, match=r"does not hold DataManifest of this version \(Invalid JSON"):
         read_manifest(storage, FOLDER, DataManifest)
 
 

@@ -125,6 +125,18 @@ def test_the_value_of_an_override_may_hold_an_equals_sign() -> None:
         (MINIMAL + "version: 2\n", "version 2 is newer than this program reads (1); upgrade synfundus"),
         (MINIMAL + "generator: [\n", "line 8: not valid YAML"),
         (MINIMAL + "generator: {}\ngenerator: {}\n", "line 8: not valid YAML (key 'generator' twice)"),
+        (MINIMAL + "generator: {seed: 2020-99-99}\n", "not valid YAML (month must be in 1..12)"),
+        (MINIMAL + "generator: {seed: " + "9" * 5000 + "}\n", "not valid YAML (Exceeds the limit"),
+        (MINIMAL + "generator: " + "[" * 1000, "not valid YAML (maximum recursion depth exceeded"),
+        (
+            MINIMAL.replace("root: outputs", "root: ~nobody-of-this-name/x"),
+            "root: ~nobody-of-this-name/x names no user",
+        ),
+        (
+            MINIMAL.replace("photographs}", "~nobody-of-this-name}"),
+            "data.sources.0.path: ~nobody-of-this-name names no",
+        ),
+        (MINIMAL.replace("root: outputs", 'root: "a\\0b"'), "root: 'a\\x00b' holds a null character"),
         ("just words", "expected settings (key: value lines), found str"),
         ("", "expected settings (key: value lines), found NoneType"),
         (MINIMAL + "samples: {shard_rows: 10}\n", "samples: shard_rows 10 is not a multiple of micro_batch 16"),
@@ -252,6 +264,7 @@ def test_no_path_no_pool_size_and_no_gpu_of_a_pool_enters_a_digest() -> None:
         "fill.resources={pool_size: 7, num_gpus: 0.5}",
         "samples.resources={pool_size: 7, num_gpus: 0.5}",
         "evaluation.resources.num_gpus=1",
+        "evaluation.resources.num_threads=2",
         "serving.generation={num_gpus: 0.5, num_threads: 7, precision: fp32}",
     ]
     assert study(text, *changes, folder=Path("/elsewhere")).public == here.public
@@ -267,7 +280,6 @@ def test_no_path_no_pool_size_and_no_gpu_of_a_pool_enters_a_digest() -> None:
         "fill.resources.num_threads=2",
         "samples.resources.num_threads=2",
         "samples.resources.precision=fp32",
-        "evaluation.resources.num_threads=2",
     ],
 )
 def test_settings_that_change_a_result_enter_a_digest(change: str) -> None:
@@ -312,7 +324,7 @@ def _models_in(annotation: object) -> Iterator[type[Config]]:
 
 
 def test_every_setting_of_a_study_is_explained() -> None:
-    """A key without a docstring is a key that `study show` prints and nobody can look up."""
+    """`study show` prints every key, so a reader must be able to look it up."""
     undocumented = {
         f"{model.__name__}.{name}"
         for model in _models_in(Study)

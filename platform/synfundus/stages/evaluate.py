@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import JsonValue
 
@@ -18,7 +18,7 @@ from synfundus.measures.metrics import EvaluationMetrics, Fidelity, MeasuredPriv
 from synfundus.measures.wording import format_measure
 from synfundus.resources import PoolResources
 from synfundus.samples.manifest import SamplesManifest
-from synfundus.stages.record import Basis, git_revision, versions
+from synfundus.stages.record import Basis, KeyNames, git_revision, versions
 from synfundus.stages.requirements import require_gpu
 from synfundus.stages.stage import Rows, Stage
 from synfundus.storage import Storage, manifest_digest, read_manifest
@@ -71,6 +71,7 @@ class EvaluateStage(Stage[None]):
 
     name = "evaluate"
     help = "Measure the samples against real photographs and write the report, private and public."
+    names_of_basis: ClassVar[KeyNames] = {"title": "release.title"}
 
     def inputs(self, study: Study) -> tuple[str, ...]:
         return study.filled_folder, study.annotator_folder, study.generator_folder, study.samples_folder

@@ -1,6 +1,7 @@
 """Stage `prepare`: originals in, prepared images in `data/<name>/` out. `prepare_passes` does the work over Ray."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
@@ -11,10 +12,11 @@ from synfundus.fundus.sources import SourceListing, list_source
 from synfundus.fundus.sources.place import source_exists
 from synfundus.fundus.splits import SPLITS
 from synfundus.progress import show_progress
-from synfundus.stages.record import Basis
+from synfundus.stages.record import Basis, KeyNames
+from synfundus.stages.requirements import require_gpu
 from synfundus.stages.stage import Rows, Stage
 from synfundus.storage import Storage, read_manifest
-from synfundus.study import Study
+from synfundus.study import DataConfig, Study
 
 PNG_BYTES_PER_PIXEL = 1.5
 """Size of a prepared fundus photograph; an estimate for `--dry-run` only."""
@@ -54,6 +56,7 @@ class PrepareStage(Stage[Listings]):
 
     name = "prepare"
     help = "Read, crop, check and split photographs; rejected ones are counted and shown."
+    names_of_basis: ClassVar[KeyNames] = {key: f"data.{key}" for key in DataConfig.model_fields}
 
     def inputs(self, study: Study) -> tuple[str, ...]:  # noqa: ARG002  the sources lie outside the root
         return ()
@@ -70,14 +73,15 @@ class PrepareStage(Stage[Listings]):
         """List every source.
 
         Raises:
-            WrongInputError: a source cannot be listed or holds no image, the patient key is not usable, or a dataset
-                that was prepared elsewhere is not complete.
+            WrongInputError: a source cannot be listed or holds no image, the patient key is not usable, a GPU is
+                missing, or a dataset that was prepared elsewhere is not complete.
         """
         if study.data.prepared is not None:
             raise WrongInputError(
                 f"data.prepared: {study.data_folder} is not complete below {storage.root};"
                 " copy it there, manifest.json last"
             )
+        require_gpu("data.prepare.resources", study.data.prepare.resources)
         environment = Environment()
         if environment.patient_key is not None:  # else `run` makes one; a check writes nothing
             patient_key(environment, study.root)
@@ -135,7 +139,7 @@ class PrepareStage(Stage[Listings]):
 
 
 def _unreachable(study: Study) -> str:
-    """Return why sources of the study cannot be listed any more; empty if all can."""
+    """Return why sources of the study can no longer be listed; empty if all can."""
     reasons = []
     for source in study.data.sources:
         if source.layout == "phantom":

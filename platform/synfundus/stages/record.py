@@ -5,7 +5,9 @@ The record holds everything that a stage's output depends on, and versions, git 
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +16,7 @@ from pydantic import ConfigDict, JsonValue
 from synfundus import __version__
 from synfundus.digests import digest_of
 from synfundus.environment import Environment
-from synfundus.errors import WrongInputError
+from synfundus.errors import StorageError, WrongInputError
 from synfundus.metadata import Metadata
 from synfundus.storage import MANIFEST, Manifest, Storage
 from synfundus.training.metadata import CHECKPOINT_FILE
@@ -22,8 +24,12 @@ from synfundus.training.metadata import CHECKPOINT_FILE
 PACKAGES = ("torch", "torchvision", "diffusers", "timm", "ray", "numpy", "pyarrow", "pillow")
 RUN_FILE = "run.json"
 REMEDY = "give the study another name or another root"
+MAX_VALUE_CHARS = 80
+"""Longest value of a setting in a message."""
 Basis = dict[str, JsonValue]
 """Everything that the output of a stage depends on: settings, and digests from the manifests of its inputs."""
+KeyNames = Mapping[str, str]
+"""Place in the study of each top-level key of a basis that has another name there."""
 
 
 class Hardware(Metadata):
@@ -54,39 +60,41 @@ class RunRecord(Metadata):
     """CPU and GPUs of the machine that began the run."""
 
 
-class _AnyManifest(Manifest):
+class AnyManifest(Manifest):
     """The part that manifests of all kinds share."""
 
     model_config = ConfigDict(extra="ignore")
 
 
-def require_same_digest(storage: Storage, run: str, output: str, basis: Basis) -> None:
+def require_same_digest(storage: Storage, run: str, output: str, basis: Basis, names: KeyNames | None = None) -> None:
     """Refuse a complete output that other settings or inputs made.
 
     Args:
-        run: folder below `runs/`, whose record tells which setting differs.
+        run: folder below `runs/`, whose record shows which setting differs.
         output: folder of the complete output.
+        names: names of keys for the message.
 
     Raises:
         WrongInputError: the digest in the manifest is not that of `basis`.
     """
     name = f"{output}/{MANIFEST}"
-    if _AnyManifest.from_json(storage.read(name), name).digest != digest_of(basis):
-        difference = _difference(storage, run, basis)
+    if AnyManifest.from_json(storage.read(name), name).digest != digest_of(basis):
+        difference = _difference(storage, run, basis, names)
         raise WrongInputError(
             f"{output} below {storage.root} was made with other settings or inputs{difference}; {REMEDY}"
         )
 
 
-def start_record(storage: Storage, run: str, output: str, basis: Basis) -> None:
+def start_record(storage: Storage, run: str, output: str, basis: Basis, names: KeyNames | None = None) -> None:
     """Write the record of a run before it begins, or find the record of the same run, which then resumes.
 
     A run that left neither an object of its output nor a checkpoint may begin again with other settings, so that
-    nobody has to rename a study after correcting a mistake.
+    a study need not be renamed after correcting a mistake.
 
     Args:
         run: folder below `runs/`.
         output: folder that the stage writes; it is not complete.
+        names: names of keys for the message.
 
     Raises:
         WrongInputError: a run with other settings or inputs began this output.
@@ -96,7 +104,7 @@ def start_record(storage: Storage, run: str, output: str, basis: Basis) -> None:
         if RunRecord.from_json(storage.read(name), name).digest == digest:
             return
         if _has_work(storage, run, output):
-            difference = _difference(storage, run, basis)
+            difference = _difference(storage, run, basis, names)
             raise WrongInputError(
                 f"{output} below {storage.root} was begun with other settings or inputs{difference};"
                 f" {REMEDY}, or delete {output} and runs/{run}"
@@ -113,23 +121,44 @@ def _has_work(storage: Storage, run: str, output: str) -> bool:
     return next(storage.names(output), None) is not None or next(checkpoints, None) is not None
 
 
-def _difference(storage: Storage, run: str, basis: Basis) -> str:
-    """Return in parentheses what differs from the record of a run first; nothing if there is no record."""
+def _difference(storage: Storage, run: str, basis: Basis, names: KeyNames | None) -> str:
+    """Return in parentheses what differs from the record of a run first; nothing without a readable record."""
     name = f"runs/{run}/{RUN_FILE}"
     if not storage.exists(name):
         return ""
-    return _first_difference(RunRecord.from_json(storage.read(name), name).basis, basis)
+    try:
+        before = RunRecord.from_json(storage.read(name), name).basis
+    except StorageError:
+        return ""
+    return _first_difference(_renamed(before, names), _renamed(basis, names))
+
+
+def _renamed(basis: Basis, names: KeyNames | None) -> Basis:
+    return {(names or {}).get(key, key): value for key, value in basis.items()}
 
 
 def _first_difference(before: JsonValue, now: JsonValue, path: str = "") -> str:
     """Return the first key at which two trees of settings differ, with both values; nothing if they are equal."""
+    for key, old, new in _items(before, now):
+        found = _first_difference(old, new, f"{path}.{key}" if path else key)
+        if found:
+            return found
+    return "" if before == now else f" ({path} was {_shown(before)}, is {_shown(now)})"
+
+
+def _items(before: JsonValue, now: JsonValue) -> list[tuple[str, JsonValue, JsonValue]]:
+    """Return key, old and new value of each item of two mappings, or of two lists of mappings; else nothing."""
     if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted(before.keys() | now.keys()):
-            found = _first_difference(before.get(key), now.get(key), f"{path}.{key}" if path else key)
-            if found:
-                return found
-        return ""
-    return "" if before == now else f" ({path} was {before!r}, is {now!r})"
+        return [(key, before.get(key), now.get(key)) for key in sorted(before.keys() | now.keys())]
+    if isinstance(before, list) and isinstance(now, list) and all(isinstance(item, dict) for item in before + now):
+        return [(str(index), old, new) for index, (old, new) in enumerate(zip_longest(before, now))]
+    return []
+
+
+def _shown(value: JsonValue) -> str:
+    """Return a value for a message, cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}…"
 
 
 def versions() -> dict[str, str]:

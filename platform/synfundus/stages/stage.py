@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from synfundus.digests import digest_of
 from synfundus.distributed.session import ray_session
 from synfundus.errors import WrongInputError
-from synfundus.stages.record import Basis, require_same_digest, start_record
+from synfundus.stages.record import Basis, KeyNames, require_same_digest, start_record
 from synfundus.storage import Storage, is_complete
 from synfundus.study import Study
 
@@ -42,6 +42,8 @@ class Stage(ABC, Generic[Found]):
     """Verb on the command line, such as `train-annotator`."""
     help: ClassVar[str]
     """One line of help."""
+    names_of_basis: ClassVar[KeyNames] = {}
+    """Place in the study of each top-level key of `basis` that has another name there, for messages."""
 
     @abstractmethod
     def inputs(self, study: Study) -> tuple[str, ...]:
@@ -175,7 +177,7 @@ def describe_stages(stages: Sequence[Stage[Any]], study: Study, storage: Storage
 
 def _run_stage(stage: Stage[Any], study: Study, storage: Storage, found: Any, start_ray: Callable[[], None]) -> None:
     basis = stage.basis(study, storage)
-    start_record(storage, stage.run_name(study), stage.output(study), basis)
+    start_record(storage, stage.run_name(study), stage.output(study), basis, stage.names_of_basis)
     if stage.num_workers(study):
         start_ray()
     stage.run(study, storage, digest_of(basis), found)
@@ -185,7 +187,7 @@ def _require_same_output(stage: Stage[Any], study: Study, storage: Storage) -> N
     """Raise WrongInputError if other settings or inputs made the complete output."""
     if not stage.is_made_elsewhere(study):
         basis = stage.basis(study, storage)
-        require_same_digest(storage, stage.run_name(study), stage.output(study), basis)
+        require_same_digest(storage, stage.run_name(study), stage.output(study), basis, stage.names_of_basis)
 
 
 def _state(stage: Stage[Any], study: Study, storage: Storage) -> Rows:

@@ -16,6 +16,8 @@ from synfundus.metadata import Metadata
 from synfundus.storage.base import Storage, Written, below_root
 
 MANIFEST: Final = "manifest.json"
+METRICS: Final = "metrics.json"
+"""Measures of what a folder holds: an annotator, a generator or a report."""
 
 
 class FileEntry(Metadata):
@@ -44,6 +46,7 @@ class Manifest(Metadata):
 
 
 ManifestT = TypeVar("ManifestT", bound=Manifest)
+RecordT = TypeVar("RecordT", bound=Metadata)
 
 
 def is_complete(storage: Storage, folder: str) -> bool:
@@ -90,7 +93,7 @@ def _require_kind(data: bytes, name: str, model: type[Manifest]) -> None:
     expected = model.model_fields["kind"].default
     try:
         kind = json.loads(data)["kind"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return  # parsing gives the reason
     if kind != expected:
         raise WrongInputError(f"{name}: the folder holds {kind!r}, expected {expected!r}; name another folder")
@@ -114,3 +117,12 @@ def read_trusted(storage: Storage, folder: str, file: str, manifest: Manifest) -
     if sha256_hex(data) != entry.sha256:
         raise StorageError(f"{folder}/{file} differs from its manifest (SHA-256); restore it or make the folder again")
     return data
+
+
+def read_record(storage: Storage, folder: str, file: str, manifest: Manifest, model: type[RecordT]) -> RecordT:
+    """Return the record in an object that the manifest names, after verifying its SHA-256.
+
+    Raises:
+        StorageError: the manifest does not name the object, its bytes differ, or it is no such record of this version.
+    """
+    return model.from_json(read_trusted(storage, folder, file, manifest), f"{folder}/{file}")

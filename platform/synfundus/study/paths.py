@@ -54,9 +54,14 @@ def _absolute(path: str, folder: Path, place: str) -> str:
                 " export SYNFUNDUS_REAL_DATA=<folder of the photographs>"
             )
         path = path.replace(REAL_DATA_VARIABLE, str(real))
+    if "\0" in path:
+        raise WrongInputError(f"{place}: {path!r} holds a null character; correct the path")
     if "://" in path:
         return path
-    absolute = (folder / Path(path).expanduser()).absolute()
+    try:
+        absolute = (folder / Path(path).expanduser()).absolute()
+    except RuntimeError as error:  # `~name` of no user of this machine
+        raise WrongInputError(f"{place}: {path} names no user of this machine; correct the path") from error
     return str(absolute.resolve() if ".." in absolute.parts else absolute)
 
 

@@ -11,6 +11,8 @@ from synfundus.errors import WrongInputError
 
 Value: TypeAlias = "Tree | list[Value] | str | int | float | bool | date | None"
 Tree: TypeAlias = "dict[str, Value]"
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""Errors of PyYAML. ValueError: a date or a number that Python cannot hold; RecursionError: too many brackets."""
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -37,7 +39,7 @@ def parse(text: str, name: str) -> Tree:
     """
     try:
         values = yaml.load(text, _StrictLoader)  # noqa: S506  a SafeLoader
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise WrongInputError(f"{name}{line}: not valid YAML ({getattr(error, 'problem', error)})") from error
@@ -78,7 +80,7 @@ class Override:
             raise WrongInputError(f"--set {text}: expected KEY=VALUE, such as generator.num_steps=500")
         try:
             return cls(text, path, yaml.safe_load(value))
-        except yaml.YAMLError as error:
+        except NOT_YAML as error:
             problem = getattr(error, "problem", None) or error
             raise WrongInputError(f"--set {text}: the value is not valid YAML ({problem}); quote it") from error
 

@@ -14,6 +14,7 @@ from synfundus.errors import WrongInputError
 from synfundus.fundus.listing import listing_digest, merge_listings
 from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.stages.prepare import PrepareStage, PrepareSummary
+from synfundus.stages.record import start_record
 from synfundus.stages.stage import run_stages
 from synfundus.storage import Storage, write_manifest
 from synfundus.study import Study, load_study
@@ -137,3 +138,23 @@ def test_the_summary_names_counts_reasons_and_unmatched_rows() -> None:
         "no patient id": "5 images count as a patient each",
         "tables": "2 rows without image, 0 images without row; listed in rejected.json",
     }
+
+
+def test_a_refusal_names_the_key_as_the_study_spells_it(local: Study, storage: Storage) -> None:
+    basis = STAGE.basis(local, storage)
+    names = STAGE.names_of_basis
+    start_record(storage, STAGE.run_name(local), local.data_folder, basis, names)
+    write_complete(local, storage)
+    other = load_study(Path(local.root).parent / "eyes.yaml", ["data.prepare.split_seed=5"])
+    with pytest.raises(WrongInputError, match=r"\(data\.prepare\.split_seed was 0, is 5\)"):
+        run_stages([STAGE], other, storage, lambda *_: None)
+
+
+def test_a_gpu_that_no_machine_has_is_refused_before_any_work(
+    tmp_path: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    study = study_of(tmp_path, "data: {prepare: {resources: {num_gpus: 1}}}\n")
+    with pytest.raises(WrongInputError, match=r"^data\.prepare\.resources\.num_gpus: is 1, but"):
+        STAGE.check(study, storage)

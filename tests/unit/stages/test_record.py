@@ -5,11 +5,14 @@ import sys
 from typing import Literal
 
 import pytest
+from pydantic import JsonValue
 
 from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.stages.record import (
+    MAX_VALUE_CHARS,
     Basis,
+    KeyNames,
     RunRecord,
     git_revision,
     hardware,
@@ -121,4 +124,40 @@ def test_the_record_tells_which_setting_of_a_complete_output_differs(storage: St
     begin(storage, basis_of())
     complete(storage, basis_of())
     with pytest.raises(WrongInputError, match=r"inputs \(generator\.num_steps was 5, is 6\); give the study"):
+        require_same_digest(storage, RUN, OUTPUT, basis_of(num_steps=6))
+
+
+def refused(storage: Storage, before: Basis, now: Basis, names: KeyNames | None = None) -> str:
+    begin(storage, before)
+    complete(storage, before)
+    with pytest.raises(WrongInputError) as caught:
+        require_same_digest(storage, RUN, OUTPUT, now, names)
+    return str(caught.value)
+
+
+def test_a_difference_within_a_list_of_mappings_is_named_by_its_index(storage: Storage) -> None:
+    sources: list[JsonValue] = [{"layout": "folder", "csv": "a.csv"}, {"layout": "phantom", "seed": 1}]
+    message = refused(storage, {"sources": sources}, {"sources": [sources[0], {"layout": "phantom", "seed": 2}]})
+    assert "(sources.1.seed was 1, is 2)" in message
+
+
+def test_an_item_that_a_list_lost_is_named_by_its_index(storage: Storage) -> None:
+    message = refused(storage, {"sources": [{"seed": 1}, {"seed": 2}]}, {"sources": [{"seed": 1}]})
+    assert "(sources.1 was {'seed': 2}, is None)" in message
+
+
+def test_a_long_value_is_cut(storage: Storage) -> None:
+    message = refused(storage, {"title": "a" * 1000}, {"title": None})
+    assert f"(title was '{'a' * (MAX_VALUE_CHARS - 1)}…, is None)" in message
+
+
+def test_a_key_is_named_as_in_the_study(storage: Storage) -> None:
+    message = refused(storage, {"title": "a"}, {"title": "b"}, names={"title": "release.title"})
+    assert "(release.title was 'a', is 'b')" in message
+
+
+def test_a_record_that_is_not_readable_does_not_hide_the_refusal(storage: Storage) -> None:
+    complete(storage, basis_of())
+    storage.replace(RECORD, b"")
+    with pytest.raises(WrongInputError, match="was made with other settings or inputs; give the study"):
         require_same_digest(storage, RUN, OUTPUT, basis_of(num_steps=6))

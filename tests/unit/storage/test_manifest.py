@@ -53,6 +53,12 @@ def test_a_manifest_is_read_as_it_was_written_and_names_the_files_below_its_fold
     assert manifest_digest(read) == manifest_digest(written)
 
 
+def test_a_manifest_of_too_many_brackets_is_refused(storage: Storage) -> None:
+    storage.write_once(NAME, b"[" * 100_000)
+    with pytest.raises(StorageError, match="does not hold DataManifest of this version"):
+        read_manifest(storage, FOLDER, DataManifest)
+
+
 def test_a_second_manifest_of_other_content_is_refused(storage: Storage) -> None:
     write_manifest(storage, FOLDER, [], DataManifest(digest="d", size_px=64))
     write_manifest(storage, FOLDER, [], DataManifest(digest="d", size_px=64))

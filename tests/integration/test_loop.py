@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.metrics_example import example_metrics
 from support.tiny_study import (
     NAME,
     OUTPUTS,
@@ -28,7 +29,7 @@ from support.tiny_study import (
 from synfundus.digests import sha256_hex
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import LABEL_NAMES
-from synfundus.measures.metrics import EvaluationMetrics
+from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
 from synfundus.samples.shards import read_samples
 from synfundus.storage import open_storage
 
@@ -88,8 +89,14 @@ def test_metrics_are_the_typed_record_that_the_schema_describes(finished_study: 
     stored = (finished_study.root / OUTPUTS["evaluate"] / "metrics.json").read_bytes()
     metrics = EvaluationMetrics.from_json(stored, "metrics.json")
     assert metrics.to_json() == stored
-    assert set(metrics.consistency.labels) == set(LABEL_NAMES)
-    assert all(space.landmark is None for space in metrics.fidelity.computed_spaces), "phantoms against phantoms"
+    assert isinstance(metrics.privacy, MeasuredPrivacy)
+    assert set(metrics.consistency.labels) == set(metrics.label_distributions) == set(LABEL_NAMES)
+    fidelity, example = metrics.fidelity, example_metrics().fidelity
+    for name in ("measures", "strata", "groups", "spaces"):
+        assert getattr(fidelity, name).keys() == getattr(example, name).keys(), name
+    (space,) = fidelity.computed_spaces
+    assert space.strata.keys() == fidelity.strata.keys()
+    assert space.landmark is None, "phantoms against phantoms"
 
 
 def test_a_second_run_writes_nothing(

@@ -53,6 +53,8 @@ def oldest_and_newest_python() -> tuple[str, str]:
 
 def test_the_chart_has_the_version_of_the_product() -> None:
     assert chart()["version"] == chart()["appVersion"] == __version__
+    values = yaml.safe_load((REPOSITORY / "helm" / "synfundus" / "values.yaml").read_text(encoding="utf-8"))
+    assert values["image"].endswith(f":{__version__}")
 
 
 def test_the_chart_and_pyproject_have_the_version_of_ray_in_the_lock() -> None:

@@ -126,7 +126,7 @@ def test_an_unfinished_or_foreign_folder_is_refused(storage: LocalStorage, save_
     with pytest.raises(WrongInputError, match="annotators/tiny is not complete"):
         load_annotator(storage, FOLDER)
     write_manifest(storage, "data/x", [], data_manifest([], 32))
-    with pytest.raises(WrongInputError, match="holds 'data', expected 'annotator'"):
+    with pytest.raises(WrongInputError, match=r"^data/x/manifest\.json: .* holds 'data', expected 'annotator'"):
         load_annotator(storage, "data/x")
 
 

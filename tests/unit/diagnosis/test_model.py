@@ -51,7 +51,7 @@ def test_a_pth_file_with_a_state_dict_is_read(tmp_path: Path) -> None:
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     save_file({"something.else": torch.zeros(3, 3)}, tmp_path / "w.safetensors")
-    with pytest.raises(WrongInputError, match=r"no tensor of .* fits"):
+    with pytest.raises(WrongInputError, match=r"no tensor of .* fits this architecture"):
         initialise(build_annotator("test_resnet"), str(tmp_path / "w.safetensors"))
 
 

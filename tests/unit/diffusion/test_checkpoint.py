@@ -227,7 +227,9 @@ def test_a_folder_of_another_kind_or_without_a_manifest_is_refused(saved: Storag
     with pytest.raises(WrongInputError, match="generators/none is not complete"):
         load_generator(saved, "generators/none")
     write_manifest(saved, "annotators/a", [], AnnotatorManifest(digest="", data="data/p"))
-    with pytest.raises(WrongInputError, match="holds 'annotator', expected 'generator'"):
+    with pytest.raises(
+        WrongInputError, match=r"^annotators/a/manifest\.json: .* holds 'annotator', expected 'generator'"
+    ):
         load_generator(saved, "annotators/a")
     path_of(saved, "manifest.json").unlink()
     with pytest.raises(WrongInputError, match=f"{FOLDER} is not complete"):

@@ -76,8 +76,8 @@ def test_weights_that_are_missing_or_no_safetensors_are_refused(tmp_path: Path) 
     for path, message in (
         (tmp_path / "nowhere", r"init_from: no weights at .*nowhere \(looked for .*unet/diffusion_pytorch_model"),
         (tmp_path / "nothing.safetensors", "init_from: no weights at"),
-        (broken, "init_from: cannot read .*broken.safetensors"),
-        (tmp_path / "pickled.safetensors", "init_from: cannot read .*pickled.safetensors"),
+        (broken, "init_from: cannot read .*broken.safetensors as safetensors"),
+        (tmp_path / "pickled.safetensors", "init_from: cannot read .*pickled.safetensors as safetensors"),
     ):
         with pytest.raises(WrongInputError, match=message) as raised:
             learner_of(changed(init_from=str(path)))

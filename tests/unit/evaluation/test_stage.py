@@ -9,8 +9,10 @@ import pytest
 from support.metrics_example import example_metrics
 from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
+from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.inception_weights import PUBLISHED_SHA256
 from synfundus.evaluation.manifest import METRICS, ReportManifest, read_metrics
+from synfundus.measures.metrics import ProtocolSettings
 from synfundus.stages.evaluate import EvaluateStage
 from synfundus.storage import Storage, open_storage, write_manifest
 from synfundus.study import Study, resolve
@@ -44,6 +46,11 @@ def test_summary_names_the_main_results_and_the_private_report(storage: Storage)
 
 def test_metrics_of_a_report_are_read_through_its_manifest(storage: Storage) -> None:
     assert read_metrics(storage, REPORT) == example_metrics()
+
+
+def test_metrics_store_every_setting_that_their_numbers_depend_on() -> None:
+    stored = set(ProtocolSettings.model_fields)
+    assert stored == set(EvaluationConfig.model_fields) - {"inception_weights", "resources"}
 
 
 def test_resources_of_the_evaluation_change_no_setting_of_its_digest() -> None:

@@ -58,7 +58,9 @@ def test_the_exit_codes_are_those_of_the_documentation() -> None:
 
 
 @pytest.mark.parametrize("error", [WrongInputError("wrong"), OSError(errno.ENOSPC, "full"), KeyError("a")])
-def test_debug_shows_the_traceback_before_the_line(capsys: Capture, error: Exception) -> None:
-    _, message = run(capsys, error, debug=True)
+def test_debug_shows_the_traceback_before_the_same_line_and_code(capsys: Capture, error: Exception) -> None:
+    code, line = run(capsys, error)
+    debug_code, message = run(capsys, error, debug=True)
+    assert debug_code == code
     assert message.startswith("Traceback (most recent call last)")
-    assert message.splitlines()[-1].startswith("error: ")
+    assert message.endswith(f"\n{line}")

@@ -79,6 +79,8 @@ def test_help_of_a_verb_is_one_screen_and_names_each_option(capsys: Capture, wor
         assert re.search(rf"{option}\b", outcome.out), option
     for parameter in verb.params:  # type: ignore[attr-defined]
         assert parameter.help, f"{parameter.name} has no help"
+        if parameter.param_type_name == "argument":
+            assert re.search(rf"^  {parameter.metavar} ", outcome.out, re.MULTILINE), parameter.name
 
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)

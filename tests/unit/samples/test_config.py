@@ -18,7 +18,10 @@ def _config(**settings: object) -> SamplesConfig:
         ({"conditions": "quotas", "quotas": [{"labels": {"is_gc": 1}, "count": 5}]}, "request 5 samples"),
         ({"conditions": "quotas", "quotas": [{"labels": {"is_gcc": 1}, "count": 100}]}, "'is_gcc' is not a label"),
         ({"conditions": "quotas", "quotas": [{"labels": {"is_gc": 3}, "count": 100}]}, "its range is 0 to 1"),
-        ({"conditions": "quotas", "quotas": [{"labels": {"is_fundus": 0, "is_gc": 1}, "count": 100}]}, "is_gc"),
+        (
+            {"conditions": "quotas", "quotas": [{"labels": {"is_fundus": 0, "is_gc": 1}, "count": 100}]},
+            "is_gc cannot be requested with is_fundus: 0",
+        ),
         ({"quotas": [{"labels": {"is_gc": 1}, "count": 100}]}, "conditions is not 'quotas'"),
     ],
 )

@@ -147,6 +147,10 @@ def test_a_folder_with_another_release_is_refused(storage: Storage, released: Pa
     with pytest.raises(WrongInputError, match="releases/demo was begun with other samples or settings"):
         publish_example(storage, RELEASE, other)
     assert before == {p: p.read_bytes() for p in released.rglob("*") if p.is_file()}
+    (released / "manifest.json").unlink()  # as after an interruption
+    with pytest.raises(WrongInputError, match="releases/demo was begun with other samples or settings"):
+        publish_example(storage, RELEASE, other)
+    assert not (released / "manifest.json").exists()
 
 
 def test_the_private_edition_of_the_report_is_refused(storage: Storage) -> None:

@@ -1,7 +1,6 @@
 """Checks that several stages share."""
 
 import pytest
-import torch
 
 from synfundus.errors import WrongInputError
 from synfundus.resources import Resources, TrainingResources
@@ -19,8 +18,8 @@ def training(batch_size: int, num_workers: int, accumulation_steps: int) -> Opti
     )
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_this_machine_does_not_have_is_refused_with_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(WrongInputError, match=r"^samples\.resources\.num_gpus: is 0\.5, but this machine has no GPU"):
         require_gpu("samples.resources", Resources(num_gpus=0.5))

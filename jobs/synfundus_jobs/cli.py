@@ -8,7 +8,7 @@ from synfundus_jobs.exit_codes import DONE, INTERRUPTED, WRONG_INPUT
 
 def main(argv: Sequence[str]) -> int:
     """Run `synfundus` with these arguments and return the exit code."""
-    import typer  # imported here, so that `run` handles a Ctrl-C meanwhile
+    import typer  # imported here, so that `run` handles a Ctrl-C during the import
 
     from synfundus_jobs.app import app
     from synfundus_jobs.errors import usage_line
@@ -19,13 +19,13 @@ def main(argv: Sequence[str]) -> int:
     except typer.TyperException as error:
         sys.stderr.write(usage_line(error))
         return WRONG_INPUT
-    except SystemExit as end:  # of shell completion, or because the reader of the help has closed the pipe
+    except SystemExit as end:  # raised by shell completion, or when the reader of the help has closed the pipe
         return DONE if isinstance(end.__context__, BrokenPipeError) else int(end.code or 0)
     return int(code or 0) if argv else WRONG_INPUT
 
 
 def run() -> None:
-    """Run the console script. A verb handles a Ctrl-C itself; here one comes while modules are being imported."""
+    """Run the console script. A verb handles Ctrl-C itself; this function handles one during the imports."""
     try:
         code = main(sys.argv[1:])
     except KeyboardInterrupt:

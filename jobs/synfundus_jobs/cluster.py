@@ -190,7 +190,7 @@ def dashboard(
     try:
         forwarder = Forwarder(given.namespace, head, DASHBOARD_PORT, port)
     except OSError as error:
-        raise WrongInputError(f"cannot listen on port {port} ({error.strerror}); choose another --port") from error
+        raise WrongInputError(f"port {port}: cannot listen ({error.strerror}); choose another --port") from error
     screen.write(f"dashboard of {job.name}: http://127.0.0.1:{port}  (token {token}; Ctrl-C ends it)\n")
     try:
         with forwarder:
@@ -198,11 +198,11 @@ def dashboard(
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return
-    raise SynfundusError(f"the dashboard of {job.name} ended: {forwarder.failure}")
+    raise SynfundusError(f"job {job.name}: the dashboard ended ({forwarder.failure}); run the command again")
 
 
 def _head_and_token(namespace: "Namespace", job: "RayJob") -> tuple[str, str]:
-    """Return the name of the head pod of the job's Ray cluster, and the token that its dashboard asks for.
+    """Return the name of the head pod of the job's Ray cluster, and the token that its dashboard requires.
 
     Raises:
         WrongInputError: the job has no Ray cluster now.
@@ -211,7 +211,9 @@ def _head_and_token(namespace: "Namespace", job: "RayJob") -> tuple[str, str]:
 
     heads = namespace.pods(f"ray.io/cluster={job.cluster},ray.io/node-type=head") if job.cluster else []
     if not heads:
-        raise WrongInputError(f"job {job.name} is {job.state} and has no Ray cluster; jobs.keepSeconds keeps it longer")
+        raise WrongInputError(
+            f"job {job.name} is {job.state} and has no Ray cluster; the chart's value jobs.keepSeconds keeps one longer"
+        )
     with one_line_errors("cannot read the token of Ray"):
         secret = namespace.core.read_namespaced_secret(job.cluster, namespace.name)
     return heads[-1].metadata.name, base64.b64decode(secret.data["auth_token"]).decode()

@@ -51,7 +51,9 @@ def _write_if_absent(file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(STUDY, encoding="utf-8")
     except OSError as error:
-        raise WrongInputError(f"cannot write {file} ({error.strerror}); change to a folder of your own") from error
+        raise WrongInputError(
+            f"{file}: cannot be written ({error.strerror}); change to a folder of your own"
+        ) from error
 
 
 def _absolute(root: str) -> str:

@@ -39,5 +39,7 @@ def copy_report(study: Study, storage: Storage, folder: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
         except OSError as error:
-            raise WrongInputError(f"cannot write {target} ({error.strerror}); name another folder by --to") from error
+            raise WrongInputError(
+                f"{target}: cannot be written ({error.strerror}); name another folder by --to"
+            ) from error
     return folder / "index.html"

@@ -1,4 +1,4 @@
-"""Standard output: lines and tables. A reader that closes the pipe early, such as `head`, is no error."""
+"""Standard output: lines and tables. A reader that closes the pipe early, such as `head`, is not an error."""
 
 import os
 import sys

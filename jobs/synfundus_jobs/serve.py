@@ -32,5 +32,5 @@ def serve(
     without_keys: WithoutKeys = False,
 ) -> None:
     if keys is not None and without_keys:
-        raise WrongInputError("--keys and --without-keys exclude each other; give one of them")
+        raise WrongInputError("--keys and --without-keys: cannot be used together; give one of them")
     serve_study(study, overrides, host, port, keys, without_keys=without_keys)

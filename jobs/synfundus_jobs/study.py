@@ -30,7 +30,7 @@ data:
       path: photographs            # the folder of the CSV and the images
       csv: labels.csv
       image_column: file_name
-      patient_column: patient_id   # leave out if there is none: then each image counts as a patient
+      patient_column: patient_id   # optional; without it each image counts as a patient
 release:
   data_statement: On whose photographs the generator is trained (institution, country, cameras, years).
 """
@@ -46,7 +46,7 @@ def init(file: NewFile, recipe: RecipeName = "real-64") -> None:
     try:
         file.write_text(TEMPLATE.format(file=file, version=SCHEMA_VERSION, recipe=recipe, name=name), encoding="utf-8")
     except OSError as error:
-        raise WrongInputError(f"cannot write {file} ({error.strerror}); choose another folder") from error
+        raise WrongInputError(f"{file}: cannot be written ({error.strerror}); choose another folder") from error
     screen.write(f"wrote {file}; set path, csv and columns, then: synfundus study check {file}\n")
 
 

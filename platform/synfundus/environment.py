@@ -26,7 +26,7 @@ class S3Environment:
 
 
 class Environment(BaseSettings):
-    """Environment variables of a machine or a person, which are no part of a study. An empty variable counts as unset.
+    """Environment variables of a machine or a person, which are not part of a study. An empty variable counts as unset.
 
     A field without an alias is read from `SYNFUNDUS_<FIELD>`; other programs' variables keep their own names.
     """

@@ -25,7 +25,7 @@ class Metadata(BaseModel):
         """Parse the record that is stored as object `name`.
 
         Raises:
-            StorageError: the object is no such record, or one of another version of this program.
+            StorageError: the object is not such a record, or another version of this program wrote it.
         """
         try:
             return cls.model_validate_json(data)

@@ -39,7 +39,7 @@ def new_key(file: Path, name: str) -> str:
             # printf and Kubernetes Secrets may leave the last line without a newline.
             out.write(f"{line}\n" if out.read()[-1:] in ("", "\n") else f"\n{line}\n")
     except OSError as error:
-        raise WrongInputError(f"cannot write {file} ({error.strerror}); choose another file") from error
+        raise WrongInputError(f"{file}: cannot be written ({error.strerror}); choose another file") from error
     return key
 
 
@@ -53,7 +53,7 @@ def read_keys(file: Path) -> dict[str, str]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise WrongInputError(f"cannot read keys {file} ({reason}); `synfundus key FILE NAME` makes one") from error
+        raise WrongInputError(f"keys {file}: cannot be read ({reason}); `synfundus key FILE NAME` makes one") from error
     keys: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):

@@ -1,7 +1,7 @@
 """Batches of the items of many callers: while one batch is computed, the next one gathers.
 
 Ray Serve's `@serve.batch` closes a batch after a fixed time, even while another batch is computed. Under load it then
-computes a row of batches of one item that could go together.
+computes several batches of one item that could be one batch.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """Computes results in batches. An idle batcher starts at once; items that arrive meanwhile form the next batch.
+    """Computes results in batches. An idle batcher starts at once; items that arrive during a batch form the next one.
 
     Args:
         work: returns one result per item; called in a thread of its own with at most `max_size` items.

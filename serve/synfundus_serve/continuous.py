@@ -1,6 +1,6 @@
 """One engine, driven from an event loop: the rows of all requests share its forward passes.
 
-The engine ticks in a thread of its own, so the event loop admits, cancels and answers requests meanwhile. A row joins
+The engine ticks in a thread of its own, so the event loop stays free to admit, cancel and answer requests. A row joins
 at the next tick that has room. It leaves when it is finished, or at the first tick after its request is cancelled.
 """
 

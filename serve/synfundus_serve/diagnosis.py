@@ -108,11 +108,11 @@ class Diagnosis:
         ]
 
     async def num_batches(self) -> int:
-        """Return the number of forwards of this replica so far."""
+        """Return the number of forward passes of this replica so far."""
         return self._predict.num_batches
 
     def _predict_all(self, images: Sequence[Pixels]) -> list[Prediction]:
-        """Return the predictions of a batch. Images of one size share a forward; samples may differ in size."""
+        """Return the predictions of a batch. Images of one size share a forward pass; samples may differ in size."""
         predictions: dict[int, Prediction] = {}
         for shape in {image.shape for image in images}:
             rows = [i for i, image in enumerate(images) if image.shape == shape]

@@ -76,7 +76,7 @@ async def _generate(
             for pixels_HWC, seed, prediction in zip(pixels, seeds, predictions, strict=True)
         ]
 
-    images = await asyncio.to_thread(encode)  # in a thread, so that the event loop answers others meanwhile
+    images = await asyncio.to_thread(encode)  # in a thread, so that the event loop can answer other requests
     return GenerateResponse(model=generator.digest, annotator=annotator.digest, solver=solver, images=images)
 
 

@@ -18,7 +18,7 @@ from synfundus_serve.refusal import Refusal
 from synfundus_serve.throughput import BusyError
 
 MAX_ONGOING_REQUESTS = 10_000
-"""Requests that Ray Serve lets into a replica: so many that the limit of row-steps decides, not their number."""
+"""Most requests that Ray Serve sends to a replica at once. High, so that only the limit of row-steps refuses any."""
 
 
 @serve.deployment(max_ongoing_requests=MAX_ONGOING_REQUESTS)
@@ -65,7 +65,7 @@ class Generation:
         self._engine.require_working()
 
     async def num_forwards(self) -> int:
-        """Return the number of U-Net forwards of this replica so far."""
+        """Return the number of the U-Net's forward passes of this replica so far."""
         return self._engine.engine.num_forwards
 
     async def num_rows(self) -> int:

@@ -1,4 +1,4 @@
-"""The endpoints on this machine: check what is served, start Ray Serve, greet, and stop at Ctrl-C."""
+"""The endpoints on this machine: check the models, start Ray Serve, print the address, stop at Ctrl-C."""
 
 import logging
 import shlex
@@ -97,7 +97,7 @@ def require_free(host: str, port: int) -> None:
             pass
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise WrongInputError(f"cannot listen on {host}:{port} ({reason}); choose another --host or --port") from error
+        raise WrongInputError(f"{host}:{port}: cannot listen ({reason}); choose another --host or --port") from error
 
 
 def _start(file: Path, overrides: Sequence[str], keys_file: Path | None, host: str, port: int) -> None:

@@ -109,7 +109,7 @@ class LabelPrediction(Config):
     threshold: float | None = None
     """Smallest probability at which the value is 1; null for `dr_grade`, whose value is the rounded expected grade."""
     reason: str | None = None
-    """Reason for which the label is not available."""
+    """Reason why the label is not available."""
 
 
 class GeneratedImage(Config):
@@ -181,7 +181,7 @@ class LabelInfo(Config):
     diagnosis: Literal["available", "not available"]
     """`not available`: the annotator does not predict this label."""
     reason: str | None = None
-    """Reason for which the label is not available."""
+    """Reason why the label is not available."""
 
 
 class LabelsResponse(Config):

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class Problem(HTTPException):
-    """An error response: status, one line for a person, headers."""
+    """An error response: status, explanation in one line, headers."""
 
 
 class InvalidBodyError(Exception):

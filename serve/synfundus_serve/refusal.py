@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Refusal:
-    """Refusal of a request; the gateway answers with it as a problem."""
+    """Refusal of a request, which the gateway turns into an `application/problem+json` response."""
 
     status: int
     """HTTP status code."""
     detail: str
-    """One line for a person."""
+    """Explanation in one line."""
     retry_after_s: int | None = None
     """Seconds until the request may succeed."""

@@ -1,4 +1,4 @@
-"""One bash for all commands of the tests, like a terminal: exports, functions and background jobs stay."""
+"""One bash process for all commands of the tests, so that exports, functions and background jobs persist."""
 
 import os
 import re

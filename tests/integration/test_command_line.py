@@ -139,4 +139,4 @@ def test_a_stage_is_launched_by_the_name_of_the_package(finished_study: Finished
 def test_the_console_script_ends_with_the_verbs_code(tmp_path: Path) -> None:
     outcome = run_process("prepare", tmp_path / "none.yaml")
     assert outcome.code == 2
-    assert "cannot read study" in outcome.error_line
+    assert ": cannot be read (" in outcome.error_line

@@ -100,7 +100,7 @@ def test_prepare_stops_on_a_real_full_disk_and_completes_once_there_is_room(
 def test_a_training_completes_after_a_wrong_architecture_and_after_a_real_full_disk(
     capsys: Capture, finished_study: FinishedStudy, tmp_path: Path
 ) -> None:
-    """A worker finds the wrong architecture. Ray Train writes the checkpoints, not this package's storage."""
+    """A worker reports the wrong architecture. Ray Train, not this package, writes the checkpoints."""
     disk = tmp_path / "disk"
     with small_disk(disk, "20m"):
         shutil.copytree(finished_study.root / OUTPUTS["prepare"], disk / "root" / OUTPUTS["prepare"])

@@ -48,7 +48,7 @@ def run(storage: Storage, listing: SourceListing, progress: Recorded | None = No
 
 @pytest.fixture(scope="module")
 def clinic(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve photographs of six patients, one image of no fundus, and one of each kind that is rejected."""
+    """Twelve photographs of six patients, one image that is not a fundus, and one of each kind that is rejected."""
     folder = tmp_path_factory.mktemp("clinic")
     (folder / "images").mkdir()
     rows: list[dict[str, object]] = []

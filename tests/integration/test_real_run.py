@@ -140,7 +140,7 @@ def test_labels_without_experts_are_named_as_unusable_and_stay_null(run: Run) ->
 
 
 def test_the_private_edition_of_the_report_shows_photographs(run: Run, prepared: set[str]) -> None:
-    """So the next test, which looks for photographs in the public edition in the same way, can find them."""
+    """This proves that the next test, which searches the public edition in the same way, can find photographs."""
     html = run.storage.read(f"reports/{NAME}/index.html").decode()
     shown = {digest(decode_pixels(data)) for data in embedded_images(html)}
     assert shown & prepared

@@ -52,7 +52,7 @@ def test_a_study_that_cannot_be_served_is_refused_in_one_line(
     table = run_here(capsys, "serve", finished_study.file, "--set", external)
     assert (table.code, "can neither annotate new images" in table.error_line) == (2, True)
     keyless = run_here(capsys, "serve", finished_study.file, "--keys", tmp_path / "keys")
-    assert (keyless.code, "cannot read keys" in keyless.error_line) == (2, True)
+    assert (keyless.code, ": cannot be read (" in keyless.error_line) == (2, True)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         busy = run_here(capsys, "serve", finished_study.file, "--port", taken.getsockname()[1])
-    assert (busy.code, "cannot listen on" in busy.error_line) == (2, True)
+    assert (busy.code, ": cannot listen (" in busy.error_line) == (2, True)

@@ -15,12 +15,12 @@ REPOSITORY = Path(__file__).parents[2]
 FOLDERS = (".ci", "docs", "helm", "infra", "jobs", "platform", "serve", "studies", "tests")
 ROOT_FILES = ("CONTRIBUTING.md", "Makefile", "README.md", "SECURITY.md", "pyproject.toml")
 HISTORY = ("docs/decisions/", "docs/log.md", "tests/benchmarks/results/", "tests/unit/test_versions.py")
-"""Records of the past, whose versions stay, and this file."""
+"""Records of the past, which keep their versions, and this file."""
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Yield name and content of each text file of the repository that speaks of the present."""
+    """Yield name and content of each text file of the repository that describes the present."""
     paths = [path for folder in FOLDERS for path in sorted((REPOSITORY / folder).rglob("*"))]
     for path in [REPOSITORY / name for name in ROOT_FILES] + paths:
         name = path.relative_to(REPOSITORY).as_posix()

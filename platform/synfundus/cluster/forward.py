@@ -50,7 +50,7 @@ class Forwarder(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", port), _Relay)
         self._namespace, self._pod, self._pod_port = namespace, pod, pod_port
         self.failure: str | None = None
-        """Reason for which the forwarder ended."""
+        """Reason why the forwarder ended."""
 
     def fail(self, reason: str) -> None:
         """End `serve_forever` because of `reason`."""
@@ -71,6 +71,6 @@ class Forwarder(socketserver.ThreadingTCPServer):
                 ports=str(self._pod_port),
             )
         except ApiException as error:
-            reason = str(error.reason).partition(" -+-")[0]  # without the headers of the response
+            reason = str(error.reason).partition(" -+-")[0]  # drops the headers of the response
             raise SynfundusError(f"cannot reach pod {self._pod}: {reason}") from error
         return opened.socket(self._pod_port)

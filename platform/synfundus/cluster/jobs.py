@@ -47,7 +47,7 @@ def submit(
     created = None if existing else namespace.create_job(study_job.name, study_job.body)
     job = created or existing or namespace.job(study_job.name)
     if job is None:
-        raise SynfundusError(f"job {study_job.name} was created and deleted by somebody else just now; submit it again")
+        raise SynfundusError(f"job {study_job.name} was created and deleted by another user just now; submit it again")
     # The ConfigMap follows the job, because the job owns it; the job's pods wait for it. It is created for an existing
     # job, too: an earlier submission may have been interrupted between the two.
     namespace.ensure_config_map(study_job.name, study_job.config_map(job.uid), job.uid)
@@ -60,12 +60,12 @@ def _require_no_other(namespace: Namespace, study: str, name: str) -> None:
         if other.study == study and other.name != name and not other.is_over:
             raise WrongInputError(
                 f"job {other.name} of study {study} (root {other.root}) is {other.state}, with other settings;"
-                " wait for it, or `synfundus cluster cancel` it first"
+                " wait for it, or end it with `synfundus cluster cancel`"
             )
 
 
 def find(namespace: Namespace, study: str, settings: str) -> RayJob:
-    """Return the latest job of a study with exactly these settings; another one may belong to somebody else.
+    """Return the latest job of a study with exactly these settings; another one may belong to another user.
 
     Raises:
         WrongInputError: no job has these settings.
@@ -80,14 +80,16 @@ def find(namespace: Namespace, study: str, settings: str) -> RayJob:
             f"no job of study {study} has these settings; {other.name} (root {other.root}, {other.state}) has others:"
             " pass the same file and --set options that you submitted"
         )
-    raise WrongInputError(f"namespace {namespace.name} has no job of study {study}; `synfundus cluster submit` it")
+    raise WrongInputError(
+        f"namespace {namespace.name} has no job of study {study}; submit it with `synfundus cluster submit`"
+    )
 
 
 def follow(namespace: Namespace, name: str, timeout_s: float) -> Iterator[RayJob]:
     """Yield the job each time its state changes, until it is over. Outages of the API server up to 5 minutes pass.
 
     Raises:
-        SynfundusError: the job is gone, `timeout_s` have passed, or the outage is longer.
+        SynfundusError: the job no longer exists, `timeout_s` have passed, or the outage is longer.
     """
     answered_s = time.monotonic()
     deadline_s = answered_s + timeout_s
@@ -104,7 +106,7 @@ def follow(namespace: Namespace, name: str, timeout_s: float) -> Iterator[RayJob
             time.sleep(POLL_S)
             continue
         if job is None:
-            raise SynfundusError(f"job {name} is gone; somebody cancelled it")
+            raise SynfundusError(f"job {name} no longer exists: another user cancelled it; submit it again")
         if job.state != state:
             yield job
         if job.is_over:
@@ -126,7 +128,7 @@ def cancel(namespace: Namespace, job: RayJob) -> None:
     while _exists(namespace, job):
         if time.monotonic() > deadline_s:
             raise SynfundusError(
-                f"job {job.name} is being deleted, but it or a pod of it still exists after {DELETION_S:.0f} s"
+                f"job {job.name} or one of its pods still exists {DELETION_S:.0f} s after its deletion began; try again"
             )
         time.sleep(POLL_S / 2)
 

@@ -27,7 +27,7 @@ NOT_FOUND, CONFLICT = 404, 409
 USER_ERRORS = (400, 401, 403, 404, 422)
 """HTTP statuses that the user can correct: rights, names, credentials."""
 JsonObject = dict[str, JsonValue]
-"""A Kubernetes object to create, in the API's form."""
+"""A Kubernetes object to create, as JSON of the Kubernetes API."""
 
 
 @contextmanager
@@ -82,7 +82,9 @@ class Namespace:
                 )
             except ApiException as error:
                 if error.status == NOT_FOUND:  # the kind is unknown; in an unknown namespace the list is empty
-                    raise WrongInputError("the cluster knows no RayJobs; install the KubeRay operator first") from error
+                    raise WrongInputError(
+                        "the cluster has no resource type RayJob; install the KubeRay operator first"
+                    ) from error
                 raise
         return sorted(map(RayJob.from_object, found["items"]), key=lambda job: job.created)
 
@@ -100,7 +102,7 @@ class Namespace:
         return RayJob.from_object(found)
 
     def create_job(self, name: str, body: JsonObject) -> RayJob | None:
-        """Create a RayJob and return it, or None if somebody else has created one of this name."""
+        """Create a RayJob and return it, or None if another user has created one of this name."""
         with one_line_errors(f"cannot create job {name}"):
             try:
                 created = self._custom.create_namespaced_custom_object(
@@ -188,7 +190,7 @@ def connect(context: str | None = None, namespace: str | None = None) -> Namespa
         )
         loader.load_and_set(configuration)
     except (ConfigException, OSError, yaml.YAMLError, TypeError, AttributeError, ValueError) as error:
-        # For a file of another structure the client raises whatever Python raises on the way.
+        # For a file of another structure the client raises any of Python's errors.
         reason = " ".join(str(error).split()).rstrip(".")
         raise WrongInputError(
             f"no cluster: cannot use kubeconfig {file} ({reason}); set KUBECONFIG, or name one of its contexts with"

@@ -8,7 +8,7 @@ from synfundus.cluster.ray_job import RayJob, time_since
 from synfundus.errors import WrongInputError
 
 ORDINARY = ("ContainerCreating", "PodInitializing")
-"""Reasons for which every pod waits at its start."""
+"""Reasons why a healthy pod waits at its start."""
 
 
 def _ray_pods(namespace: Namespace, job: RayJob) -> list[Any]:

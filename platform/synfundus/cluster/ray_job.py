@@ -46,7 +46,7 @@ class _Status(BaseModel):
 
 
 class _Object(BaseModel):
-    """A RayJob in the API's form."""
+    """A RayJob as JSON of the Kubernetes API."""
 
     model_config = ConfigDict(frozen=True)
     metadata: _Metadata
@@ -77,7 +77,7 @@ class RayJob:
 
     @classmethod
     def from_object(cls, body: object) -> Self:
-        """Read a RayJob in the API's form."""
+        """Parse a RayJob from JSON of the Kubernetes API."""
         parsed = _Object.model_validate(body)
         metadata, status = parsed.metadata, parsed.status or _Status()
         state = _STATES.get(status.deployment_status, "starting")

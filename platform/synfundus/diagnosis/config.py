@@ -101,7 +101,7 @@ class ExternalConfig(OutputMapConfig):
     @model_validator(mode="after")
     def _check_source(self) -> "ExternalConfig":
         if (self.predictions is None) == (self.weights is None):
-            raise ValueError("name either predictions (a CSV) or weights (a timm model)")
+            raise ValueError("expected either predictions (a CSV) or weights (a timm model)")
         if self.weights is not None and self.scores == "probability":
             raise ValueError("scores: the outputs of a model are logits; choose sigmoid or softmax")
         is_model = self.weights is not None

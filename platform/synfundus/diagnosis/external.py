@@ -73,7 +73,7 @@ def read_predictions(config: ExternalConfig) -> dict[str, FloatArray]:
     """Read the CSV that `config` names: logits (19,) by image id; an empty cell is NaN.
 
     Raises:
-        WrongInputError: no such file, a missing column, a cell that is no number or no probability, a repeated image.
+        WrongInputError: the file or a column is missing, a cell is not a number or probability, an image is repeated.
     """
     path = Path(str(config.predictions)).expanduser()
     if not path.is_file():
@@ -105,7 +105,9 @@ def _numbers(table: pa.Table, name: str, path: Path, scores: str) -> NDArray[np.
     wrong = np.isinf(values) | ((scores == "probability") & ((values < 0) | (values > 1)))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise WrongInputError(f"{path}, line {row + 2}, column {name!r}: {values[row]:g} is not a {scores} score")
+        raise WrongInputError(
+            f"{path}, line {row + 2}, column {name!r}: {values[row]:g} is not a {scores}; correct the cell"
+        )
     return values
 
 

@@ -70,7 +70,7 @@ def measure_grades(predictions: Predictions, calibration: Calibration) -> Measur
     rows = np.flatnonzero(predictions.expert_BK[:, 0])
     if "dr_grade" in calibration.unusable:
         return Measure.not_measurable(f"unusable: {calibration.unusable['dr_grade']}", len(rows))
-    # The grade itself, without the rule for images that are no fundus: an expert has graded these images.
+    # The grade itself, without the rule for images that are not a fundus: an expert has graded these images.
     p_BV = calibration.probabilities(predictions.logit_BV[rows])
     predicted = np.isfinite(p_BV[:, 0])
     grade = predictions.p_BV[rows][predicted][:, HEADS["dr_grade"]].sum(axis=1).round().astype(np.int64)

@@ -78,7 +78,7 @@ class AnnotatorLearner(Learner):
         """
         self.images = images
         self.counts = count_labels(images.storage, images.folder, "train")
-        # Images without a label to learn from are left out, because they would make the effective batch smaller.
+        # Images without a label to learn from are omitted, because they would make the effective batch smaller.
         self.teaching = self.counts.teaching()
         if not len(self.teaching):
             raise WrongInputError(

@@ -19,8 +19,8 @@ class ScheduleConfig(Config):
     """Shape of the schedule: `linear` in beta (Ho et al. 2020), `cosine` in the signal level (Nichol and Dhariwal
     2021), or `shifted`, which is cosine with `log_snr_shift` added to its log-SNR (Hoogeboom et al. 2023)."""
     log_snr_shift: float = Field(default=0.0, ge=-10.0, le=10.0)
-    """Number that `shifted` adds to the log-SNR ln(alpha^2 / sigma^2), in nats; 2 ln(64 / size_px) noises coarse
-    structure as much as at 64 px. Refused with the other kinds."""
+    """Number that `shifted` adds to the log-SNR ln(alpha^2 / sigma^2), in nats; 2 ln(64 / size_px) gives coarse
+    structure as much noise as at 64 px. Refused with the other kinds."""
     num_train_timesteps: int = Field(default=1000, ge=2, le=10_000)
     """Number of noise levels T."""
     prediction: Literal["epsilon", "v"] = "v"
@@ -66,7 +66,9 @@ class UNetConfig(Config):
                 )
         for level in self.attention_levels:
             if not 0 <= level < len(self.channels):
-                raise ValueError(f"attention_levels: {level} is no level; the levels are 0 to {len(self.channels) - 1}")
+                raise ValueError(
+                    f"attention_levels: {level} is not a level; the levels are 0 to {len(self.channels) - 1}"
+                )
         return self
 
 

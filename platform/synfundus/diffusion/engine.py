@@ -1,4 +1,4 @@
-"""The only denoising loop: rows of different solvers, step counts, guidance and progress share one forward per tick.
+"""The only denoising loop: rows of different solvers, step counts, guidance and progress share a forward pass.
 
 There are two ways to use it. Serving calls `submit`, `cancel` and `tick`: rows join and leave between ticks, and each
 forward is padded to the smallest of a few fixed batch shapes. Sampling calls `run`: it denoises micro-batches of one
@@ -46,7 +46,7 @@ class Engine:
             module is moved to `device`, to channels_last and to evaluation mode, in place.
         schedule: the schedule that it was trained on.
         shape_CHW: channels, height and width of its images, in px.
-        bucket_sizes: batch shapes of continuous use, ascending; more rows than the largest take several forwards.
+        bucket_sizes: batch shapes of continuous use, ascending; more rows than the largest take several passes.
         dtype: float32, or bfloat16 as autocast around the U-Net; the update is always float32.
     """
 
@@ -78,7 +78,7 @@ class Engine:
         self._finished: list[tuple[int, Tensor]] = []
         self._active = Rows(shape_CHW, self._device)
         self.num_forwards = 0
-        """Number of U-Net forwards since the start."""
+        """Number of the U-Net's forward passes since the start."""
         self.num_row_steps = 0
         """Row-steps since the start."""
 

@@ -47,7 +47,7 @@ class Row:
     """A requested sample in the engine."""
 
     ticket: int
-    """Number by which the caller knows the row."""
+    """Number that identifies the row to the caller."""
     request: RowRequest
     table: SolverTable
     steps: NDArray[np.float32]

@@ -226,7 +226,7 @@ class GeneratorLearner(Learner):
     def sheet(self) -> NDArray[np.uint8]:
         """Sample two rows from the averaged weights, with the same seeds and conditions: right eyes, then left eyes.
 
-        The conditions are those of evenly spaced training images. If one is no fundus, its side stays unknown.
+        The conditions are those of evenly spaced training images. If one is not a fundus, its side stays unknown.
         """
         num_columns = self.config.sheet_num_columns
         indices = np.arange(num_columns, dtype=np.int64) * self._num_images // num_columns

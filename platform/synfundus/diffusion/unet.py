@@ -15,7 +15,7 @@ from synfundus.labels import CONDITION_DIM
 IMAGE_CHANNELS = 3
 _CONDITION_GAIN = 3.0
 """Factor applied to the label embedder's initial weights (both layers). Without it, one label changes the features by a
-few per cent only, and a label that shows only by the place of things (the side) is not learnt in 2,000 steps: its
+few per cent only. A label that only moves things (the side moves the disc) is then not learnt in 2,000 steps: its
 gradient is the product of two small numbers, and the gradients of the other labels hide it."""
 
 

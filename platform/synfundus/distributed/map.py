@@ -65,7 +65,7 @@ def run_on_pool(
 
 
 class _Actor:
-    """One actor of a pool. It builds its worker at the first item, so that `carry` sees an error of building, too."""
+    """One actor of a pool. It builds its worker at the first item, so that `carry` catches errors of building, too."""
 
     def __init__(self, work: type[Any], arguments: tuple[Any, ...]) -> None:
         self._work, self._arguments = work, arguments

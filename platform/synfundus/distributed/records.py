@@ -116,7 +116,7 @@ def run_records(task: TrainingTask, start: int, losses: list[StepMetrics], rank:
 def shown_progress(task: TrainingTask, progress: Progress) -> Iterator[None]:
     """Show the latest step that rank 0 wrote, in a thread, while the body runs."""
     name = f"runs/{task.run_name}/{PROGRESS_FILE}"
-    task.storage.remove(name)  # that of an earlier run may hold a later step
+    task.storage.remove(name)  # the file of an earlier run may hold a later step
     stop = threading.Event()
 
     def follow() -> None:

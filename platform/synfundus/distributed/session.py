@@ -16,7 +16,7 @@ from synfundus.environment import Environment
 from synfundus.errors import SynfundusError
 
 MIN_LOGICAL_CPUS = 4
-"""Smallest number of CPUs that Ray is told of. With fewer, a pool of actors would starve Ray's own tasks."""
+"""Smallest number of CPUs that Ray is started with. With fewer, a pool of actors would starve Ray's own tasks."""
 SPARE_CPUS = 2
 """Logical CPUs for Ray's own tasks, besides those of a stage's workers."""
 OBJECT_STORE_BYTES = 300 * 2**20
@@ -79,7 +79,7 @@ def ray_session(num_workers: int = 1) -> Iterator[None]:
     """Start a local Ray cluster, or join the one that this process runs in (a job on a cluster).
 
     Args:
-        num_workers: largest number of workers that a stage asks for at once; Ray would wait forever for a worker
+        num_workers: largest number of workers that a stage needs at once; Ray would wait forever for a worker
             without a logical CPU.
 
     Raises:

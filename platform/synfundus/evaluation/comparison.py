@@ -86,7 +86,7 @@ class FeatureSet:
         return FeatureSet(self.features_ND[rows], [self.groups[row] for row in rows])
 
     def jackknife_groups(self, seed: int) -> NDArray[np.int64]:
-        """Return the jackknife group of each image, (N,): patients are dealt out in an order drawn by the seed."""
+        """Return the jackknife group of each image, (N,): patients are assigned in an order drawn by the seed."""
         names, of_image = np.unique(np.asarray(self.groups, np.str_), return_inverse=True)
         order = np.random.default_rng(seed).permutation(len(names))
         return np.asarray(np.argsort(order)[of_image] % NUM_GROUPS, np.int64)
@@ -219,7 +219,7 @@ def compare_with_phantoms(
 
 
 def _frechet_with_interval(real: FeatureSet, other: FeatureSet, seeds: tuple[int, int]) -> Measure:
-    """Return the Fréchet distance of two sets of one size; `seeds` deal out the groups of each."""
+    """Return the Fréchet distance of two sets of one size; `seeds` assign the groups of each."""
     real_N, other_N = real.jackknife_groups(seeds[0]), other.jackknife_groups(seeds[1])
 
     def distance(without_group: int = -1) -> float:

@@ -22,7 +22,7 @@ def measure_consistency(
 
     Args:
         requested_NK: conditions.
-        predicted_NK: annotations; -1 if unknown, also for diseases and side of an image that is no fundus.
+        predicted_NK: annotations; -1 if unknown, also for diseases and side of an image that is not a fundus.
         score_NK: calibrated probability of the value 1; the column of `dr_grade` is not used.
         unusable: unusable labels, with the reason.
         seed: seed of the permutation.
@@ -57,7 +57,7 @@ def _measure_label(
         measures = (
             _statistic(requested, predicted, score, is_grade),
             _statistic(permuted, predicted, score, is_grade),
-            # An image that is no fundus has neither side nor disease: that counts as not agreeing.
+            # An image that is not a fundus has neither side nor disease, so it does not agree.
             proportion(predicted == requested),
             proportion(predicted == permuted),
         )
@@ -78,7 +78,7 @@ def _measure_label(
 
 
 def _statistic(requested: NDArray[np.int8], predicted: NDArray[np.int8], score: FloatArray, is_grade: bool) -> Measure:
-    """Return the AUC of the probability, or the kappa of the grade; an image that is no fundus has no grade."""
+    """Return the AUC of the probability, or the kappa of the grade; an image that is not a fundus has no grade."""
     if not is_grade:
         return auc(requested, score)
     graded = predicted >= 0

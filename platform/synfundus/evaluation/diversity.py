@@ -27,7 +27,7 @@ def neighbour_radius(x_ND: Features, num_neighbours: int) -> Floats:
     radius = np.empty(len(x_ND))
     for start, d in distance_chunks(x_ND, x_ND):
         rows = np.arange(len(d))
-        d[rows, start + rows] = -1.0  # the row itself comes first, whatever the rounding, so that it is not counted
+        d[rows, start + rows] = -1.0  # sorts the row itself first, independent of rounding, so that it is not counted
         radius[start : start + len(d)] = np.partition(d, num_neighbours, axis=1)[:, num_neighbours]
     return radius
 

@@ -37,7 +37,7 @@ class Examples:
         self._images: dict[str, list[Pixels]] = {title: [] for title, _, _ in FINDINGS}
 
     def add(self, labels_BK: Labels, images_BHWC: NDArray[np.uint8]) -> None:
-        """Keep the first images of each finding. An image labelled as no fundus is an example of that alone."""
+        """Keep the first images of each finding. An image labelled `is_fundus` 0 is an example of that alone."""
         is_fundus_B = labels_BK[:, LABEL_NAMES.index("is_fundus")] != 0
         for title, name, value in FINDINGS:
             examples = self._images[title]
@@ -46,5 +46,5 @@ class Examples:
                 examples.append(images_BHWC[row].copy())
 
     def by_finding(self) -> dict[str, list[Pixels]]:
-        """Return the images by the title of their finding; findings without an image are left out."""
+        """Return the images by the title of their finding; findings without an image are omitted."""
         return {title: images for title, images in self._images.items() if images}

@@ -39,7 +39,7 @@ class Photographs:
     value_shares: Mapping[str, NDArray[np.float64]]
     """Sum over images of the probability of each value, by label; an expert's value has probability 1."""
     num_unknown: Mapping[str, int]
-    """Images whose value neither an expert nor the annotator knows, by label."""
+    """Images without an expert's or a filled value, by label."""
     descriptors_ND: FloatArray
     """Copy descriptors."""
     chosen: NDArray[np.int64]

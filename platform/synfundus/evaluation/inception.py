@@ -50,7 +50,7 @@ def build_inception(content: bytes, device: torch.device | str = "cpu") -> Incep
     """Return the network with the weights of a verified file (`read_inception_weights`).
 
     Raises:
-        WrongInputError: the content is no file of tensors, or holds another network's.
+        WrongInputError: the content is not a file of tensors, or holds those of another network.
     """
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

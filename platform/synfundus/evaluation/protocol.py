@@ -183,7 +183,7 @@ def _measure_space(
 def _landmark(
     space: str, held_out: Photographs, samples: Samples, phantoms_ND: FloatArray, config: EvaluationConfig
 ) -> Landmark:
-    """Compare samples with phantoms, which a layman takes for a fundus, by their distance from held-out photographs."""
+    """Compare samples with phantoms by their distance from held-out photographs."""
     return compare_with_phantoms(
         held_out.feature_set(space, np.ones(len(held_out.chosen), np.bool_)),
         samples.feature_set(space, np.ones(len(samples.chosen), np.bool_)),

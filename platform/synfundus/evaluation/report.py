@@ -36,7 +36,7 @@ class ReportContent:
     real_photographs: bool = True
     """False if the study's photographs are phantoms: the page then says so."""
     curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
-    """(step, loss) points, by title of a training."""
+    """(step, loss) points of each training, by its title."""
     synthetic: Mapping[str, Sequence[Pixels]] = field(default_factory=dict)
     """Samples, by the title of the requested finding."""
     real: Mapping[str, Sequence[Pixels]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The tiles of the report's summary: what a reader should know who reads no further."""
+"""The tiles of the report's summary: the main results, for readers who read no further."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Runs the protocol on the folders of a study and writes `reports/<name>/`.
+"""Run the protocol on the folders of a study and write `reports/<name>/`.
 
 metrics.json     `EvaluationMetrics`, see docs/evaluation.md
 index.html       the private edition: may show real photographs
@@ -22,7 +22,7 @@ from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.examples import Examples, Pixels
 from synfundus.evaluation.image_sets import Samples, read_accepted_samples, read_photographs
 from synfundus.evaluation.inception import build_inception
-from synfundus.evaluation.manifest import METRICS, PRIVATE, PUBLIC, ReportManifest
+from synfundus.evaluation.manifest import PRIVATE, PUBLIC, ReportManifest
 from synfundus.evaluation.protocol import closest_rows, evaluate
 from synfundus.evaluation.report import ReportContent, figure_files, render_report
 from synfundus.evaluation.spaces import Extractor, Extractors, skipped_spaces
@@ -34,7 +34,7 @@ from synfundus.measures.metrics import EvaluationMetrics
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_labels, phantom_record
 from synfundus.samples.shards import read_shard
-from synfundus.storage import Storage, write_manifest
+from synfundus.storage import METRICS, Storage, write_manifest
 
 HELD_OUT_SPLITS = ("validation", "test")
 PHANTOM_SEED = 20231130
@@ -61,11 +61,11 @@ class EvaluationTask:
     study: Mapping[str, JsonValue]
     """Settings of the study, resolved, for the report."""
     curves: Mapping[str, Sequence[tuple[int, float]]]
-    """(step, loss) points, by title of a training."""
+    """(step, loss) points of each training, by its title."""
     provenance: Mapping[str, JsonValue]
     """Versions and digests, for the report."""
     real_photographs: bool
-    """False if the study's photographs are phantoms, so that phantoms are no landmark."""
+    """False if the study's photographs are phantoms, so phantoms cannot be a landmark."""
 
 
 def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None) -> None:
@@ -90,7 +90,7 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
     if not len(samples.sample_ids):
         raise WrongInputError(
             f"{task.samples_folder}: no sample was accepted, so there is nothing to evaluate;"
-            " see which checks rejected them in the summary of the stage `sample`"
+            " the summary of the stage `sample` gives the reasons"
         )
     phantoms = _phantom_features(extractors, len(held_out.chosen), images.size_px) if task.real_photographs else None
     metrics, near = evaluate(

@@ -1,4 +1,4 @@
-"""The contact sheet of a preparation: some accepted and some rejected images for a person to look at. Private."""
+"""The contact sheet of a preparation: some accepted and some rejected images for visual inspection. Private."""
 
 from collections.abc import Sequence
 
@@ -75,7 +75,7 @@ def pick_evenly(items: Sequence[int], most: int) -> list[int]:
 def pick_by_reason(items: Sequence[tuple[int, ImageRejectionReason]], most: int) -> list[int]:
     """Return at most `most` rejected images, grouped by reason.
 
-    The reasons take turns, so that a rare reason is on the sheet, too.
+    Takes one image of each reason in turn, so that a rare reason is on the sheet, too.
     """
     counts: dict[ImageRejectionReason, int] = dict.fromkeys(ImageRejectionReason, 0)
     order = list(ImageRejectionReason)

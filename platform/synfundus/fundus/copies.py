@@ -1,4 +1,4 @@
-"""Choose which of several copies of one photograph stays."""
+"""Choose which of several copies of one photograph is accepted."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Entry:
-    """Properties of an image that decide which of two copies stays."""
+    """Properties of an image that decide which of two copies is accepted."""
 
     name: str
     field_px: int

@@ -14,7 +14,7 @@ from synfundus.fundus.rejections import ImageRejectedError, ImageRejectionReason
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
 """Formats that are decoded. Formats whose decoders start programs (EPS) or read other files are not among them."""
-Image.init()  # `Image.open(formats=…)` knows only plugins that are loaded
+Image.init()  # `Image.open(formats=…)` uses only plugins that are loaded
 SIGNATURES = (
     b"\xff\xd8\xff",
     b"\x89PNG",

@@ -24,8 +24,8 @@ FLAT_LEVELS = 12
 MIN_FIELD_FRACTION = 0.02
 """Smallest fraction of the frame that a field of view covers."""
 SNAP_FRACTION = 0.015
-"""Difference, as a fraction of the side, up to which a window is replaced by the (squared) frame. Because of it, a
-prepared image is prepared to itself."""
+"""Difference, as a fraction of the side, up to which a window is replaced by the (squared) frame. So preparing
+a prepared image again changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Window:
 
 
 def find_window(frame: Image.Image, is_fundus: bool) -> Window:
-    """Return the square around the field of view, or around the whole frame if the image is labelled as no fundus.
+    """Return the square around the field of view, or around the whole frame if the image is labelled `is_fundus` 0.
 
     Raises:
         ImageRejectedError: the frame has no field of view.

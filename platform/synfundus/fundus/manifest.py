@@ -53,7 +53,7 @@ class DataManifest(Manifest):
     images_digest: str
     """Digest of the originals' names, labels and grouping by patient."""
     patient_key: str
-    """Fingerprint of the key that hashed the patients. Equal fingerprints: the hashes can be compared."""
+    """Digest of the key of the patient hashes. If two datasets have the same, their hashes can be compared."""
     split_seed: int
     """Seed of the split."""
     split_fractions: SplitFractions
@@ -71,7 +71,7 @@ class DataManifest(Manifest):
     rejected: dict[ImageRejectionReason, int]
     """Number of rejected images by reason; every reason is a key."""
     label_conflicts: int
-    """Rejected copies whose labels contradict those of the image that stayed."""
+    """Rejected copies whose labels contradict those of the accepted image."""
     rows_without_image: int
     """Table rows whose image was not found."""
     images_without_row: int

@@ -1,4 +1,4 @@
-"""Keyed hashes of patient ids: without the key nobody can test a guess.
+"""Keyed hashes of patient ids: without the key, a guessed id cannot be tested.
 
 The key is `SYNFUNDUS_PATIENT_KEY`, or is generated once in the user's configuration folder, readable by its owner only.
 It never lies below a study's root, where everybody who may read the data would find it.
@@ -86,5 +86,5 @@ def hash_patient(key: bytes, patient: str) -> str:
 
 
 def key_fingerprint(key: bytes) -> str:
-    """Return a name of the key from which it cannot be found. Equal names: patient hashes can be compared."""
+    """Return a digest of the key, 16 hex digits. Datasets with equal digests have comparable patient hashes."""
     return hashlib.blake2b(b"", digest_size=8, key=key, person=b"fingerprint").hexdigest()

@@ -1,4 +1,4 @@
-"""Patients, splits and the manifest of a dataset, once its images are accepted."""
+"""Assign patients and splits to the accepted images, and make the manifest of the dataset."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -41,7 +41,7 @@ class Rejected:
 
     reason: ImageRejectionReason
     detail: str
-    """One line for a person."""
+    """Explanation in one line."""
     thumbnail: ByteImage | None = None
     """(H, W, 3), sides of at most 128; None if the image was not decoded."""
 
@@ -76,7 +76,7 @@ def prepare_image(
         size_px: side of the result.
         min_field_px: smallest accepted diameter of the field of view, in pixels of the original.
         max_megapixels: largest accepted original, at most 89; larger ones are rejected as decompression bombs.
-        is_fundus: False for an image labelled as no fundus. It has no field of view and is taken whole.
+        is_fundus: False for an image labelled `is_fundus` 0. It has no field of view and is taken whole.
 
     Returns:
         The prepared image, or the reason for rejecting it. No bytes make this function raise.

@@ -14,19 +14,19 @@ from synfundus.metadata import Metadata
 
 
 class RejectedImage(Metadata):
-    """One image that is not among the prepared ones."""
+    """One rejected image."""
 
     name: str
     """Name of the image below its source."""
     reason: ImageRejectionReason
     detail: str
-    """One line for a person."""
+    """Explanation in one line."""
     twin: str | None = None
-    """Name of the accepted image that this one is a copy of; null if it is no copy."""
+    """Name of the accepted image that this one is a copy of; null if it is not a copy."""
     conflicts: dict[str, tuple[int, int]] = Field(default_factory=dict)
     """Label to the contradicting values of twin and copy."""
     same_patient: bool | None = None
-    """True if twin and copy have the same patient; null if it is no copy."""
+    """True if twin and copy have the same patient; null if it is not a copy."""
 
 
 class SameEye(Metadata):

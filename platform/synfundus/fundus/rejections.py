@@ -1,4 +1,7 @@
-"""Reasons for which `prepare` rejects an image."""
+"""Reasons why `prepare` rejects an image.
+
+`preprocess.prepare_image` rejects an image by its bytes; `verdicts.Verdicts` rejects copies.
+"""
 
 from enum import StrEnum
 
@@ -6,7 +9,7 @@ from PIL import Image
 
 
 class ImageRejectionReason(StrEnum):
-    """Reason for which an image is not among the prepared ones."""
+    """Reason why `prepare` rejects an image."""
 
     UNREADABLE = "unreadable"
     TRUNCATED = "truncated"
@@ -24,13 +27,13 @@ class ImageRejectionReason(StrEnum):
 
 
 class ImageRejectedError(Exception):
-    """Raised by a step of `preprocess.prepare_image`, which returns it as a result."""
+    """An image is rejected. `preprocess.prepare_image` catches this error and returns it as `Rejected`."""
 
     def __init__(self, reason: ImageRejectionReason, detail: str, frame: Image.Image | None = None) -> None:
         """Reject an image.
 
         Args:
-            detail: one line for a person.
+            detail: explanation in one line.
             frame: the decoded image, for a thumbnail.
         """
         super().__init__(detail)

@@ -1,4 +1,4 @@
-"""Assignment of patients to splits: a pure function of seed and patient, so that new images move no known patient."""
+"""Assignment of patients to splits: a pure function of seed and patient, so added images move no patient."""
 
 import hashlib
 from collections.abc import Sequence

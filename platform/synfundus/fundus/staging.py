@@ -64,7 +64,7 @@ class FinalRow:
 
 
 def load_and_prepare(record: SourceRecord, config: PrepareConfig) -> tuple[str | None, Prepared | Rejected]:
-    """Return image id and result of one original. A file that is gone or may not be read is `unreadable`."""
+    """Return image id and result of one original. A file that no longer exists or may not be read is `unreadable`."""
     try:
         data = record.load()
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
@@ -87,7 +87,7 @@ def _staged_row(record: SourceRecord, config: PrepareConfig) -> dict[str, object
         thumbnail = None if result.thumbnail is None else encode_png(result.thumbnail)
         reason, detail = result.reason.value, result.detail
         return {"image_id": identity, "reason": reason, "detail": detail, "field_px": 0, "png": thumbnail}
-    # A code needs vessels. Of an image labelled as no fundus only exact copies are found.
+    # A code needs vessels, so of an image labelled `is_fundus` 0 only exact copies are found.
     code = codes(result.twin_HW) if record.labels.get("is_fundus") != 0 else None
     return {
         "image_id": identity,

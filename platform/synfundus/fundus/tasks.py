@@ -1,4 +1,4 @@
-"""Independent pieces of work of `prepare`: what a worker does with one item. No function here knows Ray.
+"""Independent pieces of work of `prepare`: what a worker does with one item. No function here uses Ray.
 
 Each function takes an item, which is small, and values that all items share.
 """
@@ -100,7 +100,7 @@ def pairs_to_compare(pairs: Sequence[Pair], records: Sequence[SourceRecord]) -> 
 
 
 def compare_pairs(item: PairsToCompare, config: PrepareConfig) -> list[tuple[Pair, Likeness]]:
-    """Read the originals of some pairs again and compare them registered. An unreadable original is like no other.
+    """Read the originals of some pairs again and compare them registered. An unreadable original matches no other.
 
     Consecutive pairs with the same first image share it, so at most two images are in memory.
     """

@@ -14,15 +14,15 @@ from synfundus.labels import LABEL_NAMES, LabelRow
 
 @dataclass(frozen=True, slots=True)
 class ImageRejection:
-    """One image that is not among the prepared ones."""
+    """One rejected image."""
 
     index: int
     """Position in the sorted listing."""
     reason: ImageRejectionReason
     detail: str
-    """One line for a person."""
+    """Explanation in one line."""
     twin: int | None = None
-    """Position of the image that stays in place of a duplicate."""
+    """Position of the image that this one is a copy of."""
 
 
 @dataclass

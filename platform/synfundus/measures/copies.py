@@ -4,7 +4,7 @@ It finds copies that were mirrored, brightened or encoded again, too. The descri
 illumination is evened out, so that vessels, disc and lesions count and exposure does not. The distance of two unit
 vectors is sqrt(2 - 2 correlation): 0 for a copy, 1.41 for images that have nothing in common. Carlini et al. 2023
 (arXiv 2301.13188, section 4.1) use pixel distance to find memorised training images. The descriptor finds copies; it
-does not prove that nobody can be recognised.
+does not prove that no person can be recognised.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Nearest:
     """The nearest reference of each of N images."""
 
     distance: NDArray[np.float64]
-    """(N,) in [0, 2], rounded to six decimals, so that the CPU's last bit decides nothing."""
+    """(N,) in [0, 2], rounded to six decimals, so that rounding on another CPU changes no decision."""
     index: NDArray[np.int64]
     """(N,) row of the reference."""
     mirrored: NDArray[np.bool_]

@@ -1,6 +1,6 @@
 """The two editions of a report. The public one holds no photograph of a person, and nothing that leads to one.
 
-`withhold` replaces, in every text, whatever looks like the path of a file, the name of a file or the digest of a
+`withhold` replaces, in every text, everything that looks like the path of a file, the name of a file or the digest of a
 person or an image, so that a setting or a note that names one does not publish it.
 """
 

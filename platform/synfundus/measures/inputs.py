@@ -29,7 +29,7 @@ def binary_labels(y_true: ArrayLike) -> tuple[NDArray[np.bool_], str | None]:
     """Return the labels as booleans, and the reason if a class is missing.
 
     Raises:
-        ValueError: the labels are no vector of 0 and 1.
+        ValueError: the labels are not a vector of 0 and 1.
     """
     y = np.asarray(y_true)
     if y.ndim != 1 or not np.isin(y, (0, 1)).all():

@@ -56,7 +56,7 @@ class Measure(Metadata):
         if self.measurable and (None in numbers or self.reason is not None):
             raise ValueError("a measured number has value, low and high, and no reason")
         if not self.measurable and (any(number is not None for number in numbers) or self.reason is None):
-            raise ValueError("what is not measurable has a reason and no number")
+            raise ValueError("a measure that is not measurable has a reason and no number")
         return self
 
     @model_serializer(mode="wrap")

@@ -68,7 +68,7 @@ class ExpectedCounts(Metadata):
     counts: tuple[float, ...]
     """Sum of the probabilities of each value, in the order of `values`; three decimals."""
     num_unknown: int
-    """Images whose value neither an expert nor the annotator knows."""
+    """Images without an expert's or a filled value."""
 
 
 class LabelDistribution(Metadata):

@@ -10,7 +10,7 @@ GRADE_SHARES = (0.28, 0.18, 0.18, 0.18, 0.18)
 UNREADABLE_SHARE = 0.11
 """Fraction of fundus images in which a region is unreadable, for each region."""
 NOT_FUNDUS_SHARE = 0.07
-"""Fraction of images that are no fundus."""
+"""Fraction of images that are not a fundus."""
 JUDGED_IN = {
     "is_macular_readable": ("is_amd", "is_dme", "is_em"),
     "is_optic_disc_readable": ("is_aon", "is_gc", "is_pm"),

@@ -1,4 +1,4 @@
-"""Images that are no fundus, for `is_fundus` = 0: six kinds that occur among fundus photographs."""
+"""Images that are not a fundus, for `is_fundus` = 0: six kinds that occur among fundus photographs."""
 
 from collections.abc import Callable
 

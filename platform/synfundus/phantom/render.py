@@ -36,7 +36,7 @@ def render(
         labels: values by name; missing ones are null.
         seed: seed of anatomy and details, >= 0.
         size_px: side in pixels, 32 to 512.
-        omit: labels whose finding is omitted, that is, rendered as if null. If the row is no fundus, omitting
+        omit: labels whose finding is omitted, that is, rendered as if null. If the row is not a fundus, omitting
             `is_fundus` renders a readable, healthy fundus: the rules leave nothing else in such a row.
         patient_seed: seed of pigmentation, calibres and sizes, which both eyes of a patient share; default: `seed`.
 
@@ -65,7 +65,8 @@ def _rendered_state(labels: LabelRow, seed: int, omit: Collection[str]) -> dict[
     require_known(omit, "phantom omit")
     for name, value in labels.items():
         if value is not None and not 0 <= value <= LABEL_BY_NAME[name].max_value:
-            raise WrongInputError(f"phantom labels: {name} is {value}; 0 to {LABEL_BY_NAME[name].max_value}, or null")
+            top = LABEL_BY_NAME[name].max_value
+            raise WrongInputError(f"phantom labels: {name} is {value}; expected 0 to {top}, or null")
     row = apply_rules(labels)
     if row["is_fundus"] == 0 and "is_fundus" in omit:
         row = dict.fromkeys(row)

@@ -20,7 +20,7 @@ class SamplesSummary(Metadata):
     num_unresolved: int
     """Samples without an accepted attempt."""
     notes: tuple[str, ...]
-    """Notes of the plan: what was merged or left out."""
+    """Notes of the plan: which combinations were merged or omitted."""
 
     @property
     def num_accepted(self) -> int:

@@ -23,7 +23,7 @@ from synfundus.samples.config import SamplesConfig
 from synfundus.samples.label_rows import PatientLabels, Values, draw_label_rows
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.seeds import random_numbers
-from synfundus.storage import Storage, read_trusted
+from synfundus.storage import Storage, read_record
 
 PLAN: Final = "plan.json"
 
@@ -55,7 +55,7 @@ class Plan(Metadata):
     data_digest: str
     """Digest of the dataset that gave the conditions and whose training images must not be copied."""
     notes: tuple[str, ...]
-    """What was merged or left out, in sentences."""
+    """Sentences that say which combinations were merged or omitted."""
     combinations: tuple[PlannedCombination, ...]
 
     @field_serializer("config")
@@ -98,7 +98,7 @@ def read_plan(storage: Storage, folder: str, manifest: SamplesManifest) -> Plan:
     Raises:
         StorageError: the file is missing, or differs from the manifest.
     """
-    return Plan.from_json(read_trusted(storage, folder, PLAN, manifest), f"{folder}/{PLAN}")
+    return read_record(storage, folder, PLAN, manifest, Plan)
 
 
 def make_plan(

@@ -1,16 +1,14 @@
-"""Making of a release: copies the accepted samples and describes them. It samples nothing and annotates nothing.
+"""Make a release: copy the accepted samples and describe them. Nothing is sampled or annotated here.
 
 A release is a folder that can leave the institution as it is. Rejected images, which may resemble a training image,
-stay behind in `samples/`; so the accepted rows are copied, one shard at a time. docs/release.md describes each file.
+stay in `samples/`; so the accepted rows are copied, one shard at a time. docs/release.md describes each file.
 """
 
-import io
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.errors import AlreadyExistsError, WrongInputError
@@ -22,8 +20,9 @@ from synfundus.samples.export import SynFundusExport
 from synfundus.samples.manifest import ReleaseInputs, ReleaseManifest, ReleaseSummary, SamplesManifest
 from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.release_metadata import ReleaseMetadata, read_release_metadata
-from synfundus.samples.shards import ROW_GROUP_ROWS, attempt_of, read_samples
+from synfundus.samples.shards import attempt_of, read_samples
 from synfundus.storage import Storage, Written, read_manifest, write_manifest
+from synfundus.storage.parquet import encode_parquet
 
 ACCEPTED: Final = "accepted.parquet"
 CARD: Final = "README.md"
@@ -103,13 +102,13 @@ def _write_files(
     rows: list[pa.Table] = []
     for shard, table in read_samples(storage, samples_folder):
         file = _data_file(shard)
-        data.append(storage.write_once(f"{release_folder}/{file}", _encode(table)))
+        data.append(storage.write_once(f"{release_folder}/{file}", encode_parquet(table)))
         rows.append(_accepted_rows(table, shard, manifest.files[shard].sha256, file))
         if export:
             export.add(table)
     accepted = pa.concat_tables(rows).sort_by("sample_id")
     documents = {
-        ACCEPTED: _encode(accepted),
+        ACCEPTED: encode_parquet(accepted),
         CROISSANT: croissant(config, metadata, data, release_folder),
         CARD: dataset_card(config, metadata, evidence.metrics, evidence.annotator_metrics).encode(),
         REPORT: evidence.report_html.encode(),
@@ -130,10 +129,3 @@ def _accepted_rows(table: pa.Table, shard: str, sha256: str, file: str) -> pa.Ta
     n = len(ids)
     columns = [ids, [attempt_of(shard)] * n, [shard] * n, [sha256] * n, [file] * n]
     return pa.table(columns, schema=ACCEPTED_SCHEMA)
-
-
-def _encode(table: pa.Table) -> bytes:
-    """Return a table as Parquet with its schema metadata, by which `datasets` decodes `image`."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, row_group_size=ROW_GROUP_ROWS, compression="zstd")
-    return sink.getvalue()

@@ -17,7 +17,7 @@ class SampleRejectionReason(StrEnum):
 
 
 class SampleRejection(Metadata):
-    """A sample that one attempt did not produce in an acceptable form."""
+    """Rejection of one attempt at a sample."""
 
     sample_id: int
     reason: SampleRejectionReason

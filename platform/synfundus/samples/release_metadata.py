@@ -58,7 +58,7 @@ class ReleaseMetadata:
     plan: SamplesConfig
     """Settings of the plan."""
     notes: tuple[str, ...]
-    """Notes of the plan: what was merged or left out."""
+    """Notes of the plan: which combinations were merged or omitted."""
     num_combinations: int
     """Combinations of labels in the plan."""
 

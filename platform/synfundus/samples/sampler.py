@@ -99,7 +99,7 @@ class ShardSampler:
         return samples, check_samples(sample_ids, encoded, pixels, self.reference)
 
     def _write(self, work: ShardWork, samples: Sequence[Sample], rejections: Sequence[SampleRejection]) -> None:
-        """Write the shard, then its record: with a record, the shard counts as finished."""
+        """Write the shard, then its record, which marks the shard as finished."""
         storage, folder = self.task.storage, self.task.folder
         written = storage.write_once(work.name(folder), encode_shard(samples))
         record = ShardRecord(

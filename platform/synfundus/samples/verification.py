@@ -1,6 +1,6 @@
 """`verification.json`: which attempt of each sample was accepted, and what was rejected and why.
 
-Lies below `samples/<name>/` beside the shards, which hold rejected rows too; readers of samples go by this record.
+Lies below `samples/<name>/` beside the shards, which hold rejected rows too; readers of samples use this record.
 """
 
 from typing import Final, Literal
@@ -9,11 +9,11 @@ from synfundus.measures.copies import SampledCounts
 from synfundus.metadata import Metadata
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.rejection import RejectedAttempt, SampleRejectionReason
-from synfundus.storage import Storage, read_manifest, read_trusted
+from synfundus.storage import Storage, read_manifest, read_record
 
 VERIFICATION: Final = "verification.json"
 NO_ATTEMPT: Final = -1
-"""Stands for the attempt of a sample without an accepted one."""
+"""Number in place of the accepted attempt of a sample that has none."""
 
 
 class AcceptedAttempt(Metadata):
@@ -58,8 +58,7 @@ def read_verification(storage: Storage, folder: str, manifest: SamplesManifest) 
     Raises:
         StorageError: the file is missing, or differs from the manifest.
     """
-    name = f"{folder}/{VERIFICATION}"
-    return Verification.from_json(read_trusted(storage, folder, VERIFICATION, manifest), name)
+    return read_record(storage, folder, VERIFICATION, manifest, Verification)
 
 
 def accepted_attempts(verification: Verification) -> dict[int, int]:

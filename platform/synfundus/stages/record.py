@@ -1,4 +1,4 @@
-"""Record of a run, `runs/<run>/run.json`, and the guard against one name for two studies.
+"""Record of a run, `runs/<run>/run.json`, and the check that no two studies share a name.
 
 The record holds everything that a stage's output depends on, and versions, git revision and hardware of the run.
 """
@@ -190,7 +190,7 @@ def _git(*arguments: str) -> str | None:
 
 def hardware() -> Hardware:
     """Return CPU and GPUs of this machine."""
-    import torch  # takes seconds to import, and commands on finished stages do without
+    import torch  # takes seconds to import, and commands on finished stages do not need it
 
     cpu_info = Path("/proc/cpuinfo")
     lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []

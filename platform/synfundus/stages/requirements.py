@@ -1,4 +1,4 @@
-"""Checks that several stages share: refuse before any work what could not end well."""
+"""Checks that several stages share. They refuse, before any work, settings that would fail later."""
 
 from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
@@ -35,7 +35,7 @@ def require_even_batch(section: str, config: OptimisationConfig) -> None:
         section: place of `config` in the study.
 
     Raises:
-        WrongInputError: `batch_size` is no multiple of workers times accumulation steps.
+        WrongInputError: `batch_size` is not a multiple of workers times accumulation steps.
     """
     num_workers, num_parts = config.resources.num_workers, config.accumulation_steps
     if config.batch_size % (num_workers * num_parts):

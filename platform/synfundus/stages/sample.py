@@ -159,7 +159,7 @@ def require_new_images(study: Study) -> None:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """Digests of everything that the plan rests on, from the manifests of the inputs."""
+    """Digests of everything that the plan depends on, from the manifests of the inputs."""
 
     generator: str
     annotator: str
@@ -181,7 +181,7 @@ def _read_inputs(study: Study, storage: Storage) -> _Inputs:
     return _Inputs(
         generator=generator.generator_digest,
         annotator=annotator.annotator_digest,
-        # The digest of the manifest would not do: it depends on the key that hashes the patients.
+        # Not the digest of the manifest, because that depends on the key of the patient hashes.
         data=digest_of([data.images_digest, data.parent.digest if data.parent else None, annotator.annotator_digest]),
         num_without_patient=data.images_counted_as_patient,
     )

@@ -36,7 +36,7 @@ ATTEMPTS = 6
 """Attempts per request, with growing pauses, for a store that throttles or restarts."""
 PROBE_READ_TIMEOUT_S = 8
 PROBE_ATTEMPTS = 2
-"""Attempts per request of a probing client. With its timeouts, a probe ends within 30 s whatever is wrong."""
+"""Attempts per request of a probing client. With its timeouts, a probe ends within 30 s in every case."""
 BODY_ATTEMPTS = 3
 """Attempts to read an object whose connection breaks inside the body; boto3 does not repeat such a request."""
 
@@ -79,7 +79,7 @@ def s3_client(environment: S3Environment, *, probing: bool = False) -> Any:
         read_timeout=PROBE_READ_TIMEOUT_S if probing else READ_TIMEOUT_S,
         retries={"mode": "standard", "total_max_attempts": PROBE_ATTEMPTS if probing else ATTEMPTS},
         s3={"addressing_style": environment.addressing},
-        # Our PUTs state their own SHA-256. boto3's default, a checksum after the body, is not known to all stores.
+        # Our PUTs state their own SHA-256. boto3's default, a checksum after the body, is not supported by all stores.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         ignore_configured_endpoint_urls=True,  # because Arrow ignores AWS's configuration file, too

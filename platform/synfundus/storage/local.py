@@ -107,6 +107,8 @@ class LocalStorage:
         """Return all bytes of an object."""
         try:
             return self.path(name).read_bytes()
+        except FileNotFoundError as error:
+            raise StorageError(f"{name} is missing below {self.root}; restore it or make its folder again") from error
         except OSError as error:
             raise StorageError(f"cannot read {name} below {self.root}: {error.strerror or error}") from error
 
@@ -115,7 +117,7 @@ class LocalStorage:
         return self.path(name).is_file()
 
     def names(self, prefix: str) -> Iterator[str]:
-        """Yield the names of all objects below the folder `prefix`, sorted; leave out files that are being written."""
+        """Yield the names of all objects below the folder `prefix`, sorted; skip files that are being written."""
         for path in sorted(self.path(prefix).rglob("*")):
             if path.is_file() and not path.name.endswith(".part"):
                 yield path.relative_to(self.folder).as_posix()

@@ -56,7 +56,7 @@ class DataConfig(Config):
     @model_validator(mode="after")
     def _one_origin(self) -> "DataConfig":
         if bool(self.sources) == (self.prepared is not None):
-            raise ValueError("name either sources, or as prepared a dataset that lies below the root")
+            raise ValueError("expected either sources, or prepared (the name of a dataset below the root)")
         return self
 
 
@@ -158,7 +158,7 @@ class Study(Config):
     def files_of(self, section: str) -> dict[str, str]:
         """Return the digest of each file that a section names, by key.
 
-        `images_folder` has none: it only tells which image a row of `predictions` speaks of.
+        `images_folder` has none: it only shows which image a row of `predictions` describes.
 
         Raises:
             WrongInputError: a file cannot be read.

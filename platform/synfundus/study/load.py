@@ -23,7 +23,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise WrongInputError(f"cannot read study {path} ({reason}); `synfundus study init` writes one") from error
+        raise WrongInputError(f"study {path}: cannot be read ({reason}); `synfundus study init` writes one") from error
     return resolve(text, str(path), path.absolute().parent, overrides)
 
 

@@ -85,7 +85,7 @@ class Override:
             raise WrongInputError(f"--set {text}: the value is not valid YAML ({problem}); quote it") from error
 
     def apply(self, values: Tree) -> Tree:
-        """Return `values` with this setting replaced; a mapping is merged into the mapping that is there.
+        """Return `values` with this setting replaced; a mapping is merged into the existing one.
 
         Raises:
             WrongInputError: the path leads to an index that a list does not have.

@@ -1,4 +1,4 @@
-"""Records of a training in progress: the loss curve and what a checkpoint knows besides tensors."""
+"""Records of a training in progress: the loss curve and what a checkpoint stores besides tensors."""
 
 from typing import Literal
 

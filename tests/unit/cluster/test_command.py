@@ -113,7 +113,7 @@ def test_a_job_whose_deletion_does_not_end_is_one_line(
     monkeypatch.setattr(jobs, "DELETION_S", 0.1)
     assert submit(study) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "is being deleted" in line
+    assert "after its deletion began" in line
 
 
 def test_the_second_of_two_submitters_finds_the_job_of_the_first(
@@ -185,7 +185,7 @@ def test_an_outage_of_the_api_server_is_waited_for(
 
 
 def test_the_ready_role_allows_every_request_of_the_command(api: KubernetesApi, study: str) -> None:
-    """Submit, fail, submit again over the ConfigMap of the first job, cancel. No pod exists here."""
+    """The verbs submit, fail, submit again over the first job's ConfigMap, and cancel. No pod exists here."""
     submit(study)
     ended(the_job(api), "FAILED")
     submit(study)
@@ -277,7 +277,8 @@ def test_the_dashboard_ends_in_one_line_with_its_pod(
     visitor.join()
     (line,) = capsys.readouterr().err.splitlines()
     name = the_job(api)["metadata"]["name"]
-    assert line == f"error: the dashboard of {name} ended: cannot reach pod head: Handshake status 404 Not Found"
+    reason = "cannot reach pod head: Handshake status 404 Not Found"
+    assert line == f"error: job {name}: the dashboard ended ({reason}); run the command again"
 
 
 def test_a_reader_that_closes_the_pipe_of_a_log_is_no_error(api: KubernetesApi, study: str) -> None:

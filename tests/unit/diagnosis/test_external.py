@@ -152,7 +152,10 @@ def test_images_are_identified_by_their_content(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("image_id,right\na,0.5\n", "no column 'left'; its columns are image_id, right"),
-        ("image_id,left\na,0.5\nb,1.5\n", "line 3, column 'left': 1.5 is not a probability score"),
+        (
+            "image_id,left\na,0.5\nb,1.5\n",
+            "line 3, column 'left': 1.5 is not a probability; correct the cell",
+        ),
         ("image_id,left\na,yes\n", "column 'left': holds string; expected numbers"),
         ("image_id,left\na,0.5\na,0.6\n", "image a has two rows"),
         ("name,left\na,0.5\n", "needs a column 'image_id', or 'file_name' together with images_folder"),

@@ -27,7 +27,7 @@ UNUSABLE = "is_pm"
 
 @pytest.fixture
 def annotator_for() -> Callable[[list[dict[str, Any]]], Annotator]:
-    """Function that makes an annotator: random logits, every fourth image is no fundus, one label is unusable."""
+    """Function that makes an annotator: random logits, every fourth image is not a fundus, one label is unusable."""
 
     def make(rows: list[dict[str, Any]]) -> Annotator:
         rng = np.random.default_rng(0)

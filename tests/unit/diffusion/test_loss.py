@@ -25,7 +25,7 @@ BETA_SCHEDULES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 
 @pytest.mark.parametrize("kind", ["linear", "cosine"])
 def test_min_snr_weights_equal_those_of_hang_et_al(kind: str) -> None:
-    """min(SNR, gamma) / SNR for eps and min(SNR, gamma) / (SNR + 1) for v, with the SNR of diffusers' scheduler."""
+    """The weight is min(SNR, gamma) / SNR for eps and min(SNR, gamma) / (SNR + 1) for v."""
     t_B = torch.tensor([0, 10, 100, 300, 500, 700, 900, 990])
     alphas_cumprod = DDPMScheduler(beta_schedule=BETA_SCHEDULES[kind]).alphas_cumprod[t_B].double()
     snr_B = alphas_cumprod / (1.0 - alphas_cumprod)
@@ -129,7 +129,7 @@ def test_accumulated_gradients_are_those_of_the_big_batch(accumulation_steps: in
 
 
 def test_the_mean_of_two_workers_gradients_is_that_of_the_big_batch() -> None:
-    """The average of DistributedDataParallel, computed without its processes."""
+    """This is what DistributedDataParallel computes, here without its processes."""
     whole = _gradients(learner_of(perturb=True))
     workers = []
     for rank in (0, 1):

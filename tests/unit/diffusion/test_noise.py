@@ -43,7 +43,7 @@ def test_philox_gives_the_known_answers(
 
 
 def test_a_number_is_the_documented_function_of_seed_stream_and_position() -> None:
-    """Box-Muller written out again in plain Python floats, from single Philox blocks."""
+    """The test repeats Box-Muller in plain Python floats, from single Philox blocks."""
     seed, stream, count = 2**52 + 12345, 2**33 + 7, 10
     numbers = normal(torch.tensor([seed]), stream, (count,))[0].tolist()
     expected: list[float] = []

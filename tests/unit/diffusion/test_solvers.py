@@ -174,7 +174,7 @@ def test_timesteps_equal_the_trailing_ones_of_diffusers(num_timesteps: int) -> N
 
 
 def test_a_step_count_that_does_not_divide_still_ends_without_noise() -> None:
-    """There DDIMScheduler steps by T // S and ends above level 0; ours steps from each timestep to the next."""
+    """DDIMScheduler then steps by T // S and ends above level 0; our steps end at the next timestep."""
     table = solver_table(ScheduleConfig(), SolverConfig(name="ddim", num_steps=7))
     tables = Schedule(ScheduleConfig())
     np.testing.assert_array_equal(table.c0[:-1], tables.alpha_t.numpy()[table.t[1:]])
@@ -218,8 +218,8 @@ def test_ddim_on_gaussian_data_has_its_closed_form(num_steps: int, prediction: s
 def test_order_of_convergence_equals_that_of_the_papers(name: str, order: int, prediction: str) -> None:
     """The probability flow of Gaussian data keeps x / sqrt(alpha^2 s^2 + sigma^2) constant.
 
-    Measured where half of the timesteps are done, because the step count divides T there and the step in lambda shrinks
-    everywhere as the count grows.
+    The error is measured after half of the timesteps, because the step count divides T there and the step in lambda
+    shrinks everywhere as the count grows.
     """
     schedule = ScheduleConfig.model_validate({"kind": "linear", "prediction": prediction})
     tables, std = Schedule(schedule), 0.4

@@ -40,7 +40,7 @@ def test_stratified_numbers_are_uniform_and_batches_are_independent() -> None:
 @pytest.mark.parametrize("batch_size", [2, 5, 16, 64])
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_a_batch_and_each_workers_share_are_evenly_spread(batch_size: int, num_workers: int) -> None:
-    """Steps of the golden ratio leave no gap wider than 2 / n on the circle; independent draws about ln(n) / n."""
+    """Steps of the golden ratio leave gaps of at most 2 / n on the circle; independent draws leave about ln(n) / n."""
     share = batch_size // num_workers
     for batch in range(20):
         start = batch * batch_size

@@ -36,7 +36,7 @@ def test_ema_decay_grows_from_a_tenth_to_its_limit() -> None:
 
 
 def test_the_average_of_a_ramp_lags_a_tenth_of_the_run_and_later_the_decay_time() -> None:
-    """Closed forms after step s: 0.9 s, from m' = 9 (s - m) / s; and s - d / (1 - d) at a constant decay d."""
+    """After step s the average is 0.9 s (it solves m' = 9 (s - m) / s), or s - d / (1 - d) at a constant decay d."""
     mean = 0.0
     for step in range(5001):
         decay = ema_decay_at(step, 0.999)

@@ -55,8 +55,8 @@ def attention_by_block(unet: nn.Module) -> dict[str, int]:
         ({"channels": (8, 20)}, r"channels: 20 must be a multiple of norm_num_groups \(4\) and of 8"),
         ({"channels": (8, 16), "norm_num_groups": 3}, r"channels: 8 must be a multiple of norm_num_groups \(3\)"),
         ({"channels": (0, 16)}, "channels: 0 must be a multiple"),
-        ({"attention_levels": (2,)}, "attention_levels: 2 is no level; the levels are 0 to 1"),
-        ({"attention_levels": (-1,)}, "attention_levels: -1 is no level"),
+        ({"attention_levels": (2,)}, "attention_levels: 2 is not a level; the levels are 0 to 1"),
+        ({"attention_levels": (-1,)}, "attention_levels: -1 is not a level"),
         ({"dropout": 1.0}, "less than 1"),
         ({"chanels": (8,)}, "unknown key 'chanels'; did you mean 'channels'"),
     ],
@@ -116,7 +116,7 @@ def test_weights_depend_only_on_the_seed_and_the_global_generator_is_unchanged()
 
 
 def test_the_initial_weights_of_the_label_embedder_are_three_times_torchs() -> None:
-    """torch draws a linear layer's weights uniformly up to 1 / sqrt(inputs): standard deviation 1 / sqrt(3 inputs)."""
+    """torch draws weights uniformly up to 1 / sqrt(inputs), so their standard deviation is 1 / sqrt(3 inputs)."""
     embedder: Any = build_unet(TINY).class_embedding
     for layer in (embedder.linear_1, embedder.linear_2):
         num_weights = layer.weight.numel()

@@ -74,7 +74,7 @@ def test_a_label_requested_with_one_value_only_has_no_auc() -> None:
 
 
 def test_a_missing_prediction_does_not_agree() -> None:
-    """An image that is no fundus has no side. Leaving such samples out would flatter the generator."""
+    """An image that is not a fundus has no side. Leaving such samples out would flatter the generator."""
     requested = np.zeros((100, len(LABEL_NAMES)), np.int8)
     requested[:50, SIDE] = 1
     predicted = requested.copy()

@@ -214,7 +214,7 @@ OTHER_TENSORS = {
 
 @pytest.mark.parametrize("kind", [*GARBAGE, *OTHER_TENSORS])
 def test_file_that_does_not_hold_this_network_is_refused(tmp_path: Path, kind: str) -> None:
-    """The digest refuses it; without the digest, the content would refuse it."""
+    """The digest does not match. If it did, the check of the content would refuse the file."""
     path = tmp_path / "weights.pth"
     path.write_bytes((GARBAGE | OTHER_TENSORS)[kind])
     assert "has SHA-256" in _refusal(path)

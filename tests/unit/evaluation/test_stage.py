@@ -11,10 +11,10 @@ from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.inception_weights import PUBLISHED_SHA256
-from synfundus.evaluation.manifest import METRICS, ReportManifest, read_metrics
+from synfundus.evaluation.manifest import ReportManifest, read_metrics
 from synfundus.measures.metrics import ProtocolSettings
 from synfundus.stages.evaluate import EvaluateStage
-from synfundus.storage import Storage, open_storage, write_manifest
+from synfundus.storage import METRICS, Storage, open_storage, write_manifest
 from synfundus.study import Study, resolve
 
 STAGE = EvaluateStage()
@@ -70,7 +70,7 @@ def test_wrong_inception_weights_are_refused_before_any_work(tmp_path: Path, sto
 
 
 def test_a_summary_loads_no_heavy_library() -> None:
-    """On a finished root, a whole study ends within a few seconds."""
+    """Because of this, `study run` on a finished root ends within a few seconds."""
     heavy = ("torch", "ray", "matplotlib", "scipy", "timm", "diffusers", "jinja2")
     code = f"import sys, synfundus.stages.evaluate; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -66,7 +66,7 @@ def test_label_reader_reads_no_image(storage: Storage) -> None:
     (batch,) = read_labels(storage, FOLDER, "train")
     assert batch.image_ids == ["image-0", "image-2"]
     side, gc = (LABEL_NAMES.index(name) for name in ("eye_side", "is_gc"))
-    # An expert's value stands, whatever was filled; P(grade >= k) comes from the filled distribution.
+    # An expert's value takes precedence over a filled one; P(grade >= k) comes from the filled distribution.
     assert batch.expert_BK.nonzero()[0].tolist() == [0]
     assert batch.known_BK.nonzero()[1].tolist() == [side, 0, gc]
     assert batch.p_BV[0].nonzero()[0].tolist() == [3 + side]

@@ -98,7 +98,7 @@ def test_dark_images_have_no_code_and_match_nothing() -> None:
 
 
 def test_candidates_are_exactly_the_pairs_within_the_radius() -> None:
-    """Compares with the definition, on random codes with planted neighbours at every distance around the radius."""
+    """The pairs equal the definition on random codes with neighbours at every distance around the radius."""
     rng = np.random.default_rng(0)
     unmoved = rng.integers(0, 2**63, (200, 4), dtype=np.uint64)
     views = rng.integers(0, 2**63, (60, len(VIEWS), 4), dtype=np.uint64)
@@ -124,7 +124,7 @@ def test_the_copy_with_larger_field_stays_then_more_labels_then_the_first_name()
     assert choose(entries, [(0, 1)]) == {0: 1}
     assert choose(entries, [(1, 3), (0, 3)]) == {0: 3, 1: 3}
     assert choose(entries, [(2, 3), (1, 3), (0, 1)]) == {3: 2, 0: 1}, (
-        "the end of a chain is no copy of the other end, so both stay"
+        "the end of a chain is no copy of the other end, so both are accepted"
     )
     assert choose(entries, [(0, 1), (1, 3), (2, 3)]) == choose(entries, [(3, 2), (3, 1), (1, 0)])
 

@@ -36,7 +36,7 @@ def test_many_processes_that_generate_a_key_at_once_get_the_same_one(tmp_path: P
 
 
 def test_no_key_is_generated_in_a_pod(tmp_path: Path) -> None:
-    """A key in a pod is lost with it, and a retried job would hash patients with another."""
+    """A key in a pod is lost with the pod, and a retried job would hash patients with another key."""
     with pytest.raises(WrongInputError, match="an entry SYNFUNDUS_PATIENT_KEY into the Secret"):
         patient_key(environment(tmp_path, ray_address="head:6379"), "s3://bucket/prefix")
     assert list(tmp_path.iterdir()) == []

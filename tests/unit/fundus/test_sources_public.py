@@ -61,7 +61,7 @@ def test_synfundus_1m_reads_labels_by_name_and_either_suffix(tmp_path: Path) -> 
     first = dict(zip(LABEL_NAMES, (4, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 1, 1, 0), strict=True))
     assert by_name(result) == {
         "Fundus/0000001.jpg": first,
-        # The image is no fundus, so the zeros of its diseases are ignored.
+        # The image is not a fundus, so the zeros of its diseases are ignored.
         "Fundus/0000002.png": dict.fromkeys(LABEL_NAMES[12:], 0),
     }
     assert not result.has_patients

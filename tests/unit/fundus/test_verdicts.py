@@ -17,7 +17,7 @@ def test_one_of_several_exact_copies_stays_and_label_conflicts_are_reported() ->
         record("d", "r"),
     ]
     verdicts = Verdicts(records, [staged("1"), staged("1"), staged("2", pixels="1"), staged("3")])
-    assert verdicts.accepted == [1, 3], "the copy with more labels stays"
+    assert verdicts.accepted == [1, 3], "the copy with more labels is accepted"
     report = rejection_report(verdicts, listing(*records))
     assert report.counts[ImageRejectionReason.EXACT_DUPLICATE] == 2
     first, second = report.images

@@ -70,5 +70,5 @@ def test_a_folder_that_cannot_be_written_is_one_line(capsys: Capture, runs: list
     (tmp_path / "studies").touch()
     outcome = run_here(capsys, "demo")
     assert outcome.code == 2
-    assert outcome.error_line.startswith("error: cannot write studies/demo.yaml (")
+    assert outcome.error_line.startswith("error: studies/demo.yaml: cannot be written (")
     assert runs == []

@@ -1,4 +1,4 @@
-"""`synfundus fetch` of a report that somebody has tampered with: it writes only the report's files, in its folder."""
+"""`synfundus fetch` writes only the files of the report, in its folder, even if the report was tampered with."""
 
 from pathlib import Path
 

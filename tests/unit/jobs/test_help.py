@@ -117,7 +117,7 @@ def test_an_unknown_verb_is_refused_with_the_nearest(capsys: Capture) -> None:
         ("sample a --dry-rum", "synfundus sample: no such option: --dry-rum"),
         ("sample a --set", "'--set' requires an argument"),
         ("serve a --port http", "synfundus serve: invalid value for '--port'"),
-        ("serve a --keys b --without-keys", "--keys and --without-keys exclude each other; give one of them"),
+        ("serve a --keys b --without-keys", "--keys and --without-keys: cannot be used together; give one of them"),
         ("key a", "synfundus key: missing argument 'NAME'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Tables keep what is written in them, and a reader that closes the pipe is no error."""
+"""Tables keep what is written in them, and a reader that closes the pipe is not an error."""
 
 import subprocess
 import sys

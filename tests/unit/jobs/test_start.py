@@ -43,7 +43,7 @@ def test_help_and_a_command_that_only_reads_a_study_import_nothing_slow(tmp_path
 def test_a_verb_that_reads_a_root_or_a_cluster_imports_nothing_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither exists here, so the commands end at the first look at them."""
+    """Neither exists here, so each command ends when it opens them."""
     file = tmp_path / "study.yaml"
     file.write_text("recipe: phantom-cpu\nname: demo\nroot: outputs\n")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))

@@ -74,7 +74,7 @@ def test_every_label_is_visible_and_leaves_no_trace_when_omitted(name: str) -> N
         labels = RIGHT | {name: value}
         ill, healthy = render(labels, seed, 64), render(RIGHT, seed, 64)
         assert (np.abs(ill.astype(int) - healthy).max(axis=2) > 12).sum() >= 12
-        # By the rules an image that is no fundus has no side, so the fundus in its place has the side of the seed.
+        # By the rules an image that is not a fundus has no side, so the fundus in its place has the side of the seed.
         expected = render({}, seed, 64) if name == "is_fundus" else healthy
         assert np.array_equal(render(labels, seed, 64, omit={name}), expected)
 

@@ -53,7 +53,7 @@ def test_only_accepted_samples_are_released(released: Path) -> None:
 
 
 def test_a_sample_that_the_annotator_disagrees_with_is_released(released: Path) -> None:
-    """The opposite of every requested flag is predicted; all accepted samples are released nevertheless."""
+    """The annotator predicts the opposite of every requested flag; all accepted samples are released nevertheless."""
     rows = pq.read_table(released / "data").to_pylist()
     pairs = [(row["condition_is_fundus"], row["annotation_is_fundus"]) for row in rows]
     assert all(c != a for c, a in pairs)

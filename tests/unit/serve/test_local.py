@@ -51,11 +51,11 @@ def test_a_gpu_that_is_missing_is_refused_with_its_key_in_the_serving_section(
 def test_a_port_that_is_taken_is_refused(capsys: Capture, study: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"cannot listen on 127.0.0.1:{port}" in refused(capsys, study, "--port", port)
+        assert f"127.0.0.1:{port}: cannot listen" in refused(capsys, study, "--port", port)
 
 
 def test_a_file_of_keys_that_cannot_be_read_is_refused(capsys: Capture, study: Path, tmp_path: Path) -> None:
-    assert "cannot read keys" in refused(capsys, study, "--keys", tmp_path / "none")
+    assert ": cannot be read (" in refused(capsys, study, "--keys", tmp_path / "none")
 
 
 def test_the_greeting_shows_the_key_that_a_request_needs() -> None:

@@ -37,7 +37,7 @@ def test_a_release_is_published_without_ray() -> None:
 
 
 def test_the_table_of_stages_imports_nothing_heavy() -> None:
-    """So a command that only reads a study or finished stages starts quickly."""
+    """A command that only reads a study or finished stages must start quickly."""
     code = f"import sys, synfundus.stages; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"

@@ -190,7 +190,7 @@ def read_only(folder: Path) -> Iterator[None]:
 
 
 def test_the_right_to_read_suffices_to_read_a_root(storage: Storage) -> None:
-    """Serving and fetching a report need no more."""
+    """Serving a study and fetching its report write nothing below the root."""
     storage.write_once("data/a", b"1")
     folder = Path(storage.uri("."))
     with read_only(folder):

@@ -60,7 +60,7 @@ def test_order_is_a_pure_function_of_seed_and_position() -> None:
 
 @pytest.mark.parametrize(("num_cached", "blocks"), [(120, 4), (5, 1), (10**6, 16)])
 def test_a_window_has_a_third_of_the_blocks_in_the_cache(num_cached: int, blocks: int) -> None:
-    """So a reader decodes each block once per epoch, also if its cache holds few large images."""
+    """A reader then decodes each block once per epoch, also if its cache holds few large images."""
     indices = image_indices(1, range(1000), 1000, num_cached, block_size=10)
     counts = [len({i // 10 for i in indices[s : s + 10 * blocks].tolist()}) for s in range(0, 1000, 10 * blocks)]
     assert max(counts) == blocks

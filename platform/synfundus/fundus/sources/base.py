@@ -90,7 +90,7 @@ class SourceListing:
 def graded(**values: int | None) -> dict[str, int | None]:
     """Return all 16 labels of a photograph that a grader judged; those not in `values` are null.
 
-    An image that is no fundus has no disease labels (`labels.apply_rules`), so a known disease implies `is_fundus` 1.
+    Only a fundus has disease labels (`labels.apply_rules`), so a known disease implies `is_fundus` 1.
     """
     row: dict[str, int | None] = dict.fromkeys(LABEL_NAMES)
     row.update(values)

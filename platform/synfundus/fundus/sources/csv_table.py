@@ -136,7 +136,7 @@ def _records(path: Place, delimiter: str) -> Iterator[list[str]]:
     except UnicodeDecodeError:
         raise WrongInputError(_encoding_message(path)) from None
     except csv.Error as error:
-        raise WrongInputError(f"{path} row {number + 1}: not readable as CSV ({error})") from None
+        raise WrongInputError(f"{path} row {number + 1}: not readable as CSV ({error}); correct the row") from None
     except FileNotFoundError:
         raise WrongInputError(f"{path}: no such file; check the path and the name of the CSV file") from None
     except OSError as error:

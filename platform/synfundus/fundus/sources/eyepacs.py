@@ -36,7 +36,9 @@ class EyePacsSource(Config):
         for row in table.rows():
             named = from_name(row.text("image"))
             if named.patient_id is None:
-                raise WrongInputError(f"{row.where}: {row.text('image')!r} is not of the form 10_left or 10_right")
+                raise WrongInputError(
+                    f"{row.where}: {row.text('image')!r} is not of the form 10_left or 10_right; correct the cell"
+                )
             labels = graded(dr_grade=row.label("dr_grade", "level"), **named.labels)
             matching.add(images, row, row.text("image"), labels, named.patient_id)
         matching.rest(images, from_name)

@@ -9,7 +9,7 @@ from synfundus.fundus.sources.base import ImageFile, S3File
 from synfundus.fundus.sources.place import Place, S3Place, place_of
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".ppm"))
-"""Suffixes of files that are listed as images. Preparation rejects a file that is no image."""
+"""Suffixes of files that are listed as images. Preparation rejects a file that is not an image."""
 SEARCH_DEPTH = 3
 """Number of folder levels below a source's path in which its table is searched: unpacked archives are nested."""
 

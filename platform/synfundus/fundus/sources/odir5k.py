@@ -94,7 +94,7 @@ class Odir5kSource(Config):
         """Match eyes and images.
 
         Raises:
-            WrongInputError: a file, folder or column is missing, there is no image, or a row's image is no eye of it.
+            WrongInputError: a file, folder or column is missing, there is no image, or a row's file is of neither eye.
         """
         root = existing_folder(self.path)
         table = CsvTable.open(

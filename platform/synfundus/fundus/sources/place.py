@@ -1,6 +1,6 @@
-"""Folder or file of a source: a path on disk, or one on S3 that answers like it.
+"""Folder or file of a source: a path on disk, or one on S3 with the same methods.
 
-Why a class of our own and no library: docs/decisions/0006-paths-on-s3.md.
+docs/decisions/0006-paths-on-s3.md explains why this is not a library's class.
 """
 
 import errno
@@ -24,7 +24,7 @@ S3_SCHEME = "s3://"
 class S3Place:
     """A folder or object on S3, with those members of `pathlib.Path` that the layouts use.
 
-    The source is listed once, when it is opened. The listing answers everything but the bytes.
+    The source is listed once, when it is opened. Everything but the bytes comes from this listing.
     """
 
     path: PurePosixPath

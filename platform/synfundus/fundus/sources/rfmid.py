@@ -34,7 +34,7 @@ PERHAPS: dict[str, tuple[str, ...]] = {
     "is_dm": ("MYA",),
     "is_pm": ("MYA",),
 }
-"""Label to findings that leave it unknown if no finding in `YES` is present: ungraded ones and wider ones."""
+"""Label to findings that leave it unknown if no finding in `YES` is present: they have no grade, or a wider meaning."""
 USED = tuple(dict.fromkeys(column for columns in (*YES.values(), *PERHAPS.values()) for column in columns))
 
 

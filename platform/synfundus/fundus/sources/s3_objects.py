@@ -37,7 +37,7 @@ def list_keys(uri: str, environment: S3Environment, limit: int | None = None) ->
         raise WrongInputError(f"{uri}: names no bucket; expected s3://bucket/prefix")
     with as_wrong_input(uri, bucket, environment, RIGHTS):
         # The object itself, if it exists, is the first of all keys that begin with its key. This request also finds out
-        # within 30 s what is wrong with the store; the client that lists all pages is more patient.
+        # within 30 s what is wrong with the store; the client that lists all pages waits longer.
         first = s3_client(environment, probing=True).list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
         itself = [item["Key"] for item in first.get("Contents", ()) if item["Key"] == prefix]
         folder = f"{prefix}/" if prefix else ""
@@ -52,7 +52,7 @@ def read_photograph(uri: str, environment: S3Environment) -> bytes:
     Raises:
         FileNotFoundError: it no longer exists.
         PermissionError: these credentials may not read it.
-        StorageError: the store does not respond, or no longer knows these credentials or the bucket.
+        StorageError: the store does not respond, or no longer has the bucket or accepts these credentials.
     """
     bucket, key = split_uri(uri)
     with as_storage_error(f"read {uri}"):

@@ -19,20 +19,12 @@ from torch import nn
 from synfundus.diagnosis.annotator import Annotator, NetworkScorer, Scorer, TableScorer
 from synfundus.diagnosis.calibration import Calibration
 from synfundus.diagnosis.config import OutputMapConfig
-from synfundus.diagnosis.manifest import (
-    CALIBRATION,
-    CONFIG,
-    METRICS,
-    OUTPUTS,
-    PREDICTIONS,
-    WEIGHTS,
-    AnnotatorManifest,
-)
+from synfundus.diagnosis.manifest import CALIBRATION, CONFIG, OUTPUTS, PREDICTIONS, WEIGHTS, AnnotatorManifest
 from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.diagnosis.model import ModelSpec, build_annotator
 from synfundus.digests import canonical_json
 from synfundus.labels import HEAD_NAMES, FloatArray
-from synfundus.storage import Storage, read_manifest, read_trusted, write_manifest
+from synfundus.storage import METRICS, Storage, read_manifest, read_record, read_trusted, write_manifest
 from synfundus.storage.parquet import open_parquet
 
 
@@ -104,7 +96,7 @@ def load_annotator(storage: Storage, folder: str, device: torch.device | str = "
     def read(file: str) -> bytes:
         return read_trusted(storage, folder, file, manifest)
 
-    calibration = Calibration.from_json(read(CALIBRATION), f"{folder}/{CALIBRATION}")
+    calibration = read_record(storage, folder, CALIBRATION, manifest, Calibration)
     scorer: Scorer
     if manifest.sees_images:
         spec = ModelSpec.from_timm_json(read(CONFIG), f"{folder}/{CONFIG}")

@@ -3,10 +3,10 @@
 from typing import Literal
 
 from synfundus.digests import digest_of
-from synfundus.storage import Manifest
+from synfundus.storage import METRICS, Manifest
 
 CONFIG, WEIGHTS, OUTPUTS, PREDICTIONS = "config.json", "model.safetensors", "outputs.json", "predictions.parquet"
-CALIBRATION, METRICS = "calibration.json", "metrics.json"
+CALIBRATION = "calibration.json"
 
 
 class AnnotatorManifest(Manifest):

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from synfundus.diagnosis.manifest import METRICS, AnnotatorManifest
+from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.measures.measure import Measure
 from synfundus.metadata import Metadata
-from synfundus.storage import Storage, read_manifest, read_trusted
+from synfundus.storage import METRICS, Storage, read_manifest, read_record
 
 
 class HeadMetrics(Metadata):
@@ -60,4 +60,4 @@ def read_annotator_metrics(storage: Storage, folder: str) -> AnnotatorMetrics:
         StorageError: the file differs from its manifest.
     """
     manifest = read_manifest(storage, folder, AnnotatorManifest)
-    return AnnotatorMetrics.from_json(read_trusted(storage, folder, METRICS, manifest), f"{folder}/{METRICS}")
+    return read_record(storage, folder, METRICS, manifest, AnnotatorMetrics)

@@ -20,13 +20,13 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from synfundus.diffusion.config import ScheduleConfig
-from synfundus.diffusion.manifest import METRICS, SCHEDULER_CONFIG, UNET_CONFIG, UNET_WEIGHTS, GeneratorManifest
+from synfundus.diffusion.manifest import SCHEDULER_CONFIG, UNET_CONFIG, UNET_WEIGHTS, GeneratorManifest
 from synfundus.diffusion.metrics import GeneratorMetrics
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS
 from synfundus.digests import canonical_json
 from synfundus.errors import WrongInputError
-from synfundus.storage import Storage, read_manifest, read_trusted, write_manifest
+from synfundus.storage import METRICS, Storage, read_manifest, read_trusted, write_manifest
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ from synfundus.storage import Manifest
 UNET_CONFIG = "unet/config.json"
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 SCHEDULER_CONFIG = "scheduler/scheduler_config.json"
-METRICS = "metrics.json"
 
 
 class GeneratorManifest(Manifest):
@@ -27,5 +26,5 @@ class GeneratorManifest(Manifest):
 
         Neither metrics nor the settings of the training enter it.
         """
-        hashes = {name: self.files[name].sha256 for name in (UNET_CONFIG, UNET_WEIGHTS, SCHEDULER_CONFIG)}
+        hashes = {name: self.sha256(name) for name in (UNET_CONFIG, UNET_WEIGHTS, SCHEDULER_CONFIG)}
         return digest_of({"files": hashes, "schedule": self.schedule.model_dump(mode="json")})

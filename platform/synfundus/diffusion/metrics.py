@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from synfundus.diffusion.manifest import METRICS, GeneratorManifest
+from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.metadata import Metadata
-from synfundus.storage import Storage, read_manifest, read_trusted
+from synfundus.storage import METRICS, Storage, read_manifest, read_record
 from synfundus.training.metadata import StepMetrics
 
 
@@ -27,4 +27,4 @@ def read_generator_metrics(storage: Storage, folder: str) -> GeneratorMetrics:
         StorageError: the file differs from its manifest.
     """
     manifest = read_manifest(storage, folder, GeneratorManifest)
-    return GeneratorMetrics.from_json(read_trusted(storage, folder, METRICS, manifest), f"{folder}/{METRICS}")
+    return read_record(storage, folder, METRICS, manifest, GeneratorMetrics)

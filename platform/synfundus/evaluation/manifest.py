@@ -3,9 +3,8 @@
 from typing import Final, Literal
 
 from synfundus.measures.metrics import EvaluationMetrics
-from synfundus.storage import Manifest, Storage, read_manifest, read_trusted
+from synfundus.storage import METRICS, Manifest, Storage, read_manifest, read_record
 
-METRICS: Final = "metrics.json"
 PRIVATE: Final = "index.html"
 """The private edition of the report; it may show photographs of real eyes."""
 PUBLIC: Final = "public.html"
@@ -26,4 +25,4 @@ def read_metrics(storage: Storage, folder: str) -> EvaluationMetrics:
         StorageError: `metrics.json` differs from the manifest, or is of another version.
     """
     manifest = read_manifest(storage, folder, ReportManifest)
-    return EvaluationMetrics.from_json(read_trusted(storage, folder, METRICS, manifest), f"{folder}/{METRICS}")
+    return read_record(storage, folder, METRICS, manifest, EvaluationMetrics)

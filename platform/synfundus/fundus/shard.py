@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
 from synfundus.labels import LABEL_NAMES
-
-ROW_GROUP_ROWS = 256
+from synfundus.storage.parquet import encode_parquet
 
 
 def probability_type(name: str) -> pa.DataType:
@@ -34,10 +32,7 @@ SCHEMA = pa.schema(
 
 def encode_table(rows: Sequence[Mapping[str, object]]) -> bytes:
     """Return rows in `SCHEMA` as one Parquet file; equal rows give equal bytes."""
-    sink = io.BytesIO()
-    table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
-    pq.write_table(table, sink, row_group_size=ROW_GROUP_ROWS, compression="zstd")
-    return sink.getvalue()
+    return encode_parquet(pa.Table.from_pylist(list(rows), schema=SCHEMA))
 
 
 def decode_pixels(data: bytes) -> NDArray[np.uint8]:

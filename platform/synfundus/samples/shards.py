@@ -4,7 +4,6 @@ Below `samples/<name>/`, attempt 0 of every sample lies in `shards/`, and later 
 `replacements/<attempt>/`. The record of each shard (`work.py`) lies at the same path below `records/`.
 """
 
-import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import JsonValue
 
 from synfundus.fundus.shard import IMAGE_TYPE, probability_type
@@ -20,9 +18,7 @@ from synfundus.labels import HEADS, LABEL_NAMES, FloatArray, LabelRow, grade_dis
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.verification import accepted_attempts, read_verification
 from synfundus.storage import Storage, read_manifest, read_trusted
-from synfundus.storage.parquet import open_parquet
-
-ROW_GROUP_ROWS = 256
+from synfundus.storage.parquet import encode_parquet, open_parquet
 
 
 class ImageCell(TypedDict):
@@ -116,11 +112,7 @@ class Sample:
 
 def encode_shard(samples: Sequence[Sample]) -> bytes:
     """Return samples as one Parquet file; equal samples give equal bytes."""
-    sink = io.BytesIO()
-    table = pa.Table.from_pylist([sample.to_row() for sample in samples], schema=SCHEMA)
-    # zstd shrinks the other columns, and costs little on the images, which are compressed already.
-    pq.write_table(table, sink, row_group_size=ROW_GROUP_ROWS, compression="zstd")
-    return sink.getvalue()
+    return encode_parquet(pa.Table.from_pylist([sample.to_row() for sample in samples], schema=SCHEMA))
 
 
 def decode_shard(data: bytes) -> pa.Table:

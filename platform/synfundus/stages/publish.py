@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from synfundus.diagnosis.manifest import METRICS as ANNOTATOR_METRICS
 from synfundus.diagnosis.manifest import AnnotatorManifest
-from synfundus.evaluation.manifest import METRICS, PUBLIC, ReportManifest, read_metrics
+from synfundus.evaluation.manifest import PUBLIC, ReportManifest, read_metrics
 from synfundus.samples.manifest import ReleaseInputs, ReleaseManifest, SamplesManifest
 from synfundus.samples.release_config import ReleaseConfig
 from synfundus.stages.record import Basis
 from synfundus.stages.stage import Rows, Stage
-from synfundus.storage import Storage, manifest_digest, read_manifest, read_trusted
+from synfundus.storage import METRICS, Storage, manifest_digest, read_manifest, read_trusted
 from synfundus.study import Study
 
 if TYPE_CHECKING:  # imports pyarrow
@@ -100,9 +99,9 @@ def read_release_inputs(
         samples_manifest_sha256=manifest_digest(samples),
         generator_digest=samples.generator_digest,
         annotator_digest=samples.annotator_digest,
-        metrics_sha256=report.files[METRICS].sha256,
-        annotator_metrics_sha256=annotator.files[ANNOTATOR_METRICS].sha256,
-        report_sha256=report.files[PUBLIC].sha256,
+        metrics_sha256=report.sha256(METRICS),
+        annotator_metrics_sha256=annotator.sha256(METRICS),
+        report_sha256=report.sha256(PUBLIC),
     )
 
 

@@ -4,11 +4,13 @@ from synfundus.storage.base import FULL_DISK, MUTABLE, Storage, Written, below_r
 from synfundus.storage.local import LocalStorage
 from synfundus.storage.manifest import (
     MANIFEST,
+    METRICS,
     FileEntry,
     Manifest,
     is_complete,
     manifest_digest,
     read_manifest,
+    read_record,
     read_trusted,
     write_manifest,
 )
@@ -17,6 +19,7 @@ from synfundus.storage.open import open_storage
 __all__ = [
     "FULL_DISK",
     "MANIFEST",
+    "METRICS",
     "MUTABLE",
     "FileEntry",
     "LocalStorage",
@@ -28,6 +31,7 @@ __all__ = [
     "manifest_digest",
     "open_storage",
     "read_manifest",
+    "read_record",
     "read_trusted",
     "write_manifest",
 ]

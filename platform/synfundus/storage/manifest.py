@@ -44,6 +44,16 @@ class Manifest(Metadata):
         """Names of the Parquet files, sorted."""
         return sorted(name for name in self.files if name.endswith(".parquet"))
 
+    def sha256(self, file: str) -> str:
+        """Return the SHA-256 of a file that every folder of this kind holds.
+
+        Raises:
+            StorageError: the manifest does not name it.
+        """
+        if file not in self.files:
+            raise StorageError(f"the manifest of the {self.kind} does not name {file}; restore it or make it again")
+        return self.files[file].sha256
+
 
 ManifestT = TypeVar("ManifestT", bound=Manifest)
 RecordT = TypeVar("RecordT", bound=Metadata)
@@ -112,7 +122,7 @@ def read_trusted(storage: Storage, folder: str, file: str, manifest: Manifest) -
     """
     entry = manifest.files.get(file)
     if entry is None:
-        raise StorageError(f"{folder}/{MANIFEST} does not name {file}")
+        raise StorageError(f"{folder}/{MANIFEST} does not name {file}; restore it or make the folder again")
     data = storage.read(f"{folder}/{file}")
     if sha256_hex(data) != entry.sha256:
         raise StorageError(f"{folder}/{file} differs from its manifest (SHA-256); restore it or make the folder again")

@@ -43,10 +43,10 @@ BATCH = 32
 CHANCE_Z = 2.955
 """Two-sided normal quantile of 1 - 0.05 / 16, so that the 16 intervals of missing findings hold jointly with 95 %."""
 TIED = {region: (region, *diseases) for region, diseases in JUDGED_IN.items()} | {"is_fundus": LABEL_NAMES}
-"""Labels that the rules tie to a readability label; their findings are left out together with its own.
+"""Labels that the rules tie to a readability label; their findings are omitted together with its own.
 
 A disease is null, and so not rendered, if its region is not readable; all diseases are null if there is no fundus. So
-if only the label's own finding were left out, phantoms of its two values would still differ: only one kind has
+if only the label's own finding were omitted, phantoms of its two values would still differ: only one kind has
 diseases, and a classifier could read the label from them. To test whether the label itself leaves a trace, everything
 else must be distributed alike for both values.
 """
@@ -300,7 +300,7 @@ def result_text(measured: Sequence[Measured], seconds: float) -> str:
     chance = all(value.at_chance() for value in large.missing.values())
     budgets = "\n".join(_budget_text(each) for each in measured)
     rates = ", ".join(f"{each.per_second:.0f} at {each.budget.size_px} px" for each in measured)
-    return f"""# Findings of the phantom
+    return f"""# Findings of the phantoms
 
 Command: `{COMMAND}`
 
@@ -318,15 +318,15 @@ Half-width resnet10t from scratch, bf16, AdamW, one cycle. Training seeds 0 and 
 
 {table(head, body)}
 
-Missing: the same classifier, the same phantoms, without the finding of that label. "At chance": the DeLong interval at
-1 - 0.05 / 16 holds 0.5 (the intervals of all 16 labels hold jointly with 95 %; the printed ones are plain 95 %).
-Readability of a region is compared among fundus phantoms only: without a fundus no region is readable, and a missing
-finding cannot change that.
+Missing: the same classifier and the same phantoms, without the finding of that label. "At chance": the DeLong
+interval at level 1 - 0.05 / 16 contains 0.5. The intervals of all 16 labels hold jointly with 95 %; the printed ones
+are plain 95 % intervals. Readability of a region is compared among fundus phantoms only: without a fundus no region is
+readable, and omitting a finding cannot change that.
 
-For a readability label, the findings that the rules tie to it are left out, too, in the phantoms of both its values:
-the diseases judged in that region, or everything for `is_fundus`. A disease is null, so not rendered, if its region
-cannot be judged. So if only the label's own finding were left out, only phantoms whose label is 1 would show diseases,
-and the classifier would read the label from them. That is a relation between labels, not a trace of the finding:
+For a readability label, the findings that the rules tie to it are omitted, too, in the phantoms of both its values: the
+diseases judged in that region, or everything for `is_fundus`. A disease is null, so not rendered, if its region is not
+readable. If only the label's own finding were omitted, only phantoms whose label is 1 would show diseases, and the
+classifier would read the label from them. That is a relation between labels, not a trace of the finding:
 
 {table(["head", "own finding missing (95 %)", "tied findings missing, too (95 %)"], tied)}
 """

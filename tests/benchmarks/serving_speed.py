@@ -63,9 +63,9 @@ cores.
 
 {goodput}
 
-Engine: images/s of the bare engine with full forwards of {forward_rows} rows, divided by images/s of one image alone.
-It limits the gain of sharing in answers/s, but not in goodput: the bound on latency costs the side that takes one
-request at a time a larger part of its speed.
+Engine: images/s of the bare engine with full forward passes of {forward_rows} rows, divided by images/s of one image
+alone. It limits the gain of sharing in answers/s, but not in goodput: the bound on latency costs the side that takes
+one request at a time a larger part of its speed.
 
 ## All rates
 

@@ -45,7 +45,7 @@ TEXT = """# Speed of training on Ray
 Command: `{command}`
 
 {machine}
-{threads} threads per side. The sides take turns of {turn_s:g} s on the same cores; the other one is stopped meanwhile.
+{threads} threads per side. The sides take turns of {turn_s:g} s on the same cores; the other one is stopped then.
 
 Steps/s. Bare: `for step in range(num_steps): learner.train_step(step)` in a new process. Ray: the stage's own loop with
 one worker, which writes losses, progress and TensorBoard files. Both write a sample sheet and their state at the

@@ -31,7 +31,7 @@ class Arguments(Config):
     keys_file: str | None = None
     """File of API keys, as `synfundus key` writes it."""
     without_keys: bool = False
-    """Admit every request; only behind another service that checks who may enter."""
+    """Admit every request; use it only behind another service that authenticates clients."""
     max_row_steps: int = Field(default=20_000, ge=1)
     """Row-steps that may be outstanding in a replica; requests beyond it are answered with 429."""
 

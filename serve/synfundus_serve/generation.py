@@ -18,7 +18,7 @@ from synfundus_serve.refusal import Refusal
 from synfundus_serve.throughput import BusyError
 
 MAX_ONGOING_REQUESTS = 10_000
-"""Most requests that Ray Serve sends to a replica at once. High, so that only the limit of row-steps refuses any."""
+"""Largest number of requests in a replica at once. High, so that only the limit of row-steps refuses requests."""
 
 
 @serve.deployment(max_ongoing_requests=MAX_ONGOING_REQUESTS)

@@ -1,7 +1,7 @@
 """Fill unknown labels of prepared images with the annotator's calibrated probabilities, in a new dataset.
 
-An expert's label is never changed, and an unusable label fills nothing. If an image is not a fundus (says an expert,
-otherwise the annotator), its diseases and side stay unknown. Shards keep their names, rows and image bytes.
+An expert's label is never changed, and an unusable label fills nothing. If an image is not a fundus (by an expert's
+label, otherwise by the annotator's), its diseases and side stay unknown. Shards keep their names, rows and image bytes.
 """
 
 from collections import Counter

@@ -10,9 +10,9 @@ class EvaluationConfig(Config):
     """Number of images that are compared, and the feature spaces."""
 
     max_images: int = Field(default=2000, ge=100)
-    """Most images of each set whose features are compared; labels are counted on all images."""
+    """Largest number of images of each set whose features are compared; labels are counted on all images."""
     min_images: int = Field(default=50, ge=20)
-    """Fewest images of each set that make a comparison measurable."""
+    """Smallest number of images of each set for which a comparison is measurable."""
     num_neighbours: int = Field(default=5, ge=1, lt=10)
     """Number of the nearest neighbour that bounds a neighbourhood, for precision, recall, density and coverage."""
     seed: int = Field(default=0, ge=0)

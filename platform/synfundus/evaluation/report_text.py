@@ -9,7 +9,7 @@ MEANINGS: Mapping[str, str] = {
     " 1 is perfect; higher is better.",
     "Agreement": "Share of the samples for which the annotator predicts exactly the requested value. Higher is better."
     " Compare it with the shuffled column: for a rare finding, always predicting 'no' agrees almost always.",
-    "Shuffled": "The same number after the requests were dealt out to the wrong samples. It shows what chance gives.",
+    "Shuffled": "The same number after the requests were shuffled among the samples. It is the score of chance.",
     "Average precision": "Share of the flagged photographs that have the finding, averaged over all thresholds. Chance"
     " is the share of positives, 1 is perfect; higher is better.",
     "Sensitivity": "Share of the photographs with the finding that the annotator flags. Higher is better.",

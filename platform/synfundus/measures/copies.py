@@ -27,7 +27,7 @@ LIGHT_SIGMA_PX = 3.0
 """Sigma, in pixels of the small image, of the blur that estimates the illumination."""
 COPY_SPACE = f"grey images of {GRID_PX} px within the field of view, illumination evened out, also mirrored"
 BLOCK_NUMBERS = 2**20
-"""Most distances that are in memory at once, in about four copies."""
+"""Largest number of distances in memory at once, in about four copies."""
 
 
 @dataclass(frozen=True)

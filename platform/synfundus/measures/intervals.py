@@ -14,7 +14,7 @@ from synfundus.measures.inputs import Floats, Groups, group_index
 NUM_RESAMPLES = 1000
 SEED = 0
 BLOCK_NUMBERS = 2**18
-"""Most weights of the bootstrap that are in memory at once; 8 bytes each, and about five copies."""
+"""Largest number of bootstrap weights in memory at once; 8 bytes each, and about five copies."""
 Z_95 = float(ndtri(0.975))
 
 

@@ -22,9 +22,9 @@ class ProtocolSettings(Metadata):
     """Settings of the evaluation that its numbers depend on."""
 
     max_images: int
-    """Most images of each set whose features are compared."""
+    """Largest number of images of each set whose features are compared."""
     min_images: int
-    """Fewest images of each set that make a comparison measurable."""
+    """Smallest number of images of each set for which a comparison is measurable."""
     num_neighbours: int
     """Number of the nearest neighbour that bounds a neighbourhood."""
     seed: int

@@ -51,7 +51,7 @@ class SamplesConfig(Config):
     quotas: tuple[Quota, ...] = ()
     """Combinations and their numbers of samples; for `conditions: quotas`."""
     min_patients: int = Field(default=10, ge=2)
-    """Least number of patients who share a combination; a rarer one is merged into a less specific one."""
+    """Smallest number of patients who share a combination; a rarer one is merged into a less specific one."""
     solver: SolverConfig
     """Solver of the denoising."""
     micro_batch: int = Field(default=16, gt=0)

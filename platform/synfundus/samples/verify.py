@@ -1,7 +1,7 @@
 """The rule for rejected samples: an image must decode, must not be blank, and must not copy a training image.
 
-`check_samples` applies it to each micro-batch as it is sampled. The annotator has no say: a sample on which it
-disagrees with the request is accepted, because rejecting it would flatter the release.
+`check_samples` applies it to each micro-batch as it is sampled. The annotator's predictions do not matter: a
+sample whose prediction differs from the request is accepted, because rejecting it would flatter the release.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ DESCRIPTOR_BATCH = 256
 
 @dataclass(frozen=True)
 class CopyReference:
-    """Descriptors of the training images, and the least distance that a sample must keep."""
+    """Descriptors of the training images, and the smallest accepted distance of a sample."""
 
     descriptors_ND: FloatArray
     threshold: float

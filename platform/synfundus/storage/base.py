@@ -85,10 +85,10 @@ def below_root(name: str) -> PurePosixPath:
     """Return `name` as a path.
 
     Raises:
-        ValueError: it leads out of the root.
+        ValueError: it leads out of the root, or no file can have it.
     """
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise ValueError(f"not a name below the root: {name!r}")
     return path
 

@@ -110,7 +110,8 @@ class LocalStorage:
         except FileNotFoundError as error:
             raise StorageError(f"{name} is missing below {self.root}; restore it or make its folder again") from error
         except OSError as error:
-            raise StorageError(f"cannot read {name} below {self.root}: {error.strerror or error}") from error
+            remedy = "; restore it or make its folder again" if isinstance(error, FileNotFoundError) else ""
+            raise StorageError(f"cannot read {name} below {self.root}: {error.strerror or error}{remedy}") from error
 
     def exists(self, name: str) -> bool:
         """Return whether there is a file of this name."""

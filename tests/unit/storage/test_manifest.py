@@ -59,6 +59,13 @@ def test_a_manifest_of_too_many_brackets_is_refused(storage: Storage) -> None:
         read_manifest(storage, FOLDER, DataManifest)
 
 
+def test_a_file_that_a_manifest_should_name_is_a_storage_error() -> None:
+    manifest = DataManifest(digest="d", size_px=64, files={"a.json": FileEntry(size_bytes=1, sha256="0a")})
+    assert manifest.sha256("a.json") == "0a"
+    with pytest.raises(StorageError, match=r"^the manifest of the data does not name b\.json; restore it"):
+        manifest.sha256("b.json")
+
+
 def test_a_second_manifest_of_other_content_is_refused(storage: Storage) -> None:
     write_manifest(storage, FOLDER, [], DataManifest(digest="d", size_px=64))
     write_manifest(storage, FOLDER, [], DataManifest(digest="d", size_px=64))
@@ -80,7 +87,7 @@ def test_a_folder_of_another_kind_is_wrong_input(storage: Storage) -> None:
         read_manifest(storage, FOLDER, DataManifest)
 
 
-@pytest.mark.parametrize("file", ["../other/a", "/etc/passwd", "a/../../b"])
+@pytest.mark.parametrize("file", ["../other/a", "/etc/passwd", "a/../../b", "a\0b"])
 def test_a_manifest_that_names_a_file_outside_its_folder_is_refused(storage: Storage, file: str) -> None:
     stored(storage, files={file: {"size_bytes": 1, "sha256": "0"}})
     with pytest.raises(StorageError, match="which is not in its folder"):

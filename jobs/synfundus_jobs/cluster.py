@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synfundus.errors import SynfundusError, WrongInputError
+from synfundus.evaluation.manifest import PRIVATE
 from synfundus.study import Study, load_study
 from synfundus_jobs import screen
 from synfundus_jobs.options import Overrides, StudyFile
@@ -160,7 +161,7 @@ def wait(
             f"job {job.name} failed ({' '.join(job.message.split()) or 'no message'});"
             f" {given.command('cluster logs')} -n {given.namespace.name} shows why"
         )
-    page = f"{job.root.rstrip('/')}/{given.study.report_folder}/index.html"
+    page = f"{job.root.rstrip('/')}/{given.study.report_folder}/{PRIVATE}"
     screen.write(f"report: {page}\nfetch it: {given.command('fetch')}\n")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from synfundus.errors import WrongInputError
-from synfundus.evaluation.manifest import ReportManifest
+from synfundus.evaluation.manifest import PRIVATE, ReportManifest
 from synfundus.storage import Storage, open_storage, read_manifest, read_trusted
 from synfundus.study import Study, load_study
 from synfundus_jobs import screen
@@ -42,4 +42,4 @@ def copy_report(study: Study, storage: Storage, folder: Path) -> Path:
             raise WrongInputError(
                 f"{target}: cannot be written ({error.strerror}); name another folder by --to"
             ) from error
-    return folder / "index.html"
+    return folder / PRIVATE

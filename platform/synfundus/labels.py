@@ -75,9 +75,6 @@ HEADS: Mapping[str, slice] = {
 CONDITION_DIM = NUM_VALUES + NUM_LABELS + 1
 NULL_INDEX = CONDITION_DIM - 1
 
-SOURCES = ("expert", "filled", "unknown")
-"""Sources of a label's value on a real image."""
-
 LabelRow = Mapping[str, int | None]
 FloatArray = NDArray[np.float32]
 
@@ -166,6 +163,21 @@ def grade_distribution(p_B4: FloatArray) -> FloatArray:
     cumulative = np.minimum.accumulate(np.clip(p_B4, 0.0, 1.0), axis=1)
     edges = np.pad(cumulative, ((0, 0), (1, 1)), constant_values=((0, 0), (1, 0)))
     return np.asarray(edges[:, :-1] - edges[:, 1:], dtype=np.float32)
+
+
+def label_probabilities(p_V: FloatArray) -> dict[str, float | list[float] | None]:
+    """Return each label's probability from those of the heads, (19,): null if one of its heads is NaN.
+
+    It is a number, or the distribution over the five grades for `dr_grade`.
+    """
+    probabilities: dict[str, float | list[float] | None] = {}
+    for name in LABEL_NAMES:
+        p = p_V[HEADS[name]]
+        if np.isnan(p).any():
+            probabilities[name] = None
+        else:
+            probabilities[name] = grade_distribution(p[None])[0].tolist() if name == "dr_grade" else float(p[0])
+    return probabilities
 
 
 def require_known(names: Iterable[str], where: str) -> None:

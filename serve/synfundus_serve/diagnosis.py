@@ -9,13 +9,12 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from ray import serve
 
 from synfundus.diagnosis.annotator import MICRO_BATCH
 from synfundus.diagnosis.calibration import Calibration
 from synfundus.diagnosis.checkpoint import load_annotator
-from synfundus.fundus.preprocess import Prepared, Rejected, prepare_by
+from synfundus.fundus.preprocess import ByteImage, Prepared, Rejected, prepare_by
 from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.labels import HEADS, LABEL_NAMES, READABILITY
 from synfundus.storage import open_storage
@@ -31,7 +30,6 @@ NUM_DECODERS = 2
 MAX_OUTSTANDING_BYTES = 256 * 2**20
 """Encoded photographs that may wait in a replica; requests beyond it are answered with 429."""
 SIDES = ("right", "left")
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Diagnosis:
         """Return the reason of each unusable label."""
         return self._annotator.calibration.unusable
 
-    async def annotate(self, images_BHWC: Pixels) -> list[Prediction]:
+    async def annotate(self, images_BHWC: ByteImage) -> list[Prediction]:
         """Return the predictions for prepared photographs or samples."""
         return list(await asyncio.gather(*(self._predict(image_HWC) for image_HWC in images_BHWC)))
 
@@ -111,7 +109,7 @@ class Diagnosis:
         """Return the number of forward passes of this replica so far."""
         return self._predict.num_batches
 
-    def _predict_all(self, images: Sequence[Pixels]) -> list[Prediction]:
+    def _predict_all(self, images: Sequence[ByteImage]) -> list[Prediction]:
         """Return the predictions of a batch. Images of one size share a forward pass; samples may differ in size."""
         predictions: dict[int, Prediction] = {}
         for shape in {image.shape for image in images}:

@@ -18,7 +18,7 @@ from synfundus.diagnosis.config import NO_NEW_IMAGES, Column, OutputMapConfig
 from synfundus.diagnosis.model import ModelSpec, preprocess
 from synfundus.diagnosis.outputs import head_logits
 from synfundus.errors import WrongInputError
-from synfundus.labels import HEADS, LABEL_NAMES, NUM_VALUES, FloatArray, grade_distribution
+from synfundus.labels import NUM_VALUES, FloatArray, label_probabilities
 
 MICRO_BATCH = 16
 """Images per forward pass. The number is fixed, so that the result of a row does not depend on its neighbours."""
@@ -128,15 +128,7 @@ class AnnotatorOutput:
 
     def probabilities(self, row: int) -> dict[str, float | list[float] | None]:
         """Return each label's calibrated probability, None if unusable; for `dr_grade` the distribution over 0 to 4."""
-        p_V = self.probability_BV[row]
-        out: dict[str, float | list[float] | None] = {}
-        for name in LABEL_NAMES:
-            p = p_V[HEADS[name]]
-            if not np.isfinite(p).all():
-                out[name] = None
-            else:
-                out[name] = grade_distribution(p[None])[0].tolist() if name == "dr_grade" else float(p[0])
-        return out
+        return label_probabilities(self.probability_BV[row])
 
 
 class Annotator:

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, NUM_DR_HEADS, FloatArray, apply_rules
+from synfundus.measures.inputs import Floats
 from synfundus.metadata import Metadata
-
-Floats = NDArray[np.float64]
 
 
 class HeadCalibration(Metadata):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from synfundus.diagnosis.annotator import Annotator, AnnotatorOutput
-from synfundus.fundus.manifest import DataManifest, LabelSources, ParentDataset
+from synfundus.fundus.manifest import REJECTED, DataManifest, LabelSources, ParentDataset
 from synfundus.fundus.shard import decode_pixels, encode_table
 from synfundus.labels import DISEASES, LABEL_NAMES
 from synfundus.storage import Storage, Written, manifest_digest, read_manifest, read_trusted, write_manifest
@@ -20,7 +20,6 @@ from synfundus.storage.parquet import open_parquet
 
 NOT_ARISING = (*DISEASES, "eye_side")
 """Labels that have no value if the image is not a fundus."""
-REJECTED = "rejected.json"
 
 SourceCounts = dict[str, Counter[str]]
 """Number of images by label and source."""

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from synfundus.diagnosis.calibration import Calibration, Floats, HeadCalibration
+from synfundus.diagnosis.calibration import Calibration, HeadCalibration
 from synfundus.diagnosis.counts import LabelCounts
 from synfundus.labels import HEAD_NAMES, FloatArray, expand_known
+from synfundus.measures.inputs import Floats
 from synfundus.measures.roc import auc
 
 MIN_FOR_SCALE = 10

@@ -22,7 +22,7 @@ from synfundus.measures.metrics import MEASURE_NAMES, Comparison, FidelityMeasur
 NUM_GROUPS = 10
 """Groups of the jackknife, each of at least one patient. A set of fewer patients is not measurable."""
 UNBOUNDED = (-math.inf, math.inf)
-Values = Mapping[MeasureName, float]
+_Values = Mapping[MeasureName, float]
 
 MEASURE_TEXTS: Mapping[MeasureName, MeasureText] = {
     "frechet_distance": MeasureText(
@@ -109,11 +109,11 @@ def measure_pair(reference_ND: FloatArray, candidate_ND: FloatArray, num_neighbo
 class _ComparedValues:
     """Measures of held-out photographs and of samples against the same reference."""
 
-    held_out: Values
-    synthetic: Values
+    held_out: _Values
+    synthetic: _Values
 
     @property
-    def difference(self) -> Values:
+    def difference(self) -> _Values:
         return {name: self.synthetic[name] - self.held_out[name] for name in MEASURE_NAMES}
 
 
@@ -189,7 +189,7 @@ def _not_measurable(reason: Measure) -> Comparison:
 
 
 def _with_intervals(
-    values: Values, without: Sequence[Values], n: int, ranges: Mapping[MeasureName, tuple[float, float]]
+    values: _Values, without: Sequence[_Values], n: int, ranges: Mapping[MeasureName, tuple[float, float]]
 ) -> FidelityMeasures:
     """Return each value with its jackknife interval."""
     return FidelityMeasures.model_validate(

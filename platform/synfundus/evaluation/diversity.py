@@ -4,12 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from synfundus.evaluation.fidelity import Features
-
-CHUNK_ROWS = 1024
-Floats = NDArray[np.float64]
+from synfundus.evaluation.fidelity import CHUNK_ROWS, Features
+from synfundus.measures.inputs import Floats
 
 
 def distance_chunks(x_ND: Features, y_MD: Features) -> Iterator[tuple[int, Floats]]:

@@ -19,9 +19,10 @@ from synfundus.fundus.dataset import LabelBatch, PreparedImages
 from synfundus.fundus.shard import decode_pixels
 from synfundus.labels import HEADS, LABEL_NAMES, LABELS, NUM_LABELS, FloatArray, grade_distribution
 from synfundus.measures.copies import SampledCounts, copy_descriptor
+from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.shards import read_samples
-from synfundus.samples.verification import count_accepted, count_sampled
-from synfundus.storage import Storage
+from synfundus.samples.verification import count_sampled
+from synfundus.storage import Storage, read_manifest
 
 BATCH = 256
 
@@ -189,7 +190,7 @@ def read_accepted_samples(
     storage: Storage, folder: str, extractors: Extractors, max_images: int, seed: int, examples: Examples
 ) -> Samples:
     """Read all accepted samples in the order of their files; `examples` collects from the chosen ones."""
-    chosen = _choose(count_accepted(storage, folder), max_images, seed)
+    chosen = _choose(read_manifest(storage, folder, SamplesManifest).summary.num_accepted, max_images, seed)
     none = np.zeros((0, NUM_LABELS), np.int8)
     ids, requested, predicted = [np.zeros(0, np.int64)], [none], [none]
     scores, descriptors = [none.astype(np.float32)], [_no_descriptors()]

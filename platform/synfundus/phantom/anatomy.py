@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from synfundus.phantom.field import Field, FloatArray, absorb, blend, ribbons, smoothstep, stream
+from synfundus.labels import FloatArray
+from synfundus.phantom.field import Field, absorb, blend, ribbons, smoothstep, stream
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-FloatArray = NDArray[np.float32]
+from synfundus.labels import FloatArray
+
 Points = NDArray[np.float64]
 
 

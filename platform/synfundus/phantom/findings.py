@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from synfundus.labels import FloatArray
 from synfundus.phantom.anatomy import Anatomy, DiscState
-from synfundus.phantom.field import Field, FloatArray, Points, absorb, blend, blobs, ribbons, smoothstep, stream
+from synfundus.phantom.field import Field, Points, absorb, blend, blobs, ribbons, smoothstep, stream
 from synfundus.phantom.vessels import Vessels, VesselState, VesselTree
 
 State = Mapping[str, int]

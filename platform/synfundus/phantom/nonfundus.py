@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from synfundus.phantom.field import Field, FloatArray, absorb, blend, ribbons, smoothstep
+from synfundus.labels import FloatArray
+from synfundus.phantom.field import Field, absorb, blend, ribbons, smoothstep
 
 
 def _plain(field: Field, colour: tuple[float, ...]) -> FloatArray:

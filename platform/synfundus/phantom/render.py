@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synfundus.errors import WrongInputError
-from synfundus.labels import DISEASES, LABEL_BY_NAME, READABILITY, LabelRow, apply_rules, require_known
+from synfundus.labels import DISEASES, LABEL_BY_NAME, READABILITY, FloatArray, LabelRow, apply_rules, require_known
 from synfundus.phantom.anatomy import Anatomy, choroid, draw_anatomy, render_background, render_disc
-from synfundus.phantom.field import Field, FloatArray, absorb, blend, field_of, smoothstep, stream
+from synfundus.phantom.field import Field, absorb, blend, field_of, smoothstep, stream
 from synfundus.phantom.findings import disc_state, render_choroidal, render_retinal, vessel_state
 from synfundus.phantom.labels import JUDGED_IN
 from synfundus.phantom.nonfundus import render_nonfundus

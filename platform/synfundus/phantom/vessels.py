@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from synfundus.labels import FloatArray
 from synfundus.phantom.anatomy import Anatomy
-from synfundus.phantom.field import Field, FloatArray, Points, absorb, blend, ribbons, smoothstep
+from synfundus.phantom.field import Field, Points, absorb, blend, ribbons, smoothstep
 
 NUM_STEPS = 22
 ARTERY_WIDTH = 0.027

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-import numpy as np
 import pyarrow as pa
 from pydantic import JsonValue
 
 from synfundus.fundus.shard import IMAGE_TYPE, probability_type
-from synfundus.labels import HEADS, LABEL_NAMES, FloatArray, LabelRow, grade_distribution
+from synfundus.labels import LABEL_NAMES, FloatArray, LabelRow, label_probabilities
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.verification import accepted_attempts, read_verification
 from synfundus.storage import Storage, read_manifest, read_trusted
@@ -29,8 +28,7 @@ class ImageCell(TypedDict):
 
 
 Cell = int | float | list[float] | ImageCell | None
-Row = dict[str, Cell]
-"""One row of a shard, by column."""
+"""Value of any column."""
 
 
 def _huggingface_metadata() -> dict[str, str]:
@@ -95,17 +93,13 @@ class Sample:
     """(19,) calibrated head probabilities, NaN if the head is unusable."""
     seed: int
 
-    def to_row(self) -> Row:
+    def to_row(self) -> dict[str, Cell]:
         """Return the row of this sample in `SCHEMA`."""
-        row: Row = {"sample_id": self.sample_id, "image": {"bytes": self.image, "path": None}}
-        for k, name in enumerate(LABEL_NAMES):
+        row: dict[str, Cell] = {"sample_id": self.sample_id, "image": {"bytes": self.image, "path": None}}
+        for name, probability in label_probabilities(self.p_V).items():
             row[f"condition_{name}"] = self.condition.get(name)
             row[f"annotation_{name}"] = self.annotation.get(name)
-            p = self.p_V[HEADS[name]]
-            if np.isnan(p).any():
-                row[f"probability_{name}"] = None
-            else:
-                row[f"probability_{name}"] = grade_distribution(p[None])[0].tolist() if k == 0 else float(p[0])
+            row[f"probability_{name}"] = probability
         row["seed"] = self.seed
         return row
 

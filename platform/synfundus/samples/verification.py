@@ -46,11 +46,6 @@ class Verification(Metadata):
     unresolved: tuple[int, ...]
     """Ids of the samples without an accepted attempt."""
 
-    @property
-    def num_accepted(self) -> int:
-        """Samples with an accepted attempt."""
-        return self.num_samples - len(self.unresolved)
-
 
 def read_verification(storage: Storage, folder: str, manifest: SamplesManifest) -> Verification:
     """Return the verification of complete samples, its digest verified.
@@ -65,16 +60,6 @@ def accepted_attempts(verification: Verification) -> dict[int, int]:
     """Return the accepted attempt of each sample whose attempt 0 was rejected; `NO_ATTEMPT` if it has none."""
     attempts = {item.sample_id: item.attempt for item in verification.accepted}
     return {**attempts, **dict.fromkeys(verification.unresolved, NO_ATTEMPT)}
-
-
-def count_accepted(storage: Storage, folder: str) -> int:
-    """Return the number of accepted samples of a complete `samples/<name>/`.
-
-    Raises:
-        WrongInputError: sampling has not finished.
-        StorageError: a file differs from the manifest.
-    """
-    return read_verification(storage, folder, read_manifest(storage, folder, SamplesManifest)).num_accepted
 
 
 def count_sampled(storage: Storage, folder: str) -> SampledCounts:

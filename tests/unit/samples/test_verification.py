@@ -9,7 +9,6 @@ from synfundus.samples.verification import (
     NO_ATTEMPT,
     Verification,
     accepted_attempts,
-    count_accepted,
     count_sampled,
     read_verification,
 )
@@ -26,8 +25,7 @@ def test_accepted_attempts_list_only_samples_that_were_rejected_first() -> None:
 
 
 def test_counts_of_accepted_and_sampled_images(storage: Storage) -> None:
-    phantom_samples(storage)
-    assert count_accepted(storage, FOLDER) == NUM_SAMPLES - 1
+    assert phantom_samples(storage).summary.num_accepted == NUM_SAMPLES - 1
     # One attempt each, a second one at two samples; three attempts were rejected.
     assert count_sampled(storage, FOLDER) == SampledCounts(num_sampled=NUM_SAMPLES + 2, num_near=3)
 

@@ -16,7 +16,7 @@ START, STAGE, RESULTS, CLUSTER = "Start", "Stages, in their order", "Use the res
 HELP_CHARS = 200
 """Longest sentence in the list of verbs; a longer one would be cut."""
 MAX_COLUMNS = 120
-"""Width of help on a terminal that has it."""
+"""Largest width of help texts, in characters."""
 
 
 def _show_version(requested: bool) -> None:

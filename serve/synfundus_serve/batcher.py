@@ -52,7 +52,7 @@ class Batcher(Generic[Item, Result]):
             results: Sequence[Result | Exception]
             try:
                 results = await loop.run_in_executor(self._thread, self._work, [item for item, _ in batch])
-            except Exception as error:  # each caller of the batch gets it
+            except Exception as error:  # raised in each caller of the batch
                 results = [error] * len(batch)
             for (_, waiting), result in zip(batch, results, strict=True):
                 if waiting.cancelled():

@@ -71,7 +71,7 @@ class ContinuousEngine:
                 await self._tick()
                 self.outstanding_row_steps = self.engine.row_steps_left
                 self._failure = None
-        except Exception as error:  # every request that waits gets it
+        except Exception as error:  # raised in every waiting request
             self._failure, self.outstanding_row_steps = error, 0
             for image in self._waiting.values():
                 if not image.done():

@@ -1,6 +1,6 @@
 """Map items of work over a pool of Ray Data workers.
 
-Items, results and our own errors travel through Ray as pickled bytes, because Ray turns an error into a long text and
+Items, results and our own errors pass through Ray as pickled bytes, because Ray turns an error into a long text and
 loses its type.
 """
 

@@ -1,4 +1,4 @@
-"""A training as a task that travels to Ray's workers."""
+"""A training as a task that Ray sends to its workers."""
 
 from collections.abc import Sequence
 from typing import Protocol

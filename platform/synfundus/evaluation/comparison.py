@@ -75,7 +75,7 @@ class FeatureSet:
 
     features_ND: FloatArray
     groups: Sequence[str]
-    """(N,) patient of each image; of samples, each its own."""
+    """(N,) patient of each image; each sample counts as a patient."""
 
     def __len__(self) -> int:
         return len(self.groups)

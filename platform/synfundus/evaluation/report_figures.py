@@ -33,7 +33,7 @@ THRESHOLD = "#b00020"
 GRID = "#eceff1"
 STYLE: Any = {
     "svg.hashsalt": "synfundus",
-    "svg.fonttype": "path",  # letters as outlines: the reader's machine may lack the font
+    "svg.fonttype": "path",  # stores letters as outlines, because the reader's machine may lack the font
     "font.family": "DejaVu Sans",  # ships with matplotlib
     "font.size": 9,
     "axes.titlesize": 9,

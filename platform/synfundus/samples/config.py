@@ -79,5 +79,5 @@ class SamplesConfig(Config):
                 f"the quotas request {requested} samples, but num_samples is {self.num_samples}; make them equal"
             )
         if self.conditions != "quotas" and self.quotas:
-            raise ValueError("quotas are given, but conditions is not 'quotas'; set it, or remove the quotas")
+            raise ValueError("quotas are given, but conditions is not 'quotas'; set conditions, or remove the quotas")
         return self

@@ -8,7 +8,7 @@ from synfundus.config import Config
 
 
 class PrivacyStatement(Config):
-    """Answers to a privacy officer's questions that no measurement gives. An unset field is "not stated" on the card.
+    """The makers' answers to a privacy officer's questions. An unset field is "not stated" on the card.
 
     The field docstrings are the questions.
     """

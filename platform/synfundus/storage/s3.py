@@ -193,7 +193,7 @@ def _put_if_absent(client: Any, bucket: str, key: str, data: bytes) -> bool:
         except ClientError as error:
             if error_code(error) in EXISTS:
                 return False
-            # Another writer of the same key is active; the next attempt shows who was first.
+            # Another writer of the same key is active; the next attempt shows which one was first.
             if error_code(error) not in CONFLICT or attempt + 1 == CONFLICT_ATTEMPTS:
                 raise
         time.sleep(0.05 * 2**attempt)

@@ -85,7 +85,7 @@ def test_help_of_a_verb_is_one_screen_and_names_each_option(capsys: Capture, wor
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
 def test_the_example_of_a_verb_is_understood(words: tuple[str, ...]) -> None:
-    """It parses as a command line of this verb; it is not run."""
+    """The example parses as a command line of this verb; it is not run."""
     example = VERBS[words].epilog.removeprefix("Example: synfundus ").split()  # type: ignore[attr-defined]
     assert tuple(example[: len(words)]) == words
     VERBS[words].make_context(" ".join(words), example[len(words) :])  # type: ignore[attr-defined]

@@ -63,7 +63,7 @@ def test_a_few_images_without_a_side_do_not_hide_the_side_of_the_others() -> Non
 
 
 def test_every_finding_is_requested_even_if_no_full_combination_is_frequent() -> None:
-    """Eleven independent findings, each in a fifth of 800 patients: nearly every full combination is rare."""
+    """With eleven independent findings, each in a fifth of 800 patients, nearly every full combination is rare."""
     rng = np.random.default_rng(1)
     names = [name for name in LABEL_NAMES if name not in ("dr_grade", "eye_side", "is_fundus")]
     rows = [

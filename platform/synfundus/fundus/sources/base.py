@@ -57,7 +57,7 @@ class S3File:
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """One image of a source; listing it has not read the image."""
+    """One image of a source, listed without reading the image."""
 
     name: str
     """Stable name below the source's path, for messages and `rejected.json`."""

@@ -32,7 +32,7 @@ class Written:
 
 
 class Storage(Protocol):
-    """Objects below one root URI. Instances travel to workers: they hold no client and no credentials."""
+    """Objects below one root URI. Instances are sent to workers, so they hold no client and no credentials."""
 
     @property
     def root(self) -> str:

@@ -1,4 +1,4 @@
-"""The HTTP application: middleware, probes, and the routes under `/v1`. The models lie behind two handles."""
+"""The HTTP application: middleware, probes, and the routes under `/v1`. Ray Serve's handles lead to the models."""
 
 import asyncio
 from pathlib import Path

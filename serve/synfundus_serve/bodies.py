@@ -53,7 +53,9 @@ async def read_photographs(request: Request) -> list[bytes]:
         photographs = await _read_form(request)
     else:
         raise Problem(
-            415, "send multipart/form-data with files named images, application/json, image/jpeg or image/png"
+            415,
+            "media type not supported; send multipart/form-data with files named images, application/json, image/jpeg"
+            " or image/png",
         )
     if not photographs:
         raise Problem(422, "no photograph; name the form's files images")

@@ -35,7 +35,7 @@ def add_generate(routes: APIRouter, generation: DeploymentHandle, diagnosis: Dep
     async def generate(request: Request, accept: Annotated[str, Header()] = "*/*") -> Response:
         """Answer with JSON; with `Accept: image/png`, with one PNG and its metadata in headers."""
         if media_type_of(request) not in ("", "application/json"):
-            raise Problem(415, "send application/json")
+            raise Problem(415, "media type not supported; send application/json")
         body, as_png = await parse_json(GenerateRequest, request), _prefers_png(accept)
         if as_png and body.n != 1:
             raise Problem(422, f"n is {body.n}, but a PNG holds one image; set n to 1, or accept application/json")

@@ -109,7 +109,7 @@ def _join(batches: Sequence[ImageBatch]) -> ImageBatch:
 
 
 class PreparedImages:
-    """Reader of one complete `data/<name>/`. Memory: an index of 8 bytes an image and `CACHE_BYTES` of pixels."""
+    """Reader of one complete `data/<name>/`. Memory: an index of 8 bytes per image and `CACHE_BYTES` of pixels."""
 
     def __init__(self, storage: Storage, folder: str) -> None:
         """Index the rows of each split; no image is read.

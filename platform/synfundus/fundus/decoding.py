@@ -1,4 +1,4 @@
-"""Decode an original safely into its first frame: upright, RGB, 8 bits a channel, without metadata.
+"""Decode an original safely into its first frame: upright, RGB, 8 bits per channel, without metadata.
 
 The EXIF orientation is applied. A colour profile (ICC) is ignored: few cameras embed one, and a mixture of converted
 and raw colours is worse than raw ones. Of an animation or a multi-page file the first frame is decoded. Transparent
@@ -108,7 +108,7 @@ def _upright(frame: Image.Image, orientation: int) -> Image.Image:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    """Convert to RGB with 8 bits a channel.
+    """Convert to RGB with 8 bits per channel.
 
     Deeper grey is scaled by the smallest usual depth (8, 10, 12, 14, 16 bits) that holds its largest value, because
     cameras store 12 bits in 16 without a mark. Floating-point pixels are refused: their range is unknown.
@@ -121,7 +121,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
             raise ValueError("pixel values outside 16 bits")
         largest = next(1 << bits for bits in (8, 10, 12, 14, 16) if deep.max() < 1 << bits) - 1
         grey_levels = np.rint(np.arange(largest + 1) * (255.0 / largest)).astype(np.uint8)
-        return Image.fromarray(grey_levels[deep]).convert("RGB")  # a table needs one byte a pixel, floats need four
+        return Image.fromarray(grey_levels[deep]).convert("RGB")  # a table needs one byte per pixel, floats need four
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         colour = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colour.size, (0, 0, 0, 255)), colour).convert("RGB")

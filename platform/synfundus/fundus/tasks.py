@@ -56,7 +56,7 @@ class AcceptedCodes:
 
 
 def accepted_codes(chunks: Chunks, accepted: Sequence[int]) -> AcceptedCodes:
-    """Return the first codes of the accepted images, out of the staged tables. Memory: 40 bytes an image."""
+    """Return the first codes of the accepted images, out of the staged tables. Memory: 40 bytes per image."""
     indices: list[int] = []
     first = [np.zeros((0, CODE_WORDS), np.uint64)]
     allowed = set(accepted)

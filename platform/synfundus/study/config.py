@@ -46,7 +46,7 @@ class DataConfig(Config):
     """Real images: where they lie, and how they are prepared."""
 
     sources: tuple[SourceConfig, ...] = ()
-    """Folders with images and labels, one entry a layout."""
+    """Sources of photographs and labels, one entry per source."""
     prepared: str | None = Field(default=None, pattern=NAME_PATTERN)
     """In place of `sources`: the name of a dataset that `prepare` wrote on another machine and that was copied to
     `data/<name>/` below the root. The originals never leave that machine."""

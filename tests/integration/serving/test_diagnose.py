@@ -91,7 +91,7 @@ def _huge() -> bytes:
         (b'{"images": ["%%"]}', {"Content-Type": "application/json"}, 422, "#/images/0: not base64"),
         (b'{"images": []}', {"Content-Type": "application/json"}, 422, "#/images"),
         (b'{"images": 3', {"Content-Type": "application/json"}, 422, "JSON"),
-        (b"x", {"Content-Type": "text/plain"}, 415, "send multipart/form-data"),
+        (b"x", {"Content-Type": "text/plain"}, 415, "media type not supported; send multipart/form-data"),
         (b"--a--\r\n", {"Content-Type": "multipart/form-data; boundary=a"}, 422, "no photograph"),
         (b"", {"Content-Type": "multipart/form-data"}, 422, "the form cannot be read"),
         (bytes(33 * 2**20), {"Content-Type": "image/png"}, 413, "larger than 32 MiB"),

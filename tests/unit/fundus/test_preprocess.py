@@ -138,7 +138,7 @@ def test_deep_grey_needs_less_than_8_bytes_a_pixel() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 8 * 1500 * 1500  # int64 and float64 arrays would need 24 bytes a pixel
+    assert peak < 8 * 1500 * 1500  # int64 and float64 arrays would need 24 bytes per pixel
 
 
 def test_transparent_pixels_are_black_and_the_first_frame_is_used() -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, AliasGenerator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from synfundus.errors import WrongInputError
@@ -32,7 +32,13 @@ class Environment(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, validate_by_name=True, use_attribute_docstrings=True
+        case_sensitive=True,
+        env_prefix=PREFIX,  # else a field is also read from a variable with its bare name, such as `revision`
+        alias_generator=AliasGenerator(validation_alias=lambda field: f"{PREFIX}{field.upper()}"),
+        env_ignore_empty=True,
+        frozen=True,
+        validate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
     patient_key: str | None = Field(default=None, repr=False)

@@ -60,6 +60,20 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     assert Environment().s3.endpoint == "http://any"
 
 
+def test_a_variable_of_a_like_name_is_another_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing_set = Environment()
+    for name in (
+        "synfundus_patient_key",
+        "revision",
+        "kubeconfig",
+        "ray_address",
+        "aws_region",
+        "SYNFUNDUS_KUBECONFIG",
+    ):
+        monkeypatch.setenv(name, "other")
+    assert Environment() == nothing_set
+
+
 def test_our_variables_of_a_store_take_precedence_over_those_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://any")
     monkeypatch.setenv("AWS_REGION", "eu-central-1")

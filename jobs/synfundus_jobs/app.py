@@ -97,7 +97,7 @@ add_verb(
 add_verb(
     study_app,
     "run",
-    study.run,
+    study.run_all,
     "Run every stage. Complete stages are skipped; an interrupted one resumes.",
     "study run my.yaml",
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synfundus.cluster.ray_job import FAILED, RayJob
 from synfundus.errors import SynfundusError, WrongInputError
 from synfundus.evaluation.manifest import PRIVATE
 from synfundus.study import Study, load_study
@@ -20,7 +21,6 @@ from synfundus_jobs.options import Overrides, StudyFile
 
 if TYPE_CHECKING:
     from synfundus.cluster.kube import Namespace
-    from synfundus.cluster.ray_job import RayJob
 
 DASHBOARD_PORT = 8265
 DAY_S = 86_400.0
@@ -61,7 +61,7 @@ class Submission:
         """Bytes of the file as text, line ends included, as the chart takes them."""
         return self.file.read_bytes().decode("utf-8")
 
-    def job(self) -> "RayJob":
+    def job(self) -> RayJob:
         """Return the job of this study.
 
         Raises:
@@ -100,7 +100,7 @@ def submit(
     given = _submission(study, overrides, namespace, context)
     reachable.require_reachable(given.study, "\n".join([given.text, *overrides]))
     chart = template.find_template(given.namespace, release)
-    job, outcome = jobs.submit(given.namespace, chart, given.study, given.text, overrides)
+    job, outcome = jobs.submit_job(given.namespace, chart, given.study, given.text, overrides)
     state = f"{outcome}, {job.state}" if outcome is jobs.Submitted.EXISTS else outcome
     screen.write(f"job {job.name} {state}; follow it: {given.command('cluster wait')} -n {given.namespace.name}\n")
 
@@ -139,7 +139,7 @@ def logs(
     from synfundus.cluster import pods
 
     given = _submission(study, overrides, namespace, context)
-    for part in pods.logs(given.namespace, given.job(), keep_following=follow):
+    for part in pods.driver_log(given.namespace, given.job(), keep_following=follow):
         if not screen.write_bytes(part):
             break
 
@@ -156,7 +156,7 @@ def wait(
     given = _submission(study, overrides, namespace, context)
     for job in jobs.follow(given.namespace, given.job().name, timeout):
         screen.write(f"job {job.name} {job.state}\n")
-    if job.state == jobs.FAILED:
+    if job.state == FAILED:
         raise SynfundusError(
             f"job {job.name} failed ({' '.join(job.message.split()) or 'no message'});"
             f" {given.command('cluster logs')} -n {given.namespace.name} shows why"
@@ -172,7 +172,7 @@ def cancel(
 
     given = _submission(study, overrides, namespace, context)
     job = given.job()
-    jobs.cancel(given.namespace, job)
+    jobs.cancel_job(given.namespace, job)
     screen.write(f"job {job.name} is deleted; its objects stay, and a new submission resumes from them\n")
 
 
@@ -202,7 +202,7 @@ def dashboard(
     raise SynfundusError(f"job {job.name}: the dashboard ended ({forwarder.failure}); run the command again")
 
 
-def _head_and_token(namespace: "Namespace", job: "RayJob") -> tuple[str, str]:
+def _head_and_token(namespace: "Namespace", job: RayJob) -> tuple[str, str]:
     """Return the name of the head pod of the job's Ray cluster, and the token that its dashboard requires.
 
     Raises:

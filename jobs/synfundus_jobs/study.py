@@ -76,7 +76,7 @@ def _counts(listing: SourceListing) -> str:
     )
 
 
-def run(study: StudyFile, overrides: Overrides, dry_run: DryRun = False) -> None:
+def run_all(study: StudyFile, overrides: Overrides, dry_run: DryRun = False) -> None:
     loaded = load_study(study, overrides)
     storage = open_storage(loaded.root, create=not dry_run)
     if dry_run:

@@ -37,7 +37,7 @@ async def parse_json(model: type[Body], request: Request) -> Body:
         raise InvalidBodyError from error
 
 
-async def read_photographs(request: Request) -> list[bytes]:
+async def read_uploads(request: Request) -> list[bytes]:
     """Return the encoded photographs of a request.
 
     Raises:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from ray.serve.handle import DeploymentHandle
 
-from synfundus_serve.bodies import read_photographs
+from synfundus_serve.bodies import read_uploads
 from synfundus_serve.messages import BINARY, DIAGNOSE_EXAMPLE, DiagnoseRequest, DiagnoseResponse
 from synfundus_serve.problems import require_result
 
@@ -30,7 +30,7 @@ def add_diagnose(routes: APIRouter, diagnosis: DeploymentHandle) -> None:
 
     @routes.post("/diagnose", summary="Diagnose photographs", openapi_extra={"requestBody": REQUEST_BODY})
     async def diagnose(request: Request) -> DiagnoseResponse:
-        photographs = await read_photographs(request)
+        photographs = await read_uploads(request)
         info = await diagnosis.info.remote()
         images = require_result(await diagnosis.diagnose.remote(photographs))
         return DiagnoseResponse(annotator=info.digest, images=images)

@@ -26,7 +26,7 @@ from PIL import Image
 from cluster.shell import Shell
 from synfundus.cluster import jobs
 from synfundus.cluster.kube import Namespace, connect
-from synfundus.cluster.ray_job import RayJob
+from synfundus.cluster.ray_job import SUCCEEDED, RayJob
 from synfundus.cluster.template import settings_digest
 from synfundus.environment import S3Environment
 from synfundus.labels import LABEL_NAMES
@@ -200,7 +200,7 @@ def test_the_study_succeeds_and_wait_prints_the_address_of_its_report(
     job: tuple[RayJob, Watch, str], study: Study
 ) -> None:
     view, _, waited = job
-    assert view.state == jobs.SUCCEEDED
+    assert view.state == SUCCEEDED
     assert f"report: {ROOT}/{study.report_folder}/index.html" in waited
 
 
@@ -380,7 +380,7 @@ def test_a_study_of_the_values_is_a_job(
     of_chart = jobs.find(namespace, study.name, SETTINGS)
     assert of_chart.name != job[0].name
     (*_, last) = jobs.follow(namespace, of_chart.name, 600)
-    assert last.state == jobs.SUCCEEDED  # at once: every stage is complete
+    assert last.state == SUCCEEDED  # at once: every stage is complete
 
 
 def test_uninstalling_leaves_only_the_objects_on_s3(

@@ -5,12 +5,10 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from synfundus.cluster.kube import Namespace
-from synfundus.cluster.ray_job import FAILED, SUCCEEDED, RayJob
+from synfundus.cluster.ray_job import FAILED, RayJob
 from synfundus.cluster.template import Template, job_of
 from synfundus.errors import SynfundusError, WrongInputError
 from synfundus.study import Study
-
-__all__ = ["FAILED", "SUCCEEDED", "Submitted", "cancel", "find", "follow", "submit"]
 
 POLL_S = 2.0
 OUTAGE_S = 300.0
@@ -27,7 +25,7 @@ class Submitted(StrEnum):
     EXISTS = "exists already"
 
 
-def submit(
+def submit_job(
     namespace: Namespace, template: Template, study: Study, text: str, overrides: Sequence[str]
 ) -> tuple[RayJob, Submitted]:
     """Create the job of a study, unless it exists and has not failed.
@@ -40,7 +38,7 @@ def submit(
     existing = namespace.job(study_job.name)
     has_failed = existing is not None and existing.state == FAILED
     if existing is not None and (has_failed or existing.is_deleted):
-        cancel(namespace, existing)
+        cancel_job(namespace, existing)
         existing = None
     if existing is None:
         _require_no_other(namespace, study.name, study_job.name)
@@ -117,7 +115,7 @@ def follow(namespace: Namespace, name: str, timeout_s: float) -> Iterator[RayJob
         time.sleep(POLL_S)
 
 
-def cancel(namespace: Namespace, job: RayJob) -> None:
+def cancel_job(namespace: Namespace, job: RayJob) -> None:
     """Delete a job and its Ray cluster. Its objects below the root stay, and the next submission resumes from them.
 
     Raises:

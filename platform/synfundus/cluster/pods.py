@@ -58,7 +58,7 @@ def _latest_warning(namespace: Namespace, names: set[str | None]) -> list[str]:
     ]
 
 
-def logs(namespace: Namespace, job: RayJob, *, keep_following: bool) -> Iterator[bytes]:
+def driver_log(namespace: Namespace, job: RayJob, *, keep_following: bool) -> Iterator[bytes]:
     """Yield the driver's log, from the job's latest submitter pod.
 
     Raises:

@@ -95,7 +95,7 @@ def load_generator(storage: Storage, folder: str, device: torch.device | str = "
     return Generator(unet, manifest.schedule, manifest.size_px, manifest.generator_digest)
 
 
-def read_weights(source: str) -> dict[str, Tensor]:
+def read_unet_weights(source: str) -> dict[str, Tensor]:
     """Read the tensors of a U-Net from a .safetensors file, a folder `unet/` of diffusers, or the folder above it.
 
     Raises:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synfundus.diffusion.config import ScheduleConfig
-from synfundus.diffusion.rows import COLUMNS, NonFiniteSampleError, Row, RowRequest, Rows, step_columns
+from synfundus.diffusion.rows import COLUMNS, NonFiniteSampleError, Row, RowBatch, RowRequest, step_columns
 from synfundus.diffusion.solvers import solver_table
 from synfundus.errors import WrongInputError
 from synfundus.labels import CONDITION_DIM, null_condition
@@ -76,7 +76,7 @@ class Engine:
         self._waiting: deque[Row] = deque()
         self._cancelled: deque[int] = deque()
         self._finished: list[tuple[int, Tensor]] = []
-        self._active = Rows(shape_CHW, self._device)
+        self._active = RowBatch(shape_CHW, self._device)
         self.num_forwards = 0
         """Number of the U-Net's forward passes since the start."""
         self.num_row_steps = 0
@@ -155,7 +155,7 @@ class Engine:
 
     def _lock_step(self, rows: Sequence[Row], micro_batch: int) -> Tensor:
         """Denoise one micro-batch; return images (len(rows), C, H, W) in [-1, 1]."""
-        together = Rows(self._shape_CHW, self._device)
+        together = RowBatch(self._shape_CHW, self._device)
         together.join([*rows, *[rows[-1]] * (micro_batch - len(rows))])
         done: list[tuple[Row, Tensor]] = []
         while together.rows:
@@ -178,7 +178,7 @@ class Engine:
         return Row(next(self._next_ticket) if ticket is None else ticket, request, table, steps)
 
     @torch.inference_mode()
-    def _advance(self, state: Rows, bucket_sizes: Sequence[int]) -> list[tuple[Row, Tensor]]:
+    def _advance(self, state: RowBatch, bucket_sizes: Sequence[int]) -> list[tuple[Row, Tensor]]:
         """Take one step of all rows of `state`; remove the finished ones and return them in their order."""
         if not state.rows:
             return []
@@ -200,7 +200,7 @@ class Engine:
             state.x_BCHW[noisy] += k["cn"][noisy] * state.noise(noisy)
         return self._take_done(state)
 
-    def _take_done(self, state: Rows) -> list[tuple[Row, Tensor]]:
+    def _take_done(self, state: RowBatch) -> list[tuple[Row, Tensor]]:
         """Remove the finished rows of `state` and return them with their images."""
         left = [row.table.num_steps - step for row, step in zip(state.rows, state.steps_done, strict=True)]
         done = [b for b, steps_left in enumerate(left) if steps_left == 0]
@@ -211,7 +211,7 @@ class Engine:
         state.keep([b for b, steps_left in enumerate(left) if steps_left > 0])
         return taken
 
-    def _guided_output(self, state: Rows, guidance_B111: Tensor, bucket_sizes: Sequence[int]) -> Tensor:
+    def _guided_output(self, state: RowBatch, guidance_B111: Tensor, bucket_sizes: Sequence[int]) -> Tensor:
         """Return the network's output for each row: null + w (conditional - null) if the row's step is guided.
 
         Ho and Salimans 2022 (arXiv 2207.12598), eq. 6, with w = 1 for no guidance.

@@ -73,7 +73,7 @@ def step_columns(schedule: ScheduleConfig, solver: SolverConfig) -> NDArray[np.f
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-class Rows:
+class RowBatch:
     """State of the rows that are denoised together: images, histories, steps done."""
 
     def __init__(self, shape_CHW: tuple[int, int, int], device: torch.device) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from synfundus.diffusion.checkpoint import load_weights, read_weights, save_generator
+from synfundus.diffusion.checkpoint import load_weights, read_unet_weights, save_generator
 from synfundus.diffusion.config import GeneratorConfig
 from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.manifest import GeneratorManifest
@@ -146,7 +146,7 @@ class GeneratorLearner(Learner):
             config.unet, derive_seed("weights", config.seed), gradient_checkpointing=config.gradient_checkpointing
         )
         if config.init_from is not None:
-            load_weights(unet, read_weights(config.init_from), config.init_from)
+            load_weights(unet, read_unet_weights(config.init_from), config.init_from)
         super().__init__(unet, config, device, rank, world_size)
         self._images = images
         self.schedule = Schedule(config.schedule, device)

@@ -19,7 +19,7 @@ MAX_BLOCKS = 1000
 ITEMS_IN_FLIGHT = 2
 """Items that an actor holds: the current one and the next, so that it never waits for the driver."""
 
-Row = dict[str, bytes]
+_Row = dict[str, bytes]
 """One row of Ray Data: `data` holds a pickled item, or what `carry` returns."""
 
 
@@ -75,11 +75,11 @@ class _Actor:
         worker: Callable[[Any], Any] = self._work(*_resolved(self._arguments))
         return worker
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: _Row) -> _Row:
         return {"data": carry(lambda: self._worker(pickle.loads(row["data"])))}  # noqa: S301  made by `run_on_pool`
 
 
-def _call(row: Row, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Row:
+def _call(row: _Row, work: Callable[..., Any], arguments: tuple[Any, ...]) -> _Row:
     """Run one task of a pool."""
     return {"data": carry(lambda: work(pickle.loads(row["data"]), *_resolved(arguments)))}  # noqa: S301  made by `run_on_pool`
 

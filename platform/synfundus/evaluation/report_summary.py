@@ -11,7 +11,7 @@ from synfundus.measures.wording import NOT_MEASURABLE, format_number
 
 
 @dataclass(frozen=True)
-class Tile:
+class SummaryTile:
     """One tile of the summary."""
 
     title: str
@@ -19,20 +19,20 @@ class Tile:
     comment: str
 
 
-def summary_tiles(metrics: EvaluationMetrics, annotator: AnnotatorMetrics) -> list[Tile]:
+def summary_tiles(metrics: EvaluationMetrics, annotator: AnnotatorMetrics) -> list[SummaryTile]:
     """Return the tiles in their order."""
     consistency = metrics.consistency
     side = consistency.labels["eye_side"]
     num_measurable = len(consistency.labels) - len(consistency.not_measurable)
     return [
-        Tile("Synthetic images", f"{metrics.counts.synthetic.num_images:,}", _set_sizes(metrics.counts)),
-        Tile(
+        SummaryTile("Synthetic images", f"{metrics.counts.synthetic.num_images:,}", _set_sizes(metrics.counts)),
+        SummaryTile(
             "Eye side as requested",
             _share(side.agreement),
             "of the samples show the requested eye side, as the annotator predicts it; with shuffled requests"
             f" {_share(side.agreement_permuted)}",
         ),
-        Tile(
+        SummaryTile(
             "Labels that follow the request",
             f"{len(consistency.followed)} of {num_measurable}",
             "agree with the request better than with shuffled requests, and the 95 % intervals do not overlap;"
@@ -40,7 +40,7 @@ def summary_tiles(metrics: EvaluationMetrics, annotator: AnnotatorMetrics) -> li
         ),
         _distance_tile(metrics.fidelity),
         _copies_tile(metrics.privacy),
-        Tile(
+        SummaryTile(
             "Usable labels",
             f"{NUM_LABELS - len(annotator.unusable)} of {NUM_LABELS}",
             "are predicted by the annotator; the others are annotated as unknown and not evaluated",
@@ -61,14 +61,14 @@ def _set_sizes(counts: Counts) -> str:
     return f"compared with {reference} and {held_out}"
 
 
-def _distance_tile(fidelity: Fidelity) -> Tile:
+def _distance_tile(fidelity: Fidelity) -> SummaryTile:
     title = "Distance from real photographs"
     spaces = fidelity.computed_spaces
     overall = spaces[0].strata["overall"] if spaces else None
     if overall is None or (synthetic := overall.synthetic.frechet_distance.value) is None:
-        return Tile(title, NOT_MEASURABLE, "see the section on likeness")
+        return SummaryTile(title, NOT_MEASURABLE, "see the section on likeness")
     held_out = overall.held_out.frechet_distance.value
-    return Tile(
+    return SummaryTile(
         title,
         format_number(synthetic),
         f"is the Fréchet distance of the samples in {spaces[0].title.lower()}; held-out photographs:"
@@ -76,11 +76,11 @@ def _distance_tile(fidelity: Fidelity) -> Tile:
     )
 
 
-def _copies_tile(privacy: Privacy) -> Tile:
+def _copies_tile(privacy: Privacy) -> SummaryTile:
     title = "Near a training photograph"
     if not isinstance(privacy, MeasuredPrivacy):
-        return Tile(title, NOT_MEASURABLE, privacy.reason)
-    return Tile(
+        return SummaryTile(title, NOT_MEASURABLE, privacy.reason)
+    return SummaryTile(
         title,
         f"{privacy.num_near} of {privacy.num_sampled:,}",
         f"samples were nearer to a training photograph than the nearest {100 * privacy.quantile:.3g} % of held-out"

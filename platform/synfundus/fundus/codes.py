@@ -3,8 +3,8 @@
 A code has 256 bits: the signs of the locally normalised band of vessels and larger structures at 256 points of the
 128 x 128 green channel (`Prepared.twin_HW`). A crop moves and magnifies the window, so each image has one code for each
 of its `VIEWS` (moved and shrunk sampling points). Pairs within `CODE_RADIUS` bits are candidates, which
-`likeness.compare` accepts or refuses. Photographs of different people look alike, so no code may decide: among 838 real
-ones, 154 have a neighbour within 4 of 64 bits of a usual perceptual hash.
+`likeness.compare_patterns` accepts or refuses. Photographs of different people look alike, so no code may decide: among
+838 real ones, 154 have a neighbour within 4 of 64 bits of a usual perceptual hash.
 
 Measurements behind the limits: `docs/preparation.md`.
 """

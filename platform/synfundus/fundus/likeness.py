@@ -152,7 +152,7 @@ def _residual_levels(one_HW: FloatImage, other_HW: FloatImage, both_HW: NDArray[
     return float((ndimage.gaussian_filter(residual_HW, 3.0) / weight_HW)[both_HW].std())
 
 
-def compare(one: Pattern, other: Pattern) -> Likeness:
+def compare_patterns(one: Pattern, other: Pattern) -> Likeness:
     """Register `other` to `one` and compare them."""
     if min(one.lit_HW.sum(), other.lit_HW.sum()) < MIN_LIT_PX:
         return Likeness(0.0, np.inf)

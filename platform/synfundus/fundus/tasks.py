@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from synfundus.fundus.chunks import Chunks
 from synfundus.fundus.codes import CODE_WORDS, Codes, candidates
 from synfundus.fundus.config import PrepareConfig
-from synfundus.fundus.likeness import Likeness, Pattern, compare, pattern
+from synfundus.fundus.likeness import Likeness, Pattern, compare_patterns, pattern
 from synfundus.fundus.preprocess import Rejected
 from synfundus.fundus.sources import SourceRecord
 from synfundus.fundus.staging import FinalRow, finish_chunk, load_and_prepare, read_codes, stage_records
@@ -110,7 +110,7 @@ def compare_pairs(item: PairsToCompare, config: PrepareConfig) -> list[tuple[Pai
         if first is None or first[0] != i:
             first = (i, _pattern(item.records[i], config))
         one, other = first[1], _pattern(item.records[j], config)
-        likeness = Likeness(0.0, np.inf) if one is None or other is None else compare(one, other)
+        likeness = Likeness(0.0, np.inf) if one is None or other is None else compare_patterns(one, other)
         likenesses.append(((i, j), likeness))
     return likenesses
 

@@ -35,7 +35,7 @@ QUESTIONS = {
 
 
 @dataclass(frozen=True)
-class FidelityRow:
+class _FidelityRow:
     """One measure of fidelity, as text."""
 
     title: str
@@ -45,17 +45,17 @@ class FidelityRow:
 
 
 @dataclass(frozen=True)
-class FidelityTable:
+class _FidelityTable:
     """Fidelity of all images in one feature space, or the reason why it was not computed."""
 
     title: str
-    rows: tuple[FidelityRow, ...] = ()
+    rows: tuple[_FidelityRow, ...] = ()
     n: int = 0
     reason: str | None = None
 
 
 @dataclass(frozen=True)
-class ConsistencyRow:
+class _ConsistencyRow:
     """Agreement of prediction and request for one label, as text."""
 
     title: str
@@ -117,31 +117,31 @@ def header(config: ReleaseConfig, num_accepted: int) -> dict[str, JsonValue]:
     }
 
 
-def _fidelity_tables(fidelity: Fidelity) -> list[FidelityTable]:
+def _fidelity_tables(fidelity: Fidelity) -> list[_FidelityTable]:
     """Return one table for each feature space."""
     tables = []
     for space in fidelity.spaces.values():
         if not isinstance(space, ComputedSpace):
-            tables.append(FidelityTable(space.title, reason=space.reason))
+            tables.append(_FidelityTable(space.title, reason=space.reason))
             continue
         overall = space.strata["overall"]
         rows = tuple(
-            FidelityRow(
+            _FidelityRow(
                 text.title, text.better, format_measure(overall.held_out[name]), format_measure(overall.synthetic[name])
             )
             for name, text in fidelity.measures.items()
         )
-        tables.append(FidelityTable(space.title, rows, overall.n))
+        tables.append(_FidelityTable(space.title, rows, overall.n))
     return tables
 
 
-def _consistency_rows(consistency: Consistency, unusable: Mapping[str, str]) -> list[ConsistencyRow]:
+def _consistency_rows(consistency: Consistency, unusable: Mapping[str, str]) -> list[_ConsistencyRow]:
     """Return one row for each label."""
     rows = []
     for label in LABELS:
         entry = consistency.labels[label.name]
         rows.append(
-            ConsistencyRow(
+            _ConsistencyRow(
                 title=label.title,
                 statistic="kappa" if entry.statistic == "quadratic_kappa" else "AUC",
                 requested=format_measure(entry.requested),

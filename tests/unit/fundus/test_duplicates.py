@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance
 from support.fundus_photographs import cropped, encoded, photograph
 from synfundus.fundus.codes import CODE_BITS, CODE_RADIUS, VIEWS, Codes, candidates, codes
 from synfundus.fundus.copies import Entry, choose
-from synfundus.fundus.likeness import SAME_EXPOSURE_LEVELS, compare, pattern
+from synfundus.fundus.likeness import SAME_EXPOSURE_LEVELS, compare_patterns, pattern
 from synfundus.fundus.preprocess import ByteImage, Prepared, prepare_image
 
 Change = Callable[[Image.Image], bytes]
@@ -61,7 +61,7 @@ def test_a_changed_copy_is_proposed_and_found(change: str) -> None:
         assert first is not None
         assert second is not None
         assert proposed(first, second)
-        likeness = compare(pattern(one), pattern(other))
+        likeness = compare_patterns(pattern(one), pattern(other))
         assert likeness.same_photograph, likeness
 
 
@@ -69,7 +69,7 @@ def test_other_eyes_are_never_the_same_photograph() -> None:
     patterns = [pattern(twin(encoded(photograph(index)))) for index in range(8)]
     for i, one in enumerate(patterns):
         for other in patterns[:i]:
-            assert not compare(one, other).same_photograph
+            assert not compare_patterns(one, other).same_photograph
 
 
 def test_another_photograph_of_the_same_eye_is_no_copy() -> None:
@@ -78,14 +78,14 @@ def test_another_photograph_of_the_same_eye_is_no_copy() -> None:
     turned = np.asarray(original.rotate(1.0, Image.Resampling.BICUBIC)).astype(float)
     light = np.linspace(0.75, 1.2, turned.shape[1])[None, :, None]
     again = Image.fromarray(np.clip(turned * light, 0, 255).astype(np.uint8))
-    likeness = compare(pattern(twin(encoded(original))), pattern(twin(encoded(again))))
+    likeness = compare_patterns(pattern(twin(encoded(original))), pattern(twin(encoded(again))))
     assert likeness.only_same_eye, likeness
     assert likeness.residual_levels > 1.5 * SAME_EXPOSURE_LEVELS
 
 
 def test_comparison_does_not_depend_on_which_image_comes_first() -> None:
     one, other = (pattern(twin(encoded(photograph(0), "JPEG", quality=quality))) for quality in (95, 60))
-    forward, backward = compare(one, other), compare(other, one)
+    forward, backward = compare_patterns(one, other), compare_patterns(other, one)
     assert forward.same_photograph
     assert backward.same_photograph
     assert forward.vessels == pytest.approx(backward.vessels, abs=0.02)
@@ -94,7 +94,7 @@ def test_comparison_does_not_depend_on_which_image_comes_first() -> None:
 def test_dark_images_have_no_code_and_match_nothing() -> None:
     dark = np.zeros((128, 128), np.uint8)
     assert codes(dark) is None
-    assert not compare(pattern(dark), pattern(dark)).same_eye
+    assert not compare_patterns(pattern(dark), pattern(dark)).same_eye
 
 
 def test_candidates_are_exactly_the_pairs_within_the_radius() -> None:
@@ -141,7 +141,7 @@ def test_no_distinct_real_photograph_is_lost_and_copies_are_found(real_data: Pat
     lost = [
         (files[i].name, files[j].name)
         for i, j in pairs
-        if compare(pattern(twins[i]), pattern(twins[j])).same_photograph
+        if compare_patterns(pattern(twins[i]), pattern(twins[j])).same_photograph
     ]
     assert lost == []
     sample = range(0, len(files), 24)
@@ -153,6 +153,6 @@ def test_no_distinct_real_photograph_is_lost_and_copies_are_found(real_data: Pat
             other = twin(change(original))
             code = codes(other)
             assert code is not None
-            if not (proposed(found[i], code) and compare(pattern(twins[i]), pattern(other)).same_photograph):
+            if not (proposed(found[i], code) and compare_patterns(pattern(twins[i]), pattern(other)).same_photograph):
                 missed.append((files[i].name, name))
     assert len(missed) <= 0.005 * len(sample) * len(CHANGES), missed

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from synfundus.errors import WrongInputError
 from synfundus.fundus.sources import SourceConfig, SourceListing, list_source
-from synfundus.fundus.sources.odir5k import labels_of as odir_labels
+from synfundus.fundus.sources.odir5k import labels_from_keywords as odir_labels
 from synfundus.labels import DISEASES, LABEL_NAMES
 
 ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)

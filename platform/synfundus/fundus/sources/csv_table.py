@@ -15,7 +15,7 @@ from synfundus.labels import parse_value
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One data row."""
 
     table: "CsvTable"
@@ -108,7 +108,7 @@ class CsvTable:
             remedy = f"did you mean {close[0]!r}?" if close else f"its columns are {', '.join(self.index)}"
         raise WrongInputError(f"{self.path}: no column {column!r}; {remedy}")
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[TableRow]:
         """Yield the data rows in file order.
 
         Raises:
@@ -122,7 +122,7 @@ class CsvTable:
                     f"{self.path} row {number}: {len(cells)} cells, but the header has {self.num_cells}; "
                     f"put cells that contain {self.delimiter!r} in double quotes, and complete truncated rows"
                 )
-            yield Row(self, number, cells)
+            yield TableRow(self, number, cells)
 
 
 def _records(path: Place, delimiter: str) -> Iterator[list[str]]:

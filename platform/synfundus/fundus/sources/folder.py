@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from synfundus.config import Config
 from synfundus.errors import WrongInputError
 from synfundus.fundus.sources.base import SourceListing
-from synfundus.fundus.sources.csv_table import CsvTable, Row
+from synfundus.fundus.sources.csv_table import CsvTable, TableRow
 from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder
 from synfundus.fundus.sources.matching import Matching
 from synfundus.labels import LABEL_BY_NAME, LABEL_NAMES
@@ -111,5 +111,5 @@ class FolderSource(Config):
         return columns
 
 
-def _value(row: Row, name: str, column: LabelColumn) -> int | None:
+def _value(row: TableRow, name: str, column: LabelColumn) -> int | None:
     return row.label(name, column.column) if column.map is None else row.choice(column.column, column.map)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from synfundus.errors import WrongInputError
 from synfundus.fundus.sources.base import SourceListing, SourceRecord
-from synfundus.fundus.sources.csv_table import Row
+from synfundus.fundus.sources.csv_table import TableRow
 from synfundus.fundus.sources.image_folder import ImageFolder
 from synfundus.labels import LabelRow, apply_rules
 
@@ -35,7 +35,7 @@ class Matching:
     def add(
         self,
         images: ImageFolder,
-        row: Row,
+        row: TableRow,
         image: str,
         labels: LabelRow,
         patient_id: str | None = None,

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from synfundus.config import Config
 from synfundus.errors import WrongInputError
 from synfundus.fundus.sources.base import SourceListing, graded
-from synfundus.fundus.sources.csv_table import CsvTable, Row
+from synfundus.fundus.sources.csv_table import CsvTable, TableRow
 from synfundus.fundus.sources.eyepacs import NAME as IMAGE_NAME
 from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder
 from synfundus.fundus.sources.matching import FromName, Matching
@@ -109,13 +109,13 @@ class Odir5kSource(Config):
         matching = Matching()
         for row in table.rows():
             for eye in _eyes(row):
-                labels = labels_of(eye.keywords) | {"eye_side": SIDES[eye.side]}
+                labels = labels_from_keywords(eye.keywords) | {"eye_side": SIDES[eye.side]}
                 matching.add(images, row, eye.image, labels, f"odir5k:{row.text('ID')}")
         matching.rest(images, _from_name)
         return matching.listing()
 
 
-def _eyes(row: Row) -> Iterator[Eye]:
+def _eyes(row: TableRow) -> Iterator[Eye]:
     eyes = [Eye(row.text(f"{side}-Fundus"), side, row.text(f"{side}-Diagnostic Keywords")) for side in SIDES]
     if "filename" not in row.table.index:
         yield from (eye for eye in eyes if eye.image)
@@ -129,7 +129,7 @@ def _eyes(row: Row) -> Iterator[Eye]:
     yield own[0]
 
 
-def labels_of(keywords: str) -> dict[str, int | None]:
+def labels_from_keywords(keywords: str) -> dict[str, int | None]:
     """Return all labels of one eye except its side."""
     words = {" ".join(word.split()).lower() for word in SEPARATORS.split(keywords)} - {""}
     if words & NOT_A_FUNDUS:

@@ -5,7 +5,7 @@ from typing import Literal
 from synfundus.config import Config
 from synfundus.errors import WrongInputError
 from synfundus.fundus.sources.base import SourceListing, graded
-from synfundus.fundus.sources.csv_table import CsvTable, Row
+from synfundus.fundus.sources.csv_table import CsvTable, TableRow
 from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder, find_files
 from synfundus.fundus.sources.matching import Matching
 from synfundus.fundus.sources.place import Place
@@ -67,12 +67,12 @@ class RfmidSource(Config):
             images = ImageFolder(_folder_of(root, path, split), root)
             keep = split if self.keep_splits else None
             for row in table.rows():
-                matching.add(images, row, row.text("ID").removesuffix(".0"), labels_of(row), split=keep)
+                matching.add(images, row, row.text("ID").removesuffix(".0"), _labels_of(row), split=keep)
             matching.rest(images, split=keep)
         return matching.listing()
 
 
-def labels_of(row: Row) -> dict[str, int | None]:
+def _labels_of(row: TableRow) -> dict[str, int | None]:
     """Return all labels of one row; a photograph without any finding has no disease."""
     found = {column: row.choice(column, FLAG) for column in ("Disease_Risk", *USED)}
     if set(found.values()) == {0}:

@@ -58,7 +58,7 @@ def _write_if_absent(file: Path) -> None:
 
 def _absolute(root: str) -> str:
     """Return a root of the command line, which is relative to the working directory, in a form for `--set`."""
-    return root if "://" in root else str(Path(root).absolute())
+    return root if not root or "://" in root else str(Path(root).absolute())
 
 
 def _yaml(text: str) -> str:

@@ -25,13 +25,17 @@ def guarded(body: Callable[[], None], *, debug: bool) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        sys.stderr.write(f"error: {_one_line(error)}\n")
+        sys.stderr.write(error_line(error))
         return WRONG_INPUT if isinstance(error, WrongInputError) else FAILED
     return DONE
 
 
-def _one_line(error: Exception) -> str:
-    """Return what is wrong and what to do about it."""
+def error_line(error: Exception) -> str:
+    """Return an error as one line: what is wrong and what to do about it."""
+    return f"error: {_reason(error)}\n"
+
+
+def _reason(error: Exception) -> str:
     reason = " ".join(str(error).split())
     if isinstance(error, SynfundusError):
         return reason
@@ -50,5 +54,6 @@ def usage_line(error: typer.TyperException) -> str:
     message = message[:1].lower() + message[1:].replace(". Did you mean", "; did you mean")
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "synfundus"
-    hint = "" if message.endswith("?") else f"; `{command} --help` lists what it takes"
+    lists = f"`{command} --help`" if context else "the verb's --help"
+    hint = "" if message.endswith("?") else f"; {lists} lists what it takes"
     return f"error: {command}: {message}{hint}\n"

@@ -1,6 +1,7 @@
 """`synfundus study`: write a first study file, show it resolved, check it, run all its stages."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from synfundus_jobs.options import DryRun, Overrides, StudyFile
 from synfundus_jobs.stages import describe, run_study
 
 TEMPLATE = """\
-# A study of your own photographs. `synfundus study show {file}` prints every setting with what the recipe adds.
+# A study of your own photographs. `synfundus study show FILE` prints every setting with what the recipe adds.
 version: {version}
 recipe: {recipe}
 name: {name}
@@ -40,14 +41,16 @@ RecipeName = Annotated[str, typer.Option("--recipe", metavar="NAME", help=f"One 
 
 def init(file: NewFile, recipe: RecipeName = "real-64") -> None:
     read_recipe(recipe)
-    if file.exists():
-        raise WrongInputError(f"{file} exists; choose another name")
     name = re.sub("[^a-z0-9]+", "-", file.stem.lower())[:63].strip("-") or "study"
+    text = TEMPLATE.format(version=SCHEMA_VERSION, recipe=recipe, name=name)
     try:
-        file.write_text(TEMPLATE.format(file=file, version=SCHEMA_VERSION, recipe=recipe, name=name), encoding="utf-8")
+        with file.open("x", encoding="utf-8") as new:
+            new.write(text)
+    except FileExistsError as error:
+        raise WrongInputError(f"{file} exists; choose another name") from error
     except OSError as error:
         raise WrongInputError(f"{file}: cannot be written ({error.strerror}); choose another folder") from error
-    screen.write(f"wrote {file}; set path, csv and columns, then: synfundus study check {file}\n")
+    screen.write(f"wrote {file}; set path, csv and columns, then: synfundus study check {shlex.quote(str(file))}\n")
 
 
 def show_resolved(study: StudyFile, overrides: Overrides) -> None:

@@ -1,5 +1,6 @@
 """The command line on a real study: dry runs, `study`, `doctor`, and the two ways to start it."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_study_init_writes_a_file_that_check_understands(capsys: Capture, clinic
     file = clinic.parent / "My 1st Süd-Study.yaml"
     outcome = run_here(capsys, "study", "init", file)
     assert outcome.code == 0
-    assert f"synfundus study check {file}" in outcome.out
+    assert f"synfundus study check {shlex.quote(str(file))}" in outcome.out
     text = file.read_text()
     assert "name: my-1st-s-d-study\n" in text
     assert "photographs" in refused(capsys, "study", "check", file), "the photographs do not exist yet"
@@ -95,6 +96,7 @@ def test_study_init_writes_a_file_that_check_understands(capsys: Capture, clinic
     assert "exists; choose another name" in refused(capsys, "study", "init", file)
     assert file.read_text() == text
     assert "did you mean 'small-128'?" in refused(capsys, "study", "init", clinic.parent / "b", "--recipe", "small")
+    assert "cannot be written (File name too long)" in refused(capsys, "study", "init", clinic.parent / ("b" * 300))
 
 
 def test_study_show_prints_a_study_that_shows_the_same(capsys: Capture, clinic: Path) -> None:

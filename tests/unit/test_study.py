@@ -137,6 +137,7 @@ def test_the_value_of_an_override_may_hold_an_equals_sign() -> None:
             "data.sources.0.path: ~nobody-of-this-name names no",
         ),
         (MINIMAL.replace("root: outputs", 'root: "a\\0b"'), "root: 'a\\x00b' holds a null character"),
+        (MINIMAL.replace("root: outputs", "root: ''"), "clinic.yaml: root: is empty; name a file or folder"),
         ("just words", "expected settings (key: value lines), found str"),
         ("", "expected settings (key: value lines), found NoneType"),
         (MINIMAL + "samples: {shard_rows: 10}\n", "samples: shard_rows 10 is not a multiple of micro_batch 16"),

@@ -54,6 +54,8 @@ def _absolute(path: str, folder: Path, place: str) -> str:
                 " export SYNFUNDUS_REAL_DATA=<folder of the photographs>"
             )
         path = path.replace(REAL_DATA_VARIABLE, str(real))
+    if not path.strip():
+        raise WrongInputError(f"{place}: is empty; name a file or folder")
     if "\0" in path:
         raise WrongInputError(f"{place}: {path!r} holds a null character; correct the path")
     if "://" in path:

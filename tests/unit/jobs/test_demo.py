@@ -66,6 +66,15 @@ def test_the_last_line_serves_the_models_of_another_root(
     assert load_study(Path(file), options[1::2]) == study
 
 
+def test_an_empty_root_is_one_line(capsys: Capture, runs: list[Study]) -> None:
+    outcome = run_here(capsys, "demo", "--root", "")
+    assert (outcome.code, outcome.error_line) == (
+        2,
+        "error: studies/demo.yaml: root: is empty; name a file or folder",
+    )
+    assert runs == []
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(capsys: Capture, runs: list[Study], tmp_path: Path) -> None:
     (tmp_path / "studies").touch()
     outcome = run_here(capsys, "demo")

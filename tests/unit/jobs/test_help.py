@@ -115,7 +115,7 @@ def test_an_unknown_verb_is_refused_with_the_nearest(capsys: Capture) -> None:
         ("fill", "synfundus fill: missing argument 'STUDY'; `synfundus fill --help`"),
         ("fill a b", "synfundus fill: got unexpected extra argument"),
         ("sample a --dry-rum", "synfundus sample: no such option: --dry-rum"),
-        ("sample a --set", "'--set' requires an argument"),
+        ("sample a --set", "'--set' requires an argument; the verb's --help lists"),
         ("serve a --port http", "synfundus serve: invalid value for '--port'"),
         ("serve a --keys b --without-keys", "--keys and --without-keys: cannot be used together; give one of them"),
         ("key a", "synfundus key: missing argument 'NAME'"),

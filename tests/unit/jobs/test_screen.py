@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +40,20 @@ def test_a_reader_that_closes_the_pipe_of_the_help_is_no_error() -> None:
     command = f"set -o pipefail; {sys.executable} -m synfundus_jobs --help | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("stream", ["0<&-", ">&-", "2>&-", "0<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_error(tmp_path: Path, stream: str) -> None:
+    script = Path(sys.executable).with_name("synfundus")
+    for command, code in (("--version", 0), ("study bogus", 2), (f"study init {tmp_path}/{{}}.yaml", 0)):
+        words = command.format(len(list(tmp_path.iterdir())))
+        done = subprocess.run(["bash", "-c", f"{script} {words} {stream}"], capture_output=True, text=True)
+        assert (done.returncode, "Traceback" in done.stderr, "a defect" in done.stderr) == (code, False, False)
+    (file,) = tmp_path.iterdir()
+    assert file.read_text().startswith("# A study of your own photographs.")
+
+
+def test_a_help_that_cannot_be_written_is_one_line() -> None:
+    command = f"{sys.executable} -m synfundus_jobs --help > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: disk full; free some space and run the same command again\n")

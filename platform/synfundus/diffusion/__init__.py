@@ -1,0 +1,1 @@
+"""The generator: U-Net, noise schedule, noise, solvers, the one denoising loop, and training."""

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from diffusers.models.resnet import ResnetBlock2D
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -133,8 +134,6 @@ class GeneratorLearner(Learner):
         Raises:
             WrongInputError: no images, images of another size, or weights of `init_from` that do not fit.
         """
-        from diffusers.models.resnet import ResnetBlock2D
-
         if images.size_px != config.unet.size_px:
             raise WrongInputError(
                 f"unet.size_px: is {config.unet.size_px}, but the images have {images.size_px} px; make them equal"

@@ -238,18 +238,14 @@ def _annotator_row(title: str, head: HeadMetrics, unusable: str | None) -> Annot
     )
 
 
-def flatten(tree: Mapping[str, JsonValue], prefix: str = "") -> list[tuple[str, str]]:
-    """Return a JSON tree as (dotted key, value) rows."""
-    return list(_flat_rows(tree, prefix))
-
-
-def _flat_rows(tree: Mapping[str, JsonValue], prefix: str) -> Iterator[tuple[str, str]]:
+def flatten(tree: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield a JSON tree as (dotted key, value) rows; `prefix` stands before each key."""
     for key, value in tree.items():
         path = f"{prefix}{key}"
         if isinstance(value, dict) and value:
-            yield from _flat_rows(value, f"{path}.")
+            yield from flatten(value, f"{path}.")
         elif isinstance(value, list) and value and isinstance(value[0], dict):
-            yield from _flat_rows({str(i): item for i, item in enumerate(value)}, f"{path}.")
+            yield from flatten({str(i): item for i, item in enumerate(value)}, f"{path}.")
         elif isinstance(value, list):
             yield path, ", ".join(map(str, value)) or "none"
         else:

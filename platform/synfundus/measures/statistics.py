@@ -13,9 +13,12 @@ ROC curve.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from synfundus.labels import NUM_DR_GRADES
 from synfundus.measures.inputs import Floats, Groups, binary_labels, group_index, select_groups
 from synfundus.measures.intervals import Z_95, bootstrap, effective_n, percentile_interval, wilson
 from synfundus.measures.measure import Measure
+
+CALIBRATION_BINS = 10
 
 
 def proportion(success: ArrayLike, groups: Groups = None) -> Measure:
@@ -91,8 +94,8 @@ def _group_sums(group: NDArray[np.int64], cell: NDArray[np.int64], weight: Float
     return np.asarray(sums, np.float64).reshape(num_groups, num_cells)
 
 
-def ece(y_true: ArrayLike, probability: ArrayLike, num_bins: int = 10, groups: Groups = None) -> Measure:
-    """Return the expected calibration error over `num_bins` equal bins of [0, 1].
+def ece(y_true: ArrayLike, probability: ArrayLike, groups: Groups = None) -> Measure:
+    """Return the expected calibration error over ten equal bins of [0, 1].
 
     It is the mean of |mean probability - share of positives|. The interval is the estimate +- 1.96 bootstrap standard
     deviations: resampling biases this measure upwards, so percentiles would miss the estimate itself.
@@ -105,8 +108,8 @@ def ece(y_true: ArrayLike, probability: ArrayLike, num_bins: int = 10, groups: G
     if p.min() < 0.0 or p.max() > 1.0:
         raise ValueError("probabilities must lie in [0, 1]")
     group = group_index(groups, n)
-    cell = np.minimum((p * num_bins).astype(np.int64), num_bins - 1)
-    gaps_GC = _group_sums(group, cell, p - positive, num_bins)
+    cell = np.minimum((p * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps_GC = _group_sums(group, cell, p - positive, CALIBRATION_BINS)
     counts_G = np.bincount(group).astype(np.float64)
 
     def statistic(w_RG: Floats) -> Floats:
@@ -117,22 +120,22 @@ def ece(y_true: ArrayLike, probability: ArrayLike, num_bins: int = 10, groups: G
     return Measure.measured(value, max(0.0, value - width), min(1.0, value + width), n)
 
 
-def quadratic_kappa(y_true: ArrayLike, prediction: ArrayLike, num_grades: int = 5, groups: Groups = None) -> Measure:
-    """Return Cohen's kappa with quadratic weights for grades 0 … num_grades - 1; percentile bootstrap."""
+def quadratic_kappa(y_true: ArrayLike, prediction: ArrayLike, groups: Groups = None) -> Measure:
+    """Return Cohen's kappa with quadratic weights for the DR grades 0 to 4; percentile bootstrap."""
     y, predicted = np.asarray(y_true, np.int64), np.asarray(prediction, np.int64)
     n = len(y)
     for grades in (y, predicted):
-        if n and (grades.min() < 0 or grades.max() >= num_grades):
-            raise ValueError(f"grades must lie in 0 … {num_grades - 1}")
+        if n and (grades.min() < 0 or grades.max() >= NUM_DR_GRADES):
+            raise ValueError(f"grades must lie in 0 … {NUM_DR_GRADES - 1}")
     if len(np.unique(y)) < 2:
         return Measure.not_measurable("needs at least two different grades", n)
     group = group_index(groups, n)
-    confusion_GC = _group_sums(group, y * num_grades + predicted, np.ones(n), num_grades**2)
-    grade = np.arange(num_grades)
+    confusion_GC = _group_sums(group, y * NUM_DR_GRADES + predicted, np.ones(n), NUM_DR_GRADES**2)
+    grade = np.arange(NUM_DR_GRADES)
     cost = (grade[:, None] - grade[None, :]).astype(np.float64) ** 2
 
     def statistic(w_RG: Floats) -> Floats:
-        observed = (w_RG @ confusion_GC).reshape(-1, num_grades, num_grades)
+        observed = (w_RG @ confusion_GC).reshape(-1, NUM_DR_GRADES, NUM_DR_GRADES)
         expected = observed.sum(2)[:, :, None] * observed.sum(1)[:, None, :] / observed.sum((1, 2))[:, None, None]
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(1.0 - (cost * observed).sum((1, 2)) / (cost * expected).sum((1, 2)))

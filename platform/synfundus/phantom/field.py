@@ -72,9 +72,9 @@ class Field:
             coverage = coverage.filter(ImageFilter.GaussianBlur(softness / self.pixel))
         return np.asarray(coverage, dtype=np.float32) * np.float32(1.0 / 255.0)
 
-    def noise(self, rng: np.random.Generator, cells: int, rows: int | None = None) -> FloatArray:
-        """Draw smooth noise of about unit variance; grains are 2 / `cells` wide, 2 / `rows` high (default: square)."""
-        return self.enlarge(rng.standard_normal((rows or cells, cells), dtype=np.float32)) * np.float32(1.25)
+    def noise(self, rng: np.random.Generator, cells: int) -> FloatArray:
+        """Draw smooth noise of about unit variance; grains are 2 / `cells` wide."""
+        return self.enlarge(rng.standard_normal((cells, cells), dtype=np.float32)) * np.float32(1.25)
 
     def enlarge(self, grid: FloatArray) -> FloatArray:
         """Resize a grid over the whole square to the image; a grid finer than the image is antialiased."""

@@ -1,8 +1,12 @@
 """Seeds derived from their purpose, so that no random number depends on how many were drawn before."""
 
 import hashlib
+from typing import Final
 
 import numpy as np
+
+SEED_END: Final = 2**53
+"""Upper bound of every seed, exclusive: JSON keeps integers exactly below 2^53."""
 
 
 def derive_seed(*parts: int | str) -> int:

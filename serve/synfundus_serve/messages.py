@@ -15,12 +15,11 @@ from synfundus.errors import WrongInputError
 from synfundus.labels import LABEL_NAMES, require_requestable
 from synfundus.phantom.render import render
 from synfundus.resources import Precision
+from synfundus.seeds import SEED_END
 
 NOTICE = "Research use only; not a medical device."
 MAX_IMAGES = 64
 """Images per request, of either endpoint."""
-SEED_END = 2**53
-"""Upper bound of seeds, exclusive: JSON keeps integers exactly below 2^53."""
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 """OpenAPI description of an image that is a whole body."""
 

@@ -28,6 +28,7 @@ from synfundus.diagnosis.outputs import head_logits
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages, read_labels
 from synfundus.fundus.preprocess import image_id
+from synfundus.fundus.splits import HELD_OUT_SPLITS
 from synfundus.labels import FloatArray
 from synfundus.storage import Storage
 
@@ -64,7 +65,7 @@ def adopt_external(
 
 def _calibrate(scorer: Scorer, images: PreparedImages) -> tuple[Calibration, AnnotatorMetrics]:
     """Calibrate on the validation split, measure on validation and test."""
-    splits = {split: predict_split(scorer, images, split) for split in ("validation", "test")}
+    splits = {split: predict_split(scorer, images, split) for split in HELD_OUT_SPLITS}
     calibration = fit_calibration(splits["validation"], training=None)
     return calibration, measure_splits(splits, calibration)
 

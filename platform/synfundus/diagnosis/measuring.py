@@ -16,8 +16,6 @@ from synfundus.measures.measure import Measure
 from synfundus.measures.roc import auc
 from synfundus.measures.statistics import average_precision, ece, f1, quadratic_kappa, sensitivity, specificity
 
-READ_BATCH = 256
-
 
 def predict_split(scorer: Scorer, images: PreparedImages, split: str) -> Predictions:
     """Return raw logits and experts' labels of a whole split, read in batches."""
@@ -27,7 +25,7 @@ def predict_split(scorer: Scorer, images: PreparedImages, split: str) -> Predict
         [np.zeros((0, NUM_LABELS), np.bool_)],
         list[str](),
     )
-    for batch in images.batches(split, READ_BATCH):
+    for batch in images.batches(split):
         logits.append(scorer.logits(batch.images_BHWC, batch.image_ids))
         p.append(batch.p_BV)
         expert.append(batch.expert_BK)

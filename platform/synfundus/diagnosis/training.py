@@ -23,6 +23,7 @@ from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.diagnosis.model import ModelSpec, build_annotator, initialise, preprocess
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.splits import HELD_OUT_SPLITS
 from synfundus.labels import NUM_VALUES, FloatArray, expand_known
 from synfundus.seeds import derive_seed
 from synfundus.storage import Storage
@@ -122,7 +123,7 @@ class AnnotatorLearner(Learner):
             The content of `metrics.json`.
         """
         scorer = NetworkScorer(self.network, self.spec(), self.device)
-        splits = {split: predict_split(scorer, self.images, split) for split in ("validation", "test")}
+        splits = {split: predict_split(scorer, self.images, split) for split in HELD_OUT_SPLITS}
         calibration = fit_calibration(splits["validation"], self.counts)
         metrics = measure_splits(splits, calibration, self.fresh_tensors)
         manifest = AnnotatorManifest(digest=digest, data=self.images.folder)

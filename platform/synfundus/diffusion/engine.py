@@ -20,6 +20,7 @@ from synfundus.diffusion.rows import COLUMNS, NonFiniteSampleError, Row, RowBatc
 from synfundus.diffusion.solvers import solver_table
 from synfundus.errors import WrongInputError
 from synfundus.labels import CONDITION_DIM, null_condition
+from synfundus.seeds import SEED_END
 
 __all__ = [
     "DEFAULT_BUCKET_SIZES",
@@ -171,7 +172,7 @@ class Engine:
             raise WrongInputError(
                 f"condition: shape {request.condition.shape}; give {CONDITION_DIM} finite numbers (synfundus.labels)"
             )
-        if not 0 <= request.seed < 2**53:
+        if not 0 <= request.seed < SEED_END:
             raise WrongInputError(f"seed: is {request.seed}; give a whole number from 0 to 2^53 - 1")
         table = solver_table(self._schedule, request.solver)
         steps = step_columns(self._schedule, request.solver)

@@ -24,7 +24,8 @@ from synfundus.samples.shards import read_samples
 from synfundus.samples.verification import count_sampled
 from synfundus.storage import Storage, read_manifest
 
-BATCH = 256
+PIXEL_BATCH = 256
+"""Samples that are decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def read_photographs(
     features, counts = _Features(extractors), _LabelCounts()
     ids, patients = list[str](), list[str]()
     experts, descriptors = [np.zeros((0, NUM_LABELS), np.int8)], [_no_descriptors()]
-    for batch in (batch for split in splits for batch in images.batches(split, BATCH)):
+    for batch in (batch for split in splits for batch in images.batches(split)):
         expert_BK = _expert_labels(batch)
         in_batch = chosen[(chosen >= len(ids)) & (chosen < len(ids) + len(batch))] - len(ids)
         if len(in_batch):
@@ -182,8 +183,8 @@ def _scores(table: pa.Table) -> FloatArray:
 
 def _pixel_batches(table: pa.Table, rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
     image = table.column("image")
-    for start in range(0, len(rows), BATCH):
-        yield np.stack([decode_pixels(image[row]["bytes"].as_py()) for row in rows[start : start + BATCH]])
+    for start in range(0, len(rows), PIXEL_BATCH):
+        yield np.stack([decode_pixels(image[row]["bytes"].as_py()) for row in rows[start : start + PIXEL_BATCH]])
 
 
 def read_accepted_samples(
@@ -204,7 +205,7 @@ def read_accepted_samples(
         for number, images_BHWC in enumerate(_pixel_batches(table, in_file)):
             features.add(images_BHWC)
             descriptors.append(copy_descriptor(images_BHWC))
-            examples.add(requested[-1][in_file[number * BATCH : (number + 1) * BATCH]], images_BHWC)
+            examples.add(requested[-1][in_file[number * PIXEL_BATCH : (number + 1) * PIXEL_BATCH]], images_BHWC)
         files += [file] * len(in_file)
         first += len(table)
     return Samples(

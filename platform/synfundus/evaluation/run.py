@@ -28,6 +28,7 @@ from synfundus.evaluation.report import ReportContent, figure_files, render_repo
 from synfundus.evaluation.spaces import Extractor, Extractors, skipped_spaces
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.shard import decode_pixels
+from synfundus.fundus.splits import HELD_OUT_SPLITS
 from synfundus.labels import FloatArray
 from synfundus.measures.copies import Nearest
 from synfundus.measures.metrics import EvaluationMetrics
@@ -36,7 +37,6 @@ from synfundus.phantom.records import phantom_labels, phantom_record
 from synfundus.samples.shards import read_shard
 from synfundus.storage import METRICS, Storage, write_manifest
 
-HELD_OUT_SPLITS = ("validation", "test")
 PHANTOM_SEED = 20231130
 """Seed reserved for the landmark, so that its phantoms never coincide with a study's."""
 PHANTOM_BATCH = 64

@@ -20,6 +20,8 @@ MAX_OPEN_FILES = 4
 """Parquet files that one reader keeps open. Each holds a file descriptor and its footer, about 100 KiB."""
 CACHE_BYTES = 512 * 2**20
 """Bytes of decoded pixels that one reader keeps."""
+READ_BATCH = 256
+"""Images that `PreparedImages.batches` decodes at once, unless its caller says otherwise."""
 LABEL_COLUMNS = ("image_id", "patient", *LABEL_NAMES, *(f"filled_{name}" for name in LABEL_NAMES))
 
 
@@ -184,7 +186,7 @@ class PreparedImages:
             return ImageBatch(np.zeros((0, NUM_VALUES), np.float32), no_labels, no_labels, [], [], no_pixels)
         return _join(batches).take(np.argsort(np.concatenate(order), kind="stable"))
 
-    def batches(self, split: str, batch_size: int) -> Iterator[ImageBatch]:
+    def batches(self, split: str, batch_size: int = READ_BATCH) -> Iterator[ImageBatch]:
         """Yield all images of a split in stored order; the last batch may be short."""
         for start in range(0, self.num_images(split), batch_size):
             yield self.batch(split, range(start, min(start + batch_size, self.num_images(split))))

@@ -13,6 +13,8 @@ SPLITS: Final = ("train", "validation", "test")
 
 The distance from a photograph of another person to the training images is measured on `validation` and `test`.
 """
+HELD_OUT_SPLITS: Final = ("validation", "test")
+"""Splits of the held-out photographs, which the training of neither model reads."""
 
 
 class SplitFractions(Config):

@@ -10,6 +10,7 @@ from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.field import stream
 from synfundus.phantom.labels import draw_labels
 from synfundus.phantom.render import render
+from synfundus.seeds import SEED_END
 
 
 class PhantomRecord(NamedTuple):
@@ -30,7 +31,7 @@ def phantom_record(config: PhantomConfig, index: int) -> PhantomRecord:
     """
     seed, labels = _seed_and_labels(config, index)
     patient = index // config.images_per_patient
-    patient_seed = int(stream(config.seed, f"patient {patient}").integers(2**53))
+    patient_seed = int(stream(config.seed, f"patient {patient}").integers(SEED_END))
     image_HWC = render(labels, seed, config.size_px, patient_seed=patient_seed)
     return PhantomRecord(image_HWC, *phantom_labels(config, index))
 
@@ -51,7 +52,7 @@ def _seed_and_labels(config: PhantomConfig, index: int) -> tuple[int, dict[str, 
     """Return the seed of phantom `index` and all its labels, including those that are hidden later."""
     if not 0 <= index < config.num_images:
         raise IndexError(f"index {index} of {config.num_images} phantoms")
-    seed = int(stream(config.seed, f"image {index}").integers(2**53))
+    seed = int(stream(config.seed, f"image {index}").integers(SEED_END))
     labels = draw_labels(seed)
     if config.images_per_patient > 1 and labels["eye_side"] is not None:
         labels["eye_side"] = index % config.images_per_patient % 2

@@ -9,6 +9,7 @@ from synfundus.diffusion.config import SolverConfig
 from synfundus.errors import WrongInputError
 from synfundus.labels import require_requestable
 from synfundus.resources import SamplingResources
+from synfundus.seeds import SEED_END
 
 ImageFormat = Literal["png", "webp", "jpeg"]
 
@@ -43,7 +44,7 @@ class SamplesConfig(Config):
 
     num_samples: int = Field(gt=0)
     """Number of samples in the plan."""
-    seed: int = Field(default=0, ge=0, lt=2**53)
+    seed: int = Field(default=0, ge=0, lt=SEED_END)
     """Seed of the plan: it decides the noise of each sample and the order of the conditions."""
     conditions: Literal["real", "balanced", "quotas"] = "real"
     """`real`: the joint distribution of labels in the training split; `balanced`: the same combinations, with rare

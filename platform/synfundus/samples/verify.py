@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.shard import decode_pixels
+from synfundus.fundus.splits import HELD_OUT_SPLITS
 from synfundus.labels import FloatArray
 from synfundus.measures.copies import copy_descriptor, held_out_threshold, nearest
 from synfundus.samples.rejection import SampleRejection, SampleRejectionReason
 
 BLANK_STANDARD_DEVIATION = 2.0
 """Grey levels of 255. An image is blank if no colour channel has a larger standard deviation."""
-DESCRIPTOR_BATCH = 256
-"""Photographs that are decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def copy_reference(images: PreparedImages, quantile: float) -> CopyReference:
         WrongInputError: the dataset has no held-out photographs.
     """
     training_ND = _descriptors(images, "train")
-    held_out_MD = np.concatenate([_descriptors(images, split) for split in ("validation", "test")])
+    held_out_MD = np.concatenate([_descriptors(images, split) for split in HELD_OUT_SPLITS])
     if not len(held_out_MD):
         raise WrongInputError(
             f"{images.folder}: no held-out photographs, so no distance to training images counts as too near;"
@@ -54,7 +53,7 @@ def copy_reference(images: PreparedImages, quantile: float) -> CopyReference:
 def _descriptors(images: PreparedImages, split: str) -> FloatArray:
     """Return the copy descriptors of a split, (N, D)."""
     empty = copy_descriptor(np.zeros((0, images.size_px, images.size_px, 3), np.uint8))
-    batches = images.batches(split, DESCRIPTOR_BATCH)
+    batches = images.batches(split)
     return np.concatenate([empty, *(copy_descriptor(batch.images_BHWC) for batch in batches)])
 
 

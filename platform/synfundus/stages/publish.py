@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synfundus.diagnosis.manifest import AnnotatorManifest
+from synfundus.diagnosis.metrics import read_annotator_metrics
 from synfundus.evaluation.manifest import PUBLIC, ReportManifest, read_metrics
 from synfundus.samples.manifest import ReleaseInputs, ReleaseManifest, SamplesManifest
 from synfundus.samples.release_config import ReleaseConfig
@@ -112,7 +113,6 @@ def read_evidence(storage: Storage, report_folder: str, annotator_folder: str) -
         WrongInputError: an input is not complete.
         StorageError: a file differs from its manifest.
     """
-    from synfundus.diagnosis.metrics import read_annotator_metrics
     from synfundus.samples.publish import Evidence
 
     report = read_manifest(storage, report_folder, ReportManifest)

@@ -20,7 +20,7 @@ from synfundus.errors import SynfundusError
 from synfundus.metadata import Metadata
 from synfundus.progress import Progress
 from synfundus.training.learner import Learner
-from synfundus.training.metadata import LossCurve, StepMetrics
+from synfundus.training.metadata import LOSSES_FILE, LossCurve, StepMetrics
 
 PROGRESS_FILE = "progress.json"
 PROGRESS_PERIOD_S = 1.0
@@ -87,7 +87,7 @@ class RunRecords:
             self._put(f"sheets/step-{step:07d}.png", _png(sheet))
             self._writer.add_image("sheet", sheet, step, dataformats="HWC")
         self._writer.flush()
-        self._put("losses.json", LossCurve(steps=tuple(self.losses)).to_json())
+        self._put(LOSSES_FILE, LossCurve(steps=tuple(self.losses)).to_json())
         for path in sorted(self._folder.iterdir()):
             self._put(f"tensorboard/{path.name}", path.read_bytes())
 

@@ -18,12 +18,14 @@ from synfundus.measures.metrics import EvaluationMetrics, Fidelity, MeasuredPriv
 from synfundus.measures.wording import format_measure
 from synfundus.resources import PoolResources
 from synfundus.samples.manifest import SamplesManifest
+from synfundus.stages.annotator import TrainAnnotatorStage
+from synfundus.stages.generator import TrainGeneratorStage
 from synfundus.stages.record import Basis, KeyNames, git_revision, versions
 from synfundus.stages.requirements import require_gpu
 from synfundus.stages.stage import Rows, Stage
 from synfundus.storage import Storage, manifest_digest, read_manifest
 from synfundus.study import Study
-from synfundus.training.metadata import LossCurve
+from synfundus.training.metadata import LOSSES_FILE, LossCurve
 
 if TYPE_CHECKING:  # imports torch, which takes seconds
     from synfundus.evaluation.run import EvaluationTask
@@ -144,8 +146,8 @@ def make_task(study: Study, storage: Storage, digest: str) -> "EvaluationTask":
         title=study.release.title,
         study=study.shown,
         curves={
-            "Annotator": _loss_curve(storage, f"{study.name}-annotator"),
-            "Generator": _loss_curve(storage, f"{study.name}-generator"),
+            "Annotator": _loss_curve(storage, TrainAnnotatorStage().run_name(study)),
+            "Generator": _loss_curve(storage, TrainGeneratorStage().run_name(study)),
         },
         provenance={
             "study": digest_of(study.public),
@@ -166,7 +168,7 @@ def _settings_that_matter(study: Study) -> JsonValue:
 
 def _loss_curve(storage: Storage, run: str) -> list[tuple[int, float]]:
     """Return the (step, loss) points of a training; none if its run is not below the root."""
-    name = f"runs/{run}/losses.json"
+    name = f"runs/{run}/{LOSSES_FILE}"
     if not storage.exists(name):
         return []
     return [(point.step, point.loss) for point in LossCurve.from_json(storage.read(name), name).steps]

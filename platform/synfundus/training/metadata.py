@@ -6,6 +6,8 @@ from synfundus.metadata import Metadata
 
 CHECKPOINT_FILE = "checkpoint.json"
 """File of every checkpoint below `runs/<run>/`."""
+LOSSES_FILE = "losses.json"
+"""Loss curve of a training, in `runs/<run>/`."""
 
 
 class StepMetrics(Metadata):

@@ -30,8 +30,7 @@ from turns import TURN_S, Side, take_turns
 
 from synfundus.distributed.task import TrainingTask
 from synfundus.distributed.train import train
-from synfundus.stages.annotator import AnnotatorTask
-from synfundus.stages.generator import GeneratorTask
+from synfundus.stages.training_tasks import AnnotatorTask, GeneratorTask
 from synfundus.storage import Storage, open_storage
 from synfundus.study import Study
 

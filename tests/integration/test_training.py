@@ -14,8 +14,7 @@ from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.distributed.train import train
 from synfundus.resources import TrainingResources
-from synfundus.stages.annotator import AnnotatorTask
-from synfundus.stages.generator import GeneratorTask
+from synfundus.stages.training_tasks import AnnotatorTask, GeneratorTask
 from synfundus.storage import Manifest, Storage, read_manifest
 
 ANNOTATOR = AnnotatorConfig(

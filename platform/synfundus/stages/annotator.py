@@ -1,12 +1,8 @@
 """Stage `train-annotator`: train, calibrate and measure the annotator, or adopt an external one."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from synfundus.diagnosis.config import AnnotatorConfig, ExternalConfig
+from synfundus.diagnosis.config import ExternalConfig
 from synfundus.diagnosis.metrics import AnnotatorMetrics, read_annotator_metrics
 from synfundus.fundus.manifest import DataManifest
 from synfundus.labels import HEAD_NAMES, LABEL_NAMES
@@ -18,41 +14,7 @@ from synfundus.stages.stage import Rows, Stage
 from synfundus.storage import Storage, manifest_digest, read_manifest
 from synfundus.study import Study
 
-if TYPE_CHECKING:
-    import torch
-
-    from synfundus.training.learner import Learner
-    from synfundus.training.metadata import StepMetrics
-
 MAX_SHOWN_TENSORS = 4
-
-
-@dataclass(frozen=True)
-class AnnotatorTask:
-    """Training of the annotator, as Ray Train's workers receive it."""
-
-    config: AnnotatorConfig
-    storage: Storage
-    run_name: str
-    data_folder: str
-    output_folder: str
-    digest: str
-    """Digest of everything that the training depends on."""
-
-    def build(self, device: torch.device, rank: int, world_size: int) -> Learner:
-        """Return a learner at step 0."""
-        from synfundus.diagnosis.training import AnnotatorLearner
-        from synfundus.fundus.dataset import PreparedImages
-
-        images = PreparedImages(self.storage, self.data_folder)
-        return AnnotatorLearner(images, self.config, device, rank, world_size)
-
-    def finish(self, learner: Learner, losses: Sequence[StepMetrics]) -> None:  # noqa: ARG002  not stored with it
-        """Calibrate and write the trained annotator."""
-        from synfundus.diagnosis.training import AnnotatorLearner
-
-        assert isinstance(learner, AnnotatorLearner)
-        learner.save(self.storage, self.output_folder, self.digest)
 
 
 @dataclass(frozen=True)
@@ -123,6 +85,7 @@ class TrainAnnotatorStage(Stage[None]):
             _adopt(study, study.external_annotator, storage, digest)
             return
         from synfundus.distributed.train import train
+        from synfundus.stages.training_tasks import AnnotatorTask
 
         task = AnnotatorTask(
             study.annotator, storage, self.run_name(study), study.data_folder, study.annotator_folder, digest

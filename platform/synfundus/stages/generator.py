@@ -1,12 +1,7 @@
 """Stage `train-generator`: train the conditional diffusion model on experts' and filled labels."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from synfundus.diffusion.config import GeneratorConfig
 from synfundus.diffusion.metrics import GeneratorMetrics, read_generator_metrics
 from synfundus.errors import WrongInputError
 from synfundus.fundus.manifest import DataManifest
@@ -16,40 +11,6 @@ from synfundus.stages.requirements import require_even_batch, require_gpu
 from synfundus.stages.stage import Rows, Stage
 from synfundus.storage import Storage, manifest_digest, read_manifest
 from synfundus.study import Study
-
-if TYPE_CHECKING:
-    import torch
-
-    from synfundus.training.learner import Learner
-    from synfundus.training.metadata import StepMetrics
-
-
-@dataclass(frozen=True)
-class GeneratorTask:
-    """Training of the generator, as Ray Train's workers receive it."""
-
-    config: GeneratorConfig
-    storage: Storage
-    run_name: str
-    data_folder: str
-    output_folder: str
-    digest: str
-    """Digest of everything that the training depends on."""
-
-    def build(self, device: torch.device, rank: int, world_size: int) -> Learner:
-        """Return a learner at step 0."""
-        from synfundus.diffusion.training import GeneratorLearner
-        from synfundus.fundus.dataset import PreparedImages
-
-        images = PreparedImages(self.storage, self.data_folder)
-        return GeneratorLearner(images, self.config, device, rank, world_size)
-
-    def finish(self, learner: Learner, losses: Sequence[StepMetrics]) -> None:
-        """Write the trained generator with its loss curve."""
-        from synfundus.diffusion.training import GeneratorLearner
-
-        assert isinstance(learner, GeneratorLearner)
-        learner.save(self.storage, self.output_folder, losses, self.digest)
 
 
 @dataclass(frozen=True)
@@ -108,6 +69,7 @@ class TrainGeneratorStage(Stage[None]):
 
     def run(self, study: Study, storage: Storage, digest: str, found: None) -> None:  # noqa: ARG002  nothing found
         from synfundus.distributed.train import train
+        from synfundus.stages.training_tasks import GeneratorTask
 
         task = GeneratorTask(
             study.generator, storage, self.run_name(study), study.filled_folder, study.generator_folder, digest

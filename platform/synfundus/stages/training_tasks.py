@@ -1,0 +1,62 @@
+"""Trainings of both models, as Ray Train's workers receive them. The import of this file loads torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+
+from synfundus.diagnosis.config import AnnotatorConfig
+from synfundus.diagnosis.training import AnnotatorLearner
+from synfundus.diffusion.config import GeneratorConfig
+from synfundus.diffusion.training import GeneratorLearner
+from synfundus.fundus.dataset import PreparedImages
+from synfundus.storage import Storage
+from synfundus.training.config import OptimisationConfig
+from synfundus.training.learner import Learner
+from synfundus.training.metadata import StepMetrics
+
+AnyConfig = TypeVar("AnyConfig", bound=OptimisationConfig)
+
+
+@dataclass(frozen=True)
+class _Task(Generic[AnyConfig]):
+    """Settings, input and output of a training."""
+
+    config: AnyConfig
+    storage: Storage
+    run_name: str
+    data_folder: str
+    output_folder: str
+    digest: str
+    """Digest of everything that the training depends on."""
+
+    def images(self) -> PreparedImages:
+        """Return the dataset to train on."""
+        return PreparedImages(self.storage, self.data_folder)
+
+
+class AnnotatorTask(_Task[AnnotatorConfig]):
+    """Training of the annotator."""
+
+    def build(self, device: torch.device, rank: int, world_size: int) -> AnnotatorLearner:
+        """Return a learner at step 0."""
+        return AnnotatorLearner(self.images(), self.config, device, rank, world_size)
+
+    def finish(self, learner: Learner, losses: Sequence[StepMetrics]) -> None:  # noqa: ARG002  not stored with it
+        """Calibrate and write the trained annotator."""
+        assert isinstance(learner, AnnotatorLearner)
+        learner.save(self.storage, self.output_folder, self.digest)
+
+
+class GeneratorTask(_Task[GeneratorConfig]):
+    """Training of the generator."""
+
+    def build(self, device: torch.device, rank: int, world_size: int) -> GeneratorLearner:
+        """Return a learner at step 0."""
+        return GeneratorLearner(self.images(), self.config, device, rank, world_size)
+
+    def finish(self, learner: Learner, losses: Sequence[StepMetrics]) -> None:
+        """Write the trained generator with its loss curve."""
+        assert isinstance(learner, GeneratorLearner)
+        learner.save(self.storage, self.output_folder, losses, self.digest)

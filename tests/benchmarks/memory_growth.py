@@ -45,10 +45,10 @@ from synfundus.samples.publish import publish
 from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.sampler import SamplingTask
 from synfundus.samples.shards import read_samples
-from synfundus.stages.fill import fill_on_pool
+from synfundus.stages.fill_pool import fill_on_pool
 from synfundus.stages.prepare_passes import prepare
 from synfundus.stages.publish import read_evidence, read_release_inputs
-from synfundus.stages.sample import sample_on_pool
+from synfundus.stages.sample_pool import sample_on_pool
 from synfundus.stages.training_tasks import AnnotatorTask, GeneratorTask
 from synfundus.storage import Storage, open_storage
 

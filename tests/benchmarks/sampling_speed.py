@@ -5,7 +5,7 @@
 Models, solver, micro-batch, shard and threads are those of the recipe phantom-cpu. The models are trained for a few
 steps only, because speed does not depend on their quality. Each round runs both sides, in alternating order:
 engine   one or two new processes: `Engine.run` over the requests; nothing but denoising
-stage    `sample_on_pool` of synfundus.stages.sample in a new Ray session with one or two workers: denoising,
+stage    `sample_on_pool` of synfundus.stages.sample_pool in a new Ray session with one or two workers: denoising,
          annotation, encoding, checks, Parquet, records, manifest
 A side's speed is the sum over its processes, each from the end of its first shard (engine: first micro-batch) to the
 end of its last one. Start-up is listed separately.
@@ -48,7 +48,7 @@ from synfundus.samples import sampler as sampling
 from synfundus.samples.plan import Plan, make_plan
 from synfundus.samples.sampler import SamplingTask, ShardSampler
 from synfundus.samples.work import ShardWork
-from synfundus.stages.sample import sample_on_pool
+from synfundus.stages.sample_pool import sample_on_pool
 from synfundus.storage import Storage, open_storage
 from synfundus.study import Study
 

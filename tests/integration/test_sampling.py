@@ -30,7 +30,7 @@ from synfundus.samples.sampler import SamplingTask
 from synfundus.samples.shards import read_samples
 from synfundus.samples.verification import Verification
 from synfundus.samples.verify import CopyReference
-from synfundus.stages.sample import sample_on_pool
+from synfundus.stages.sample_pool import sample_on_pool
 from synfundus.storage import FileEntry, Storage, open_storage, read_manifest
 
 SAMPLES = {

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from synfundus.diffusion.config import GeneratorConfig
 from synfundus.diffusion.training import GeneratorLearner
-from synfundus.fundus.dataset import ImageBatch
+from synfundus.fundus.batches import ImageBatch
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_VALUES, encode_values
 
 CPU = torch.device("cpu")

@@ -25,7 +25,7 @@ from synfundus.diffusion.noise import normal, uniform
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS, build_unet
 from synfundus.errors import WrongInputError
-from synfundus.fundus.dataset import ImageBatch
+from synfundus.fundus.batches import ImageBatch
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, FloatArray, condition_vector, null_condition
 from synfundus.seeds import derive_seed
 from synfundus.storage import Storage

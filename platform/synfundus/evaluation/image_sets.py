@@ -15,7 +15,8 @@ from synfundus.evaluation.comparison import FeatureSet
 from synfundus.evaluation.examples import Examples
 from synfundus.evaluation.spaces import Extractors
 from synfundus.evaluation.strata import Labels
-from synfundus.fundus.dataset import LabelBatch, PreparedImages
+from synfundus.fundus.batches import LabelBatch
+from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.shard import decode_pixels
 from synfundus.labels import HEADS, LABEL_NAMES, LABELS, NUM_LABELS, FloatArray, grade_distribution
 from synfundus.measures.copies import SampledCounts, copy_descriptor

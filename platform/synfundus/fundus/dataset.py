@@ -2,17 +2,17 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from synfundus.fundus.batches import ImageBatch, LabelBatch
 from synfundus.fundus.manifest import DataManifest
 from synfundus.fundus.shard import decode_pixels
 from synfundus.fundus.splits import SPLITS
-from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES, FloatArray, encode_values
+from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES, encode_values
 from synfundus.storage import Storage, read_manifest
 from synfundus.storage.parquet import open_parquet
 
@@ -23,41 +23,6 @@ CACHE_BYTES = 512 * 2**20
 READ_BATCH = 256
 """Images that `PreparedImages.batches` decodes at once, unless its caller says otherwise."""
 LABEL_COLUMNS = ("image_id", "patient", *LABEL_NAMES, *(f"filled_{name}" for name in LABEL_NAMES))
-
-
-@dataclass(frozen=True)
-class LabelBatch:
-    """Labels of some prepared images."""
-
-    p_BV: FloatArray
-    """(B, 19) head probabilities: 0 or 1 from an expert, calibrated if filled, 0 if unknown."""
-    known_BK: NDArray[np.bool_]
-    """(B, 16) true for a label from an expert or filled."""
-    expert_BK: NDArray[np.bool_]
-    """(B, 16) true for a label from an expert."""
-    image_ids: list[str]
-    patients: list[str]
-
-    def __len__(self) -> int:
-        return len(self.image_ids)
-
-
-@dataclass(frozen=True)
-class ImageBatch(LabelBatch):
-    """Some prepared images with their labels."""
-
-    images_BHWC: NDArray[np.uint8]
-
-    def take(self, rows: NDArray[np.int64]) -> "ImageBatch":
-        """Return the batch of these rows, in this order."""
-        return ImageBatch(
-            self.p_BV[rows],
-            self.known_BK[rows],
-            self.expert_BK[rows],
-            [self.image_ids[r] for r in rows],
-            [self.patients[r] for r in rows],
-            self.images_BHWC[rows],
-        )
 
 
 def read_labels(storage: Storage, folder: str, split: str) -> Iterator[LabelBatch]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synfundus.fundus.dataset import LabelBatch
+from synfundus.fundus.batches import LabelBatch
 from synfundus.labels import HEADS, LABEL_NAMES, apply_rules, grade_distribution
 from synfundus.seeds import random_numbers
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue, field_serializer
 
 from synfundus.digests import sha256_hex
-from synfundus.fundus.dataset import LabelBatch
+from synfundus.fundus.batches import LabelBatch
 from synfundus.labels import LABEL_NAMES, apply_rules
 from synfundus.metadata import Metadata
 from synfundus.samples.allocation import allocate, balance

@@ -1,73 +1,17 @@
 """Stage `fill`: give unknown labels calibrated probabilities, in a new dataset beside the prepared one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.fundus.manifest import DataManifest, LabelSources
 from synfundus.labels import LABEL_NAMES
-from synfundus.progress import Progress, show_progress
-from synfundus.resources import PoolResources
+from synfundus.progress import show_progress
 from synfundus.stages.record import Basis
 from synfundus.stages.requirements import require_gpu
 from synfundus.stages.stage import Rows, Stage
 from synfundus.storage import Storage, manifest_digest, read_manifest
 from synfundus.study import Study
-
-if TYPE_CHECKING:
-    from synfundus.diagnosis.fill import FilledShard
-
-
-class Filler:
-    """A worker of the pool: fills one shard after the other."""
-
-    def __init__(
-        self, storage: Storage, source_folder: str, target_folder: str, annotator_folder: str, resources: PoolResources
-    ) -> None:
-        """Load the annotator."""
-        import torch
-
-        from synfundus.diagnosis.checkpoint import load_annotator
-
-        torch.set_num_threads(resources.num_threads)
-        self.storage, self.source_folder, self.target_folder = storage, source_folder, target_folder
-        self.annotator = load_annotator(storage, annotator_folder, "cuda" if resources.num_gpus else "cpu")
-
-    def __call__(self, file: str) -> FilledShard:
-        """Write the filled shard `file`."""
-        from synfundus.diagnosis.fill import write_filled_shard
-
-        return write_filled_shard(self.storage, self.source_folder, file, self.annotator, self.target_folder)
-
-
-def fill_on_pool(
-    storage: Storage,
-    source_folder: str,
-    annotator_folder: str,
-    target_folder: str,
-    resources: PoolResources,
-    digest: str,
-    progress: Progress,
-) -> DataManifest:
-    """Fill all shards of `source_folder` into `target_folder` on a pool of workers; return the new manifest.
-
-    Args:
-        digest: digest of everything that the new dataset depends on.
-    """
-    from synfundus.diagnosis.fill import close_filled
-    from synfundus.distributed.map import run_on_pool
-
-    files = read_manifest(storage, source_folder, DataManifest).shards
-    arguments = (storage, source_folder, target_folder, annotator_folder, resources)
-    shards: list[FilledShard] = []
-    for shard in run_on_pool(Filler, arguments, files, resources):
-        shards.append(shard)
-        progress.update(len(shards))
-    annotator = read_manifest(storage, annotator_folder, AnnotatorManifest)
-    return close_filled(storage, source_folder, annotator.annotator_digest, target_folder, shards, digest)
 
 
 @dataclass(frozen=True)
@@ -110,6 +54,8 @@ class FillStage(Stage[None]):
         ]
 
     def run(self, study: Study, storage: Storage, digest: str, found: None) -> None:  # noqa: ARG002  nothing found
+        from synfundus.stages.fill_pool import fill_on_pool
+
         folders = (study.data_folder, study.annotator_folder, study.filled_folder)
         num_shards = len(read_manifest(storage, study.data_folder, DataManifest).shards)
         with show_progress(self.name, num_shards, "shards") as progress:

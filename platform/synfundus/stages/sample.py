@@ -1,29 +1,23 @@
 """Stage `sample`: sample the plan over a pool of Ray workers, check every sample, and replace rejected ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from synfundus.diagnosis.config import NO_NEW_IMAGES
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.digests import digest_of
-from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
 from synfundus.fundus.manifest import DataManifest
 from synfundus.labels import LABEL_BY_NAME
-from synfundus.progress import Progress, show_progress
+from synfundus.progress import show_progress
 from synfundus.samples.manifest import SamplesManifest
+from synfundus.samples.plan import Plan, make_plan
 from synfundus.stages.record import Basis
 from synfundus.stages.requirements import require_gpu
 from synfundus.stages.stage import Rows, Stage
 from synfundus.storage import Storage, read_manifest
 from synfundus.study import Study
-
-if TYPE_CHECKING:  # these import torch or pyarrow, which takes seconds
-    from synfundus.samples.plan import Plan
-    from synfundus.samples.sampler import SamplingTask
-    from synfundus.samples.work import ShardWork
 
 PNG_BYTES_PER_PIXEL = 2.0
 """Size of a synthetic fundus photograph; an estimate for `--dry-run` only."""
@@ -100,6 +94,7 @@ class SampleStage(Stage[None]):
 
     def run(self, study: Study, storage: Storage, digest: str, found: None) -> None:  # noqa: ARG002  nothing was found
         from synfundus.samples.sampler import SamplingTask
+        from synfundus.stages.sample_pool import sample_on_pool
 
         task = SamplingTask(
             storage=storage,
@@ -117,31 +112,6 @@ class SampleStage(Stage[None]):
 
     def num_workers(self, study: Study) -> int:
         return study.samples.resources.pool_size
-
-
-def sample_on_pool(task: "SamplingTask", digest: str, progress: Progress) -> SamplesManifest:
-    """Sample a plan over a pool of Ray workers and return the manifest of the finished samples.
-
-    Raises:
-        WrongInputError: the folder holds another plan, or the dataset has no held-out photographs.
-    """
-    import ray
-
-    from synfundus.distributed.map import run_on_pool
-    from synfundus.fundus.dataset import PreparedImages
-    from synfundus.samples.attempts import sample_plan
-    from synfundus.samples.sampler import ShardSampler
-    from synfundus.samples.verify import copy_reference
-
-    config = task.plan.config
-    reference = copy_reference(PreparedImages(task.storage, task.data_folder), config.held_out_quantile)
-    shared = ray.put(reference)
-
-    def sample_shards(work: "Sequence[ShardWork]") -> Iterator[int]:
-        nodes = Environment().sampling_pool
-        return run_on_pool(ShardSampler, (task, shared), work, config.resources, nodes=nodes)
-
-    return sample_plan(task, reference, sample_shards, digest, progress)
 
 
 def require_new_images(study: Study) -> None:
@@ -187,14 +157,13 @@ def _read_inputs(study: Study, storage: Storage) -> _Inputs:
     )
 
 
-def lay_out(study: Study, storage: Storage) -> "Plan":
+def lay_out(study: Study, storage: Storage) -> Plan:
     """Return the study's plan. Reads manifests and label columns only, no image and no weights.
 
     Raises:
         WrongInputError: an input is not complete, or the annotator is a table of predictions.
     """
     from synfundus.fundus.dataset import read_labels
-    from synfundus.samples.plan import make_plan
 
     inputs = _read_inputs(study, storage)
     return make_plan(

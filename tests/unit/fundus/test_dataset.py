@@ -8,7 +8,8 @@ from support.data_manifest import data_manifest
 from support.datasets_of_phantoms import phantom_dataset
 from synfundus.errors import WrongInputError
 from synfundus.fundus import dataset, shard
-from synfundus.fundus.dataset import MAX_OPEN_FILES, ImageBatch, PreparedImages, read_labels
+from synfundus.fundus.batches import ImageBatch
+from synfundus.fundus.dataset import MAX_OPEN_FILES, PreparedImages, read_labels
 from synfundus.fundus.manifest import DataManifest
 from synfundus.fundus.shard import encode_table
 from synfundus.fundus.splits import SPLITS

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from synfundus.fundus.dataset import LabelBatch
+from synfundus.fundus.batches import LabelBatch
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES
 from synfundus.samples.config import SamplesConfig
 from synfundus.samples.label_rows import draw_label_rows

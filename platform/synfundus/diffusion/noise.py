@@ -56,10 +56,8 @@ def _random_words(seeds_B: Tensor, stream_B: int | Tensor, num_blocks: int, purp
     return philox_4x32(counter, seeds_B1 & _MASK_32, (seeds_B1 >> 32) & _MASK_32)
 
 
-def normal(
-    seeds_B: Tensor, stream_B: int | Tensor, shape_CHW: tuple[int, ...], device: torch.device | str | None = None
-) -> Tensor:
-    """Draw standard normal numbers, float32 (B, *shape_CHW).
+def normal(seeds_B: Tensor, stream_B: int | Tensor, shape_CHW: tuple[int, ...]) -> Tensor:
+    """Draw standard normal numbers, float32 (B, *shape_CHW), on the device of `seeds_B`.
 
     Row b depends only on (seeds_B[b], stream_B[b]), and its first n numbers are those of any longer draw. In sampling,
     stream 0 is the initial noise, and stream i is the noise that the i-th step adds, counted from 1.
@@ -71,9 +69,7 @@ def normal(
         seeds_B: int64 (B,); all 64 bits are used.
         stream_B: one stream for all rows, or int64 (B,).
         shape_CHW: shape of a row.
-        device: device of the result; by default that of `seeds_B`.
     """
-    seeds_B = seeds_B if device is None else seeds_B.to(device)
     num_values = math.prod(shape_CHW)
     w0, w1, w2, w3 = _random_words(seeds_B, stream_B, -(-num_values // 4), _NORMAL)
     radius_2BN = torch.stack((w0, w2)).double().add_(0.5).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()

@@ -76,13 +76,6 @@ class Schedule:
         """Return the network's target: eps or v, depending on the schedule's `prediction`."""
         return eps_BCHW if self.config.prediction == "epsilon" else self.velocity(x0_BCHW, eps_BCHW, t_B)
 
-    def x0_from_output(self, x_t_BCHW: Tensor, output_BCHW: Tensor, t_B: Tensor) -> Tensor:
-        """Return the clean image that corresponds to a network output; not clipped."""
-        alpha, sigma = self._levels(t_B, x_t_BCHW)
-        if self.config.prediction == "epsilon":
-            return (x_t_BCHW - sigma * output_BCHW) / alpha
-        return alpha * x_t_BCHW - sigma * output_BCHW
-
     def snr(self, t_B: Tensor) -> Tensor:
         """Return the signal-to-noise ratio alpha_t^2 / sigma_t^2, float64 (B,)."""
         return self.log_snr[t_B].exp()

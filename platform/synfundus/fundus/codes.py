@@ -26,6 +26,8 @@ real photographs 2 do, and both show one eye."""
 FIRST_WORD_RADIUS = 23
 """Largest number of differing bits among the first 64 of a candidate: 3.5 standard deviations above the mean of a pair
 at `CODE_RADIUS` whose differing bits are spread by chance."""
+TILE = 4096
+"""First codes that `candidates` compares at once."""
 
 
 def _views() -> tuple[tuple[float, float, float], ...]:
@@ -67,14 +69,14 @@ def codes(twin_HW: ByteImage) -> Codes | None:
     return np.packbits(np.stack(bits), axis=1).view(np.uint64)
 
 
-def candidates(codes_QVW: Codes, unmoved_NW: Codes, tile: int = 4096) -> NDArray[np.int64]:
+def candidates(codes_QVW: Codes, unmoved_NW: Codes) -> NDArray[np.int64]:
     """Return the pairs (q, n), as rows, for which a view of image q lies within `CODE_RADIUS` of image n's first code.
 
-    The cost is Q x 14 x N comparisons of 64 bits, most of which end at the first word; memory is 8 bytes x `tile` x V.
+    The cost is Q x 14 x N comparisons of 64 bits, most of which end at the first word; memory is 8 bytes x `TILE` x V.
     """
     pairs: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
-    for start in range(0, len(unmoved_NW), tile):
-        tile_NW = unmoved_NW[start : start + tile]
+    for start in range(0, len(unmoved_NW), TILE):
+        tile_NW = unmoved_NW[start : start + TILE]
         for q, views_VW in enumerate(codes_QVW):
             first_VN = np.bitwise_count(views_VW[:, :1] ^ tile_NW[:, 0])
             view, n = np.divmod(np.flatnonzero(first_VN <= FIRST_WORD_RADIUS), len(tile_NW))

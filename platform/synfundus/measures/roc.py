@@ -71,8 +71,8 @@ def _auc_score_interval(theta: float, num_positive: int, num_negative: int) -> t
     return low, high
 
 
-def roc_curve(y_true: ArrayLike, score: ArrayLike, num_points: int = 101) -> tuple[Floats, Floats]:
-    """Return `(false_positive_rate, sensitivity)` at `num_points` evenly spaced false positive rates.
+def roc_curve(y_true: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats]:
+    """Return `(false_positive_rate, sensitivity)` at 101 evenly spaced false positive rates.
 
     The labels must hold both classes.
     """
@@ -84,7 +84,7 @@ def roc_curve(y_true: ArrayLike, score: ArrayLike, num_points: int = 101) -> tup
     negatives, positives = np.sort(s[~positive]), np.sort(s[positive])
     fpr = 1.0 - np.searchsorted(negatives, thresholds) / len(negatives)
     tpr = 1.0 - np.searchsorted(positives, thresholds) / len(positives)
-    grid = np.linspace(0.0, 1.0, num_points)
+    grid = np.linspace(0.0, 1.0, 101)
     # The curve is vertical at a rate that several thresholds reach: its upper end counts.
     return grid, np.interp(grid, *_upper_ends(np.r_[0.0, fpr], np.r_[0.0, tpr]))
 

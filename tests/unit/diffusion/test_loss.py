@@ -7,6 +7,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
+from support.clean_image import clean_image
 from support.spots import changed, learner_of
 from synfundus.diffusion.config import ScheduleConfig
 from synfundus.diffusion.noise import normal
@@ -45,7 +46,7 @@ def test_the_weighted_error_is_min_snr_times_that_of_the_clean_image(prediction:
     x0, eps, output = torch.randn(3, 5, 1, 4, 4, generator=generator, dtype=torch.float64)
     x_t = schedule.add_noise(x0, eps, t_B)
     error = (output - schedule.target(x0, eps, t_B)).square().mean(dim=(1, 2, 3))
-    error_of_x0 = (schedule.x0_from_output(x_t, output, t_B) - x0).square().mean(dim=(1, 2, 3))
+    error_of_x0 = (clean_image(schedule, x_t, output, t_B) - x0).square().mean(dim=(1, 2, 3))
     expected = schedule.snr(t_B).clamp(max=5.0) * error_of_x0
     torch.testing.assert_close(loss_weight(t_B, schedule, 5.0).double() * error, expected, rtol=1e-6, atol=0.0)
 

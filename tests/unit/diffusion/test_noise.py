@@ -130,7 +130,7 @@ def test_seeds_of_samples_differ_by_every_part() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_gives_the_numbers_of_the_cpu() -> None:
     """Numbers may differ by one float32 step, very rarely, because the last bits of a float64 differ."""
-    on_cpu, on_cuda = normal(seeds(64), 0, (3, 64, 64)), normal(seeds(64), 0, (3, 64, 64), "cuda").cpu()
+    on_cpu, on_cuda = normal(seeds(64), 0, (3, 64, 64)), normal(seeds(64).cuda(), 0, (3, 64, 64)).cpu()
     different = (on_cpu != on_cuda).double().mean()
     assert different < 1e-6
     torch.testing.assert_close(on_cuda, on_cpu, rtol=2e-7, atol=1e-9)

@@ -9,6 +9,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from pydantic import ValidationError
 
+from support.clean_image import clean_image
 from synfundus.diffusion.config import ScheduleConfig
 from synfundus.diffusion.schedule import Schedule
 
@@ -104,7 +105,7 @@ def test_the_clean_image_is_recovered_from_the_target(kind: str, prediction: str
     t = torch.arange(1000)
     x_t = schedule.add_noise(x0, eps, t)
     # With eps the error is eps_machine / alpha, at most 1e-16 / 5e-5 here.
-    torch.testing.assert_close(schedule.x0_from_output(x_t, schedule.target(x0, eps, t), t), x0, rtol=0, atol=1e-10)
+    torch.testing.assert_close(clean_image(schedule, x_t, schedule.target(x0, eps, t), t), x0, rtol=0, atol=1e-10)
 
 
 def test_results_have_the_type_of_the_images() -> None:

@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
+from support.clean_image import clean_image
 from support.spots import CPU, SIDE, SIDE_FLAG, TINY, Spots, changed, learner_of, set_bias
 from synfundus.diffusion.config import GeneratorConfig, ScheduleConfig, UNetConfig
 from synfundus.diffusion.engine import Engine, RowRequest
@@ -80,7 +81,7 @@ def test_the_trained_network_shows_the_requested_side() -> None:
     network: Any = learner.ema_network
     with torch.no_grad():
         output = network(x_t_BCHW, t_B, encoder_hidden_states=None, class_labels=condition_BD).sample
-    x0_BCHW = learner.schedule.x0_from_output(x_t_BCHW, output, t_B)
+    x0_BCHW = clean_image(learner.schedule, x_t_BCHW, output, t_B)
     left_minus_right_B = x0_BCHW[..., :4].mean(dim=(1, 2, 3)) - x0_BCHW[..., 4:].mean(dim=(1, 2, 3))
     # In the training images the difference is 150 / 127.5 = 1.18; in a right eye the left half is dark. Rows with the
     # same noise differ in the condition only, so a network that ignores it gives equal differences.

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from support.fundus_photographs import cropped, encoded, photograph
-from synfundus.fundus.codes import CODE_BITS, CODE_RADIUS, VIEWS, Codes, candidates, codes
+from synfundus.fundus.codes import CODE_BITS, CODE_RADIUS, TILE, VIEWS, Codes, candidates, codes
 from synfundus.fundus.copies import Entry, choose
 from synfundus.fundus.likeness import SAME_EXPOSURE_LEVELS, compare_patterns, pattern
 from synfundus.fundus.preprocess import ByteImage, Prepared, prepare_image
@@ -98,20 +98,21 @@ def test_dark_images_have_no_code_and_match_nothing() -> None:
 
 
 def test_candidates_are_exactly_the_pairs_within_the_radius() -> None:
-    """The pairs equal the definition on random codes with neighbours at every distance around the radius."""
+    """The pairs equal the definition on random codes of two tiles, with neighbours around the radius."""
     rng = np.random.default_rng(0)
-    unmoved = rng.integers(0, 2**63, (200, 4), dtype=np.uint64)
+    unmoved = rng.integers(0, 2**63, (TILE + 200, 4), dtype=np.uint64)
+    neighbours = [q + TILE * (q % 2) for q in range(60)]
     views = rng.integers(0, 2**63, (60, len(VIEWS), 4), dtype=np.uint64)
     for q in range(60):
-        bits = np.unpackbits(unmoved[q].view(np.uint8))
+        bits = np.unpackbits(unmoved[neighbours[q]].view(np.uint8))
         # Spread evenly over the words, as the sampling points are.
         places = np.arange(CODE_RADIUS - 30 + q) * 5 % CODE_BITS
         bits[places] ^= 1
         views[q, q % len(VIEWS)] = np.packbits(bits).view(np.uint64)
-    found = {(int(q), int(n)) for q, n in candidates(views, unmoved, tile=64)}
+    found = {(int(q), int(n)) for q, n in candidates(views, unmoved)}
     distance = np.bitwise_count(views[:, :, None] ^ unmoved[None, None]).sum(axis=3).min(axis=1)
     assert found == {(int(q), int(n)) for q, n in np.argwhere(distance <= CODE_RADIUS)}
-    assert found == {(q, q) for q in range(31)}
+    assert found == set(enumerate(neighbours[:31]))
 
 
 def test_the_copy_with_larger_field_stays_then_more_labels_then_the_first_name() -> None:

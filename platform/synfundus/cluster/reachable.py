@@ -18,13 +18,15 @@ def require_reachable(study: Study, text: str) -> None:
         raise WrongInputError(f"root: {study.root} is on this machine; pods need --set root=s3://BUCKET/PREFIX")
     real = Environment().real_data if REAL_DATA_VARIABLE in text else None
     for number, source in enumerate(study.data.sources):
-        path, key = getattr(source, "path", None), f"data.sources.{number}.path"
-        if path is not None and "://" not in str(path):
+        if source.layout == "phantom":
+            continue
+        key = f"data.sources.{number}.path"
+        if "://" not in source.path:
             raise WrongInputError(
-                f"{key}: {path} is on this machine; copy the photographs to S3, or prepare them here with the same root"
-                " and name that dataset as data.prepared"
+                f"{key}: {source.path} is on this machine; copy the photographs to S3, or prepare them here with the same"
+                " root and name that dataset as data.prepared"
             )
-        if path is not None and real and str(path).startswith(real):
+        if real and source.path.startswith(real):
             raise WrongInputError(f"{key} uses {REAL_DATA_VARIABLE}, which pods do not have; write the path out")
     for section, key in FILE_KEYS:
         path = getattr(getattr(study, section), key, None)

@@ -9,6 +9,7 @@ from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.fundus.manifest import DataManifest
+from synfundus.fundus.sources import keeps_splits
 from synfundus.labels import LABEL_BY_NAME
 from synfundus.progress import show_progress
 from synfundus.samples.manifest import SamplesManifest
@@ -65,10 +66,8 @@ class SampleStage(Stage[None]):
                 " generator.schedule.num_train_timesteps; set fewer steps"
             )
         fractions = study.data.prepare.split_fractions
-        keeps_splits = study.data.prepared is not None or any(
-            getattr(source, "keep_splits", False) for source in study.data.sources
-        )
-        if fractions.validation + fractions.test == 0 and not keeps_splits:
+        has_splits = study.data.prepared is not None or any(map(keeps_splits, study.data.sources))
+        if fractions.validation + fractions.test == 0 and not has_splits:
             raise WrongInputError(
                 "data.prepare.split_fractions: validation and test are 0, so there are no held-out photographs, and no"
                 " distance to training images counts as too near; give validation and test a share"

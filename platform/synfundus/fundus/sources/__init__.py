@@ -43,7 +43,7 @@ SourceConfig = Annotated[
 ]
 """Settings of one source. The key `layout` selects the class."""
 
-__all__ = ["SourceConfig", "SourceListing", "SourceRecord", "list_source"]
+__all__ = ["SourceConfig", "SourceListing", "SourceRecord", "keeps_splits", "list_source"]
 
 
 def list_source(config: SourceConfig) -> SourceListing:
@@ -53,3 +53,8 @@ def list_source(config: SourceConfig) -> SourceListing:
         WrongInputError: the source does not exist or does not match its layout; the message names file, row and remedy.
     """
     return config.listing()
+
+
+def keeps_splits(config: SourceConfig) -> bool:
+    """Return whether the study keeps the source's own splits."""
+    return isinstance(config, RetinaMnistSource | RfmidSource) and config.keep_splits

@@ -1,9 +1,13 @@
 """Base of every settings model: frozen, unknown keys refused with the nearest known name."""
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
+
+from synfundus.errors import WrongInputError
 
 
 class Config(BaseModel):
@@ -26,3 +30,12 @@ class Config(BaseModel):
                     known = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(cls.model_fields)}"
                     raise ValueError(f"unknown key {key!r}; {known}")
         return values
+
+
+@contextmanager
+def refusing_value() -> Iterator[None]:
+    """Turn a WrongInputError into the ValueError by which a validator tells pydantic what is wrong."""
+    try:
+        yield
+    except WrongInputError as error:
+        raise ValueError(str(error)) from None

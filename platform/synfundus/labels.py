@@ -191,6 +191,18 @@ def require_known(names: Iterable[str], where: str) -> None:
             raise WrongInputError(f"{where}: {name!r} is not a label; the labels are {', '.join(LABEL_NAMES)}")
 
 
+def require_in_range(values: Iterable[tuple[str, int | None]], where: str) -> None:
+    """Refuse a value that its label, one of the 16, does not have.
+
+    Raises:
+        WrongInputError: a value out of range; the message starts with `where`.
+    """
+    for name, value in values:
+        top = LABEL_BY_NAME[name].max_value
+        if value is not None and not 0 <= value <= top:
+            raise WrongInputError(f"{where}: {name} is {value}; its range is 0 to {top}")
+
+
 def require_requestable(labels: LabelRow, where: str) -> None:
     """Refuse labels that cannot be requested of the generator.
 
@@ -198,9 +210,7 @@ def require_requestable(labels: LabelRow, where: str) -> None:
         WrongInputError: an unknown label, a value out of range, or a disease or side on an image with `is_fundus: 0`.
     """
     require_known(labels, where)
-    for name, value in labels.items():
-        if value is not None and not 0 <= value <= LABEL_BY_NAME[name].max_value:
-            raise WrongInputError(f"{name} is {value}; its range is 0 to {LABEL_BY_NAME[name].max_value}")
+    require_in_range(labels.items(), where)
     allowed = apply_rules(labels)
     ruled_out = [name for name, value in labels.items() if value is not None and allowed[name] != value]
     if ruled_out:

@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal
 from PIL import Image
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator
 
-from synfundus.config import Config
+from synfundus.config import Config, refusing_value
 from synfundus.diffusion.config import SolverConfig
-from synfundus.errors import WrongInputError
 from synfundus.labels import LABEL_NAMES, require_requestable
 from synfundus.phantom.render import render
 from synfundus.resources import Precision
@@ -71,10 +70,8 @@ class GenerateRequest(Config):
     @field_validator("condition")
     @classmethod
     def _askable(cls, condition: dict[str, int | None]) -> dict[str, int | None]:
-        try:
+        with refusing_value():
             require_requestable(condition, "condition")
-        except WrongInputError as error:
-            raise ValueError(str(error)) from None
         return condition
 
     def solver_config(self, usual: SolverConfig) -> SolverConfig:

@@ -20,17 +20,17 @@ def require_reachable(study: Study, text: str) -> None:
     for number, source in enumerate(study.data.sources):
         if source.layout == "phantom":
             continue
-        key = f"data.sources.{number}.path"
-        if "://" not in source.path:
+        path, key = source.path, f"data.sources.{number}.path"
+        if "://" not in path:
             raise WrongInputError(
-                f"{key}: {source.path} is on this machine; copy the photographs to S3, or prepare them here with the same"
-                " root and name that dataset as data.prepared"
+                f"{key}: {path} is on this machine; copy the photographs to S3, or prepare them here with the same root"
+                " and name that dataset as data.prepared"
             )
-        if real and source.path.startswith(real):
+        if real and path.startswith(real):
             raise WrongInputError(f"{key} uses {REAL_DATA_VARIABLE}, which pods do not have; write the path out")
     for section, key in FILE_KEYS:
-        path = getattr(getattr(study, section), key, None)
-        if path is not None:
+        file = getattr(getattr(study, section), key, None)
+        if file is not None:
             raise WrongInputError(
-                f"{section}.{key}: {path} is on this machine; run that stage here with the same root, or omit the key"
+                f"{section}.{key}: {file} is on this machine; run that stage here with the same root, or omit the key"
             )

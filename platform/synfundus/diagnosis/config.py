@@ -4,9 +4,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from synfundus.config import Config
+from synfundus.config import Config, refusing_value
 from synfundus.errors import WrongInputError
-from synfundus.labels import LABEL_BY_NAME, LABEL_NAMES, NUM_DR_GRADES, NUM_DR_HEADS
+from synfundus.labels import NUM_DR_GRADES, NUM_DR_HEADS, require_known
 from synfundus.resources import PoolResources
 from synfundus.training.config import OptimisationConfig, moved_to_resources
 
@@ -65,9 +65,9 @@ class OutputMapConfig(Config):
     def _check_columns(self) -> "OutputMapConfig":
         if not self.columns:
             raise ValueError("columns: names no label; map at least one, for example {is_gc: 1}")
+        with refusing_value():
+            require_known(self.columns, "columns")
         for name, columns in self.columns.items():
-            if name not in LABEL_BY_NAME:
-                raise ValueError(f"columns: {name!r} is not a label; the labels are {', '.join(LABEL_NAMES)}")
             allowed = (NUM_DR_GRADES, NUM_DR_HEADS) if name == "dr_grade" else (1,)
             if len(self.columns_of(name)) not in allowed:
                 numbers = " or ".join(map(str, allowed))

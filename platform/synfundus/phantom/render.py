@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synfundus.errors import WrongInputError
-from synfundus.labels import DISEASES, LABEL_BY_NAME, READABILITY, FloatArray, LabelRow, apply_rules, require_known
+from synfundus.labels import (
+    DISEASES,
+    READABILITY,
+    FloatArray,
+    LabelRow,
+    apply_rules,
+    require_in_range,
+    require_known,
+)
 from synfundus.phantom.anatomy import Anatomy, choroid, draw_anatomy, render_background, render_disc
 from synfundus.phantom.field import Field, absorb, blend, field_of, smoothstep, stream
 from synfundus.phantom.findings import disc_state, render_choroidal, render_retinal, vessel_state
@@ -63,10 +71,7 @@ def _rendered_state(labels: LabelRow, seed: int, omit: Collection[str]) -> dict[
     """Return the value that is rendered for each label."""
     require_known(labels, "phantom labels")
     require_known(omit, "phantom omit")
-    for name, value in labels.items():
-        if value is not None and not 0 <= value <= LABEL_BY_NAME[name].max_value:
-            top = LABEL_BY_NAME[name].max_value
-            raise WrongInputError(f"phantom labels: {name} is {value}; expected 0 to {top}, or null")
+    require_in_range(labels.items(), "phantom labels")
     row = apply_rules(labels)
     if row["is_fundus"] == 0 and "is_fundus" in omit:
         row = dict.fromkeys(row)

@@ -4,9 +4,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from synfundus.config import Config
+from synfundus.config import Config, refusing_value
 from synfundus.diffusion.config import SolverConfig
-from synfundus.errors import WrongInputError
 from synfundus.labels import require_requestable
 from synfundus.resources import SamplingResources
 from synfundus.seeds import SEED_END
@@ -25,10 +24,8 @@ class Quota(Config):
     @field_validator("labels")
     @classmethod
     def _in_range(cls, labels: dict[str, int]) -> dict[str, int]:
-        try:
+        with refusing_value():
             require_requestable(labels, "quota")
-        except WrongInputError as error:
-            raise ValueError(str(error)) from None
         return labels
 
 

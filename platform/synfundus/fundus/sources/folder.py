@@ -4,13 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from synfundus.config import Config
+from synfundus.config import Config, refusing_value
 from synfundus.errors import WrongInputError
 from synfundus.fundus.sources.base import SourceListing
 from synfundus.fundus.sources.csv_table import CsvTable, TableRow
 from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder
 from synfundus.fundus.sources.matching import Matching
-from synfundus.labels import LABEL_BY_NAME, LABEL_NAMES
+from synfundus.labels import LABEL_NAMES, require_in_range, require_known
 
 PATIENT_COLUMN = "patient_id"
 
@@ -65,14 +65,12 @@ class FolderSource(Config):
 
     @model_validator(mode="after")
     def _check_labels(self) -> "FolderSource":
-        for name in (*self.columns, *self.constants):
-            if name not in LABEL_BY_NAME:
-                raise ValueError(f"{name!r} is not a label; the labels are {', '.join(LABEL_NAMES)}")
         mapped = [(name, value) for name, column in self.columns.items() for value in (column.map or {}).values()]
-        for name, value in (*mapped, *self.constants.items()):
-            top = LABEL_BY_NAME[name].max_value
-            if value is not None and not 0 <= value <= top:
-                raise ValueError(f"{name}: {value} is out of range; expected a whole number from 0 to {top}")
+        with refusing_value():
+            require_known(self.columns, "columns")
+            require_known(self.constants, "constants")
+            require_in_range(mapped, "columns")
+            require_in_range(self.constants.items(), "constants")
         if both := sorted(self.columns.keys() & self.constants.keys()):
             raise ValueError(f"{both[0]} is in `columns` and in `constants`; keep one")
         return self

@@ -107,8 +107,6 @@ class LocalStorage:
         """Return all bytes of an object."""
         try:
             return self.path(name).read_bytes()
-        except FileNotFoundError as error:
-            raise StorageError(f"{name} is missing below {self.root}; restore it or make its folder again") from error
         except OSError as error:
             remedy = "; restore it or make its folder again" if isinstance(error, FileNotFoundError) else ""
             raise StorageError(f"cannot read {name} below {self.root}: {error.strerror or error}{remedy}") from error

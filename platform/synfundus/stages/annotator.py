@@ -9,7 +9,7 @@ from synfundus.labels import HEAD_NAMES, LABEL_NAMES
 from synfundus.measures.wording import format_measure
 from synfundus.progress import show_progress
 from synfundus.stages.record import Basis
-from synfundus.stages.requirements import require_even_batch, require_gpu
+from synfundus.stages.requirements import require_gpu
 from synfundus.stages.stage import Rows, Stage
 from synfundus.storage import Storage, manifest_digest, read_manifest
 from synfundus.study import Study
@@ -64,7 +64,7 @@ class TrainAnnotatorStage(Stage[None]):
     def check(self, study: Study, storage: Storage) -> None:  # noqa: ARG002  settings and files of this machine only
         study.files_of(_section(study))
         if study.external_annotator is None:
-            require_even_batch("annotator", study.annotator)
+            study.annotator.require_even_batch(study.annotator.resources.num_workers, "annotator.batch_size")
             require_gpu("annotator.resources", study.annotator.resources)
 
     def describe(self, study: Study, storage: Storage, found: None) -> Rows:  # noqa: ARG002  nothing to look up

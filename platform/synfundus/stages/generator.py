@@ -7,7 +7,7 @@ from synfundus.errors import WrongInputError
 from synfundus.fundus.manifest import DataManifest
 from synfundus.progress import show_progress
 from synfundus.stages.record import Basis
-from synfundus.stages.requirements import require_even_batch, require_gpu
+from synfundus.stages.requirements import require_gpu
 from synfundus.stages.stage import Rows, Stage
 from synfundus.storage import Storage, manifest_digest, read_manifest
 from synfundus.study import Study
@@ -50,7 +50,7 @@ class TrainGeneratorStage(Stage[None]):
 
     def check(self, study: Study, storage: Storage) -> None:  # noqa: ARG002  settings and files of this machine only
         study.files_of("generator")
-        require_even_batch("generator", study.generator)
+        study.generator.require_even_batch(study.generator.resources.num_workers, "generator.batch_size")
         prepared, expected = study.data.prepare.size_px, study.generator.unet.size_px
         if prepared != expected:
             raise WrongInputError(

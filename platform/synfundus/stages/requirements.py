@@ -1,9 +1,8 @@
-"""Checks that several stages share. They refuse, before any work, settings that would fail later."""
+"""A check that several stages share. It refuses, before any work, resources that would fail later."""
 
 from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
 from synfundus.resources import Resources
-from synfundus.training.config import OptimisationConfig
 
 
 def require_gpu(section: str, resources: Resources) -> None:
@@ -25,21 +24,4 @@ def require_gpu(section: str, resources: Resources) -> None:
         raise WrongInputError(
             f"{section}.num_gpus: is {resources.num_gpus:g}, but this machine has no GPU;"
             " set it to 0, or run the study on a cluster with GPUs"
-        )
-
-
-def require_even_batch(section: str, config: OptimisationConfig) -> None:
-    """Refuse a batch that does not divide among the workers of a training.
-
-    Args:
-        section: place of `config` in the study.
-
-    Raises:
-        WrongInputError: `batch_size` is not a multiple of workers times accumulation steps.
-    """
-    num_workers, num_parts = config.resources.num_workers, config.accumulation_steps
-    if config.batch_size % (num_workers * num_parts):
-        raise WrongInputError(
-            f"{section}.batch_size: {config.batch_size} is not a multiple of {num_workers} workers"
-            f" x {num_parts} accumulation steps; change one of the three"
         )

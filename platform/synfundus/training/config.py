@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from synfundus.config import Config
+from synfundus.errors import WrongInputError
 from synfundus.resources import TrainingResources
 
 
@@ -41,3 +42,19 @@ class OptimisationConfig(Config):
     """Steps between two entries of the loss curve."""
     resources: TrainingResources = TrainingResources()
     """Workers, threads, GPUs and precision."""
+
+    def require_even_batch(self, num_workers: int, place: str) -> None:
+        """Refuse a batch that does not divide evenly among workers and accumulation steps.
+
+        Args:
+            num_workers: workers of the training.
+            place: place of `batch_size`, for the message.
+
+        Raises:
+            WrongInputError: `batch_size` is not a multiple of workers times accumulation steps.
+        """
+        if self.batch_size % (num_workers * self.accumulation_steps):
+            raise WrongInputError(
+                f"{place}: {self.batch_size} is not a multiple of {num_workers} workers"
+                f" x {self.accumulation_steps} accumulation steps; change one of the three"
+            )

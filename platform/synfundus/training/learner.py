@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from synfundus.errors import TrainingDivergedError, WrongInputError
+from synfundus.errors import TrainingDivergedError
 from synfundus.seeds import random_numbers
 from synfundus.training.config import OptimisationConfig
 from synfundus.training.metadata import StepMetrics
@@ -77,11 +77,7 @@ class Learner(ABC):
         Raises:
             WrongInputError: the batch does not divide evenly among workers and accumulation steps.
         """
-        if config.batch_size % (world_size * config.accumulation_steps):
-            raise WrongInputError(
-                f"batch_size: {config.batch_size} does not divide into {world_size} workers"
-                f" x {config.accumulation_steps} accumulation steps; change one of them"
-            )
+        config.require_even_batch(world_size, "batch_size")
         self.config, self.device, self.rank, self.world_size = config, device, rank, world_size
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.forward_network: nn.Module = DistributedDataParallel(self.network) if world_size > 1 else self.network

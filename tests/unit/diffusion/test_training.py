@@ -180,9 +180,9 @@ def test_the_sheet_has_the_same_samples_as_right_and_as_left_eyes() -> None:
 
 
 def test_settings_that_cannot_be_trained_are_refused() -> None:
-    with pytest.raises(WrongInputError, match=r"batch_size: 8 does not divide into 1 workers x 3 accumulation steps"):
+    with pytest.raises(WrongInputError, match=r"batch_size: 8 is not a multiple of 1 workers x 3 accumulation steps"):
         learner_of(changed(accumulation_steps=3))
-    with pytest.raises(WrongInputError, match=r"batch_size: 8 does not divide into 3 workers"):
+    with pytest.raises(WrongInputError, match=r"batch_size: 8 is not a multiple of 3 workers"):
         GeneratorLearner(Spots(), TINY, CPU, 0, 3)
     with pytest.raises(WrongInputError, match="the split train has no images"):
         learner_of(num_images=0)

@@ -98,8 +98,12 @@ def test_divergence_names_the_step_and_a_remedy() -> None:
 
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(WrongInputError, match="batch_size: 8 does not divide into 3 workers"):
+    with pytest.raises(WrongInputError, match="batch_size: 8 is not a multiple of 3 workers x 1 accum"):
         _Line(nn.Linear(1, 1), CONFIG, torch.device("cpu"), 0, 3)
+    config = CONFIG.model_copy(update={"batch_size": 24, "accumulation_steps": 4})
+    config.require_even_batch(3, "annotator.batch_size")
+    with pytest.raises(WrongInputError, match=r"^annotator\.batch_size: 24 is not a multiple of 5 workers x 4 accum"):
+        config.require_even_batch(5, "annotator.batch_size")
 
 
 @pytest.mark.parametrize(

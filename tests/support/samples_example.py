@@ -9,7 +9,7 @@ from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_record
 from synfundus.samples.config import SamplesConfig
 from synfundus.samples.image_file import encode_image
-from synfundus.samples.manifest import SamplesManifest, SamplesSummary
+from synfundus.samples.manifest import SamplesCounts, SamplesManifest
 from synfundus.samples.plan import PLAN, Plan, PlannedCombination
 from synfundus.samples.rejection import RejectedAttempt, SampleRejectionReason
 from synfundus.samples.shards import Sample, attempt_folder, encode_shard, shard_name
@@ -81,7 +81,7 @@ def phantom_samples(storage: Storage) -> SamplesManifest:
         ),
         _write_shard(storage, 1, 0, [REPLACED, UNRESOLVED]),
     ]
-    summary = SamplesSummary(
+    summary = SamplesCounts(
         num_samples=NUM_SAMPLES, num_combinations=1, rejected={NEAR: 3}, num_unresolved=1, notes=plan.notes
     )
     manifest = SamplesManifest(

@@ -62,14 +62,14 @@ def _require_no_other(namespace: Namespace, study: str, name: str) -> None:
             )
 
 
-def find(namespace: Namespace, study: str, settings: str) -> RayJob:
-    """Return the latest job of a study with exactly these settings; another one may belong to another user.
+def find(namespace: Namespace, study: str, settings_digest: str) -> RayJob:
+    """Return the latest job of a study whose settings have this digest; another one may belong to another user.
 
     Raises:
         WrongInputError: no job has these settings.
     """
     of_study = [job for job in namespace.jobs() if job.study == study]
-    found = [job for job in of_study if job.settings == settings]
+    found = [job for job in of_study if job.settings_digest == settings_digest]
     if found:
         return found[-1]
     if of_study:

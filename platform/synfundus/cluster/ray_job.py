@@ -61,7 +61,7 @@ class RayJob:
     uid: str
     study: str
     """Name of the study."""
-    settings: str
+    settings_digest: str
     """Digest of the study's file and overrides."""
     root: str
     """Root of the study."""
@@ -87,7 +87,7 @@ class RayJob:
             name=metadata.name,
             uid=metadata.uid,
             study=metadata.labels[STUDY_LABEL],
-            settings=metadata.labels.get(SETTINGS_LABEL, ""),
+            settings_digest=metadata.labels.get(SETTINGS_LABEL, ""),
             root=metadata.annotations.get(ROOT_ANNOTATION, ""),
             state=state,
             created=metadata.created,

@@ -26,5 +26,5 @@ class GeneratorManifest(Manifest):
 
         Neither metrics nor the settings of the training enter it.
         """
-        hashes = {name: self.sha256(name) for name in (UNET_CONFIG, UNET_WEIGHTS, SCHEDULER_CONFIG)}
-        return digest_of({"files": hashes, "schedule": self.schedule.model_dump(mode="json")})
+        digests = {name: self.sha256(name) for name in (UNET_CONFIG, UNET_WEIGHTS, SCHEDULER_CONFIG)}
+        return digest_of({"files": digests, "schedule": self.schedule.model_dump(mode="json")})

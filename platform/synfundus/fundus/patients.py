@@ -85,6 +85,6 @@ def hash_patient(key: bytes, patient: str) -> str:
     return hashlib.blake2b(patient.encode(), digest_size=16, key=key, person=b"patient").hexdigest()
 
 
-def key_fingerprint(key: bytes) -> str:
+def key_digest(key: bytes) -> str:
     """Return a digest of the key, 16 hex digits. Datasets with equal digests have comparable patient hashes."""
     return hashlib.blake2b(b"", digest_size=8, key=key, person=b"fingerprint").hexdigest()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.listing import listing_digest
 from synfundus.fundus.manifest import DataManifest, LabelSources, SplitCounts
-from synfundus.fundus.patients import hash_patient, key_fingerprint
+from synfundus.fundus.patients import hash_patient, key_digest
 from synfundus.fundus.sources import SourceListing, SourceRecord
 from synfundus.fundus.splits import SPLITS, assign_splits
 from synfundus.fundus.staging import FinalRow, Staged
@@ -58,7 +58,7 @@ def data_manifest(
         digest=digest,
         size_px=config.size_px,
         images_digest=listing_digest(listing.records),
-        patient_key=key_fingerprint(key),
+        patient_key=key_digest(key),
         split_seed=config.split_seed,
         split_fractions=config.split_fractions,
         num_images=SplitCounts(**Counter(row.split for row in accepted)),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from synfundus.errors import AlreadyExistsError, WrongInputError
 from synfundus.measures.copies import COPY_SPACE
 from synfundus.progress import Progress
-from synfundus.samples.manifest import SamplesManifest, SamplesSummary
+from synfundus.samples.manifest import SamplesCounts, SamplesManifest
 from synfundus.samples.plan import PLAN, Plan
 from synfundus.samples.rejection import RejectedAttempt
 from synfundus.samples.sampler import SamplingTask
@@ -107,7 +107,7 @@ class _Outcome:
         )
         name = f"{task.folder}/{VERIFICATION}"
         self.objects.append(task.storage.write_once(name, verification.to_json()))
-        summary = SamplesSummary(
+        summary = SamplesCounts(
             num_samples=config.num_samples,
             num_combinations=len(plan.combinations),
             rejected=dict(Counter(item.reason for item in self.rejected)),

@@ -8,7 +8,7 @@ from synfundus.samples.release_config import ReleaseConfig
 from synfundus.storage import Manifest
 
 
-class SamplesSummary(Metadata):
+class SamplesCounts(Metadata):
     """Counts of a finished sampling."""
 
     num_samples: int
@@ -38,7 +38,7 @@ class SamplesManifest(Manifest):
     """Digest of the generator."""
     annotator_digest: str
     """Digest of the annotator."""
-    summary: SamplesSummary
+    summary: SamplesCounts
 
 
 class ReleaseInputs(Metadata):
@@ -59,7 +59,7 @@ class ReleaseInputs(Metadata):
     """SHA-256 of the report's public edition."""
 
 
-class ReleaseSummary(Metadata):
+class ReleaseCounts(Metadata):
     """Counts of a finished release."""
 
     num_accepted: int
@@ -77,4 +77,4 @@ class ReleaseManifest(Manifest):
 
     kind: Literal["release"] = "release"
     inputs: ReleaseInputs
-    summary: ReleaseSummary
+    summary: ReleaseCounts

@@ -17,7 +17,7 @@ from synfundus.measures.metrics import EvaluationMetrics
 from synfundus.samples.card import dataset_card
 from synfundus.samples.croissant import croissant
 from synfundus.samples.export import SynFundusExport
-from synfundus.samples.manifest import ReleaseInputs, ReleaseManifest, ReleaseSummary, SamplesManifest
+from synfundus.samples.manifest import ReleaseCounts, ReleaseInputs, ReleaseManifest, SamplesManifest
 from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.release_metadata import ReleaseMetadata, read_release_metadata
 from synfundus.samples.shards import attempt_of, read_samples
@@ -72,7 +72,7 @@ def publish(
         raise WrongInputError(f"{samples_folder}: no sample was accepted, so there is nothing to release")
     try:
         objects = _write_files(storage, samples_folder, release_folder, inputs.config, metadata, evidence)
-        summary = ReleaseSummary(
+        summary = ReleaseCounts(
             num_accepted=metadata.num_accepted,
             num_unresolved=metadata.num_unresolved,
             num_files=len(objects),

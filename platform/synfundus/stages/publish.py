@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # imports pyarrow
 
 
 @dataclass(frozen=True)
-class PublishStageSummary:
+class PublishSummary:
     """Counts and place of a finished release."""
 
     manifest: ReleaseManifest
@@ -70,9 +70,9 @@ class PublishStage(Stage[None]):
         inputs = _read_inputs(study, storage)
         publish(storage, study.samples_folder, study.release_folder, inputs, evidence, digest)
 
-    def summary(self, study: Study, storage: Storage) -> PublishStageSummary:
+    def summary(self, study: Study, storage: Storage) -> PublishSummary:
         manifest = read_manifest(storage, study.release_folder, ReleaseManifest)
-        return PublishStageSummary(manifest, storage.uri(study.release_folder))
+        return PublishSummary(manifest, storage.uri(study.release_folder))
 
     def num_workers(self, study: Study) -> int:  # noqa: ARG002  runs in this process
         return 0

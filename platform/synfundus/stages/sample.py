@@ -25,7 +25,7 @@ PNG_BYTES_PER_PIXEL = 2.0
 
 
 @dataclass(frozen=True)
-class SampleStageSummary:
+class SampleSummary:
     """Counts of a finished sampling."""
 
     manifest: SamplesManifest
@@ -106,8 +106,8 @@ class SampleStage(Stage[None]):
         with show_progress("sample", study.samples.num_samples, "samples") as progress:
             sample_on_pool(task, digest, progress)
 
-    def summary(self, study: Study, storage: Storage) -> SampleStageSummary:
-        return SampleStageSummary(read_manifest(storage, study.samples_folder, SamplesManifest))
+    def summary(self, study: Study, storage: Storage) -> SampleSummary:
+        return SampleSummary(read_manifest(storage, study.samples_folder, SamplesManifest))
 
     def num_workers(self, study: Study) -> int:
         return study.samples.resources.pool_size

@@ -9,7 +9,7 @@ import pytest
 
 from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
-from synfundus.fundus.patients import hash_patient, key_fingerprint, patient_key
+from synfundus.fundus.patients import hash_patient, key_digest, patient_key
 
 
 def environment(folder: Path, key: str | None = None, ray_address: str | None = None) -> Environment:
@@ -81,5 +81,5 @@ def test_hashes_depend_on_key_and_patient(tmp_path: Path) -> None:
     assert hash_patient(one, "Jane Doe") == hash_patient(one, "Jane Doe")
     assert hash_patient(one, "Jane Doe") != hash_patient(other, "Jane Doe")
     assert len({hash_patient(one, f"p{i}") for i in range(10_000)}) == 10_000
-    assert key_fingerprint(one) != key_fingerprint(other)
-    assert key_fingerprint(one) not in one.hex()
+    assert key_digest(one) != key_digest(other)
+    assert key_digest(one) not in one.hex()

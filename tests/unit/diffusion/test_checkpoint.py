@@ -238,7 +238,7 @@ def test_a_folder_of_another_kind_or_without_a_manifest_is_refused(saved: Storag
 
 def test_a_schedule_of_another_version_is_refused(saved: Storage) -> None:
     _with_manifest(saved, {"schedule": {"kind": "sigmoid"}})
-    with pytest.raises(StorageError, match=r"manifest.json: .*schedule\.kind") as raised:
+    with pytest.raises(StorageError, match=r"manifest\.json .*schedule\.kind") as raised:
         load_generator(saved, FOLDER)
     assert "\n" not in str(raised.value)
 

@@ -53,7 +53,7 @@ class EvaluateSummary:
             rows.append(("not measurable", ", ".join(consistency.not_measurable)))
         rows += _distance_rows(self.metrics.fidelity)
         if isinstance(privacy, MeasuredPrivacy):
-            rows.append(("too near to training", f"{privacy.num_near} of {privacy.num_sampled} sampled, rejected"))
+            rows.append(("too near to training", f"{privacy.num_near} of {privacy.num_sampled} samples rejected"))
         return [*rows, ("report", f"{self.report} (private)")]
 
 

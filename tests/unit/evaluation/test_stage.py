@@ -39,7 +39,7 @@ def test_summary_names_the_main_results_and_the_private_report(storage: Storage)
     rows = dict(STAGE.summary(study(), storage).rows())
     assert rows["side agreement"].endswith("; shuffled requests: 0.450 (0.400 to 0.500)")
     assert rows["not measurable"] == "is_em, is_htr"
-    assert rows["too near to training"] == "3 of 803 sampled, rejected"
+    assert rows["too near to training"] == "3 of 803 samples rejected"
     assert rows["Fréchet distance, annotator features"].endswith("n = 800")
     assert rows["report"].endswith("reports/tests/index.html (private)")
 

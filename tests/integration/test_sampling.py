@@ -22,7 +22,6 @@ from support.models_of_phantoms import train_tiny_models
 from synfundus.fundus.dataset import PreparedImages, read_labels
 from synfundus.fundus.shard import decode_pixels
 from synfundus.measures.copies import copy_descriptor, nearest
-from synfundus.samples import verify
 from synfundus.samples.config import SamplesConfig
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.plan import make_plan
@@ -30,6 +29,7 @@ from synfundus.samples.sampler import SamplingTask
 from synfundus.samples.shards import read_samples
 from synfundus.samples.verification import Verification
 from synfundus.samples.verify import CopyReference
+from synfundus.stages import sample_pool
 from synfundus.stages.sample_pool import sample_on_pool
 from synfundus.storage import FileEntry, Storage, open_storage, read_manifest
 
@@ -139,7 +139,7 @@ def test_too_near_samples_are_replaced_by_the_next_attempt(
     models: Storage, undisturbed: SamplingTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A threshold at the samples' own median rejects about half; each is sampled again with another seed."""
-    real = verify.copy_reference
+    real = sample_pool.copy_reference
 
     def strict(images: PreparedImages, quantile: float) -> CopyReference:
         reference = real(images, quantile)
@@ -148,7 +148,7 @@ def test_too_near_samples_are_replaced_by_the_next_attempt(
         median = float(np.median(nearest(descriptors, reference.descriptors_ND).distance))
         return replace(reference, threshold=median)
 
-    monkeypatch.setattr(verify, "copy_reference", strict)
+    monkeypatch.setattr(sample_pool, "copy_reference", strict)
     task = _task(models, "samples/strict", pool_size=1)
     summary = sample_on_pool(task, "", Watched()).summary
     assert _first_shards(task) == _first_shards(undisturbed)

@@ -154,7 +154,7 @@ def test_a_wrong_inception_file_stops_evaluate_before_it_begins(
         settings = ["--set", f"root={root}", "--set", f"evaluation.inception_weights={file}"]
         message = refused(capsys, "evaluate", finished_study.file, *settings, *options, root=root)
         assert f"evaluation.inception_weights: {file} {reason}" in message
-        assert "or leave the key out" in message
+        assert "or remove the key" in message
 
 
 # The root

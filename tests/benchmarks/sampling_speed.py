@@ -44,10 +44,10 @@ from synfundus.diffusion.noise import sample_seed
 from synfundus.diffusion.training import GeneratorLearner
 from synfundus.fundus.dataset import PreparedImages, read_labels
 from synfundus.labels import encode_conditions
-from synfundus.samples import sampler as sampling
 from synfundus.samples.plan import Plan, make_plan
 from synfundus.samples.sampler import SamplingTask, ShardSampler
 from synfundus.samples.work import ShardWork
+from synfundus.stages import sample_pool
 from synfundus.stages.sample_pool import sample_on_pool
 from synfundus.storage import Storage, open_storage
 from synfundus.study import Study
@@ -162,7 +162,7 @@ def run_engines(task: SamplingTask) -> list[Note]:
 
 
 def run_stage(task: SamplingTask) -> list[Note]:
-    with own_ray_session(), patch.object(sampling, "ShardSampler", NotingSampler):
+    with own_ray_session(), patch.object(sample_pool, "ShardSampler", NotingSampler):
         sample_on_pool(task, "", Silent())
     names = task.storage.names(f"{NOTES}/{task.folder}")
     return [Note(*json.loads(task.storage.read(name))) for name in names]

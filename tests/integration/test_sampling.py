@@ -28,7 +28,7 @@ from synfundus.samples.plan import make_plan
 from synfundus.samples.sampler import SamplingTask
 from synfundus.samples.shards import read_samples
 from synfundus.samples.verification import Verification
-from synfundus.samples.verify import CopyReference
+from synfundus.samples.verify import CopyReference, copy_reference
 from synfundus.stages import sample_pool
 from synfundus.stages.sample_pool import sample_on_pool
 from synfundus.storage import FileEntry, Storage, open_storage, read_manifest
@@ -139,10 +139,9 @@ def test_too_near_samples_are_replaced_by_the_next_attempt(
     models: Storage, undisturbed: SamplingTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A threshold at the samples' own median rejects about half; each is sampled again with another seed."""
-    real = sample_pool.copy_reference
 
     def strict(images: PreparedImages, quantile: float) -> CopyReference:
-        reference = real(images, quantile)
+        reference = copy_reference(images, quantile)
         encoded = [cell["bytes"] for _, table in read_samples(models, undisturbed.folder) for cell in _images(table)]
         descriptors = copy_descriptor(np.stack([decode_pixels(data) for data in encoded]))
         median = float(np.median(nearest(descriptors, reference.descriptors_ND).distance))

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator
 
 from synfundus.config import Config, refusing_value
-from synfundus.diffusion.config import SolverConfig
+from synfundus.diffusion.config import SolverConfig, Spacing
 from synfundus.labels import LABEL_NAMES, require_requestable
 from synfundus.phantom.render import render
 from synfundus.resources import Precision
@@ -64,6 +64,8 @@ class GenerateRequest(Config):
     """Denoising steps per image."""
     solver: Literal["ddpm", "ddim", "dpmpp-2m"] | None = None
     """Name of the solver."""
+    spacing: Spacing | None = None
+    """Rule that places the solver's steps on the noise schedule."""
     guidance: float | None = Field(default=None, ge=1.0, le=20.0)
     """Scale of classifier-free guidance; 1 turns it off."""
 
@@ -82,6 +84,7 @@ class GenerateRequest(Config):
                 **usual.model_dump(),
                 "name": name,
                 "num_steps": self.steps or usual.num_steps,
+                "spacing": self.spacing or usual.spacing,
                 "guidance_scale": usual.guidance_scale if self.guidance is None else self.guidance,
                 "eta": usual.eta if name == "ddim" else 0.0,
             }

@@ -11,6 +11,9 @@ ATTENTION_HEADS = 8
 """Attention heads of the middle block, and channels per head in the levels: diffusers' `attention_head_dim` means the
 former in `UNetMidBlock2DCrossAttn` and the latter in `AttnDownBlock2D`."""
 
+Spacing = Literal["trailing", "log-snr", "karras"]
+"""Name of a rule that places a solver's steps on the schedule; docs/sampling.md defines the three."""
+
 
 class ScheduleConfig(Config):
     """Noise schedule, and the target of the network."""
@@ -80,6 +83,9 @@ class SolverConfig(Config):
     2022)."""
     num_steps: int = Field(default=25, ge=1)
     """Denoising steps; at most the schedule's `num_train_timesteps`."""
+    spacing: Spacing = "trailing"
+    """Noise levels of the steps: `trailing` is even in the timestep (Lin et al. 2024), `log-snr` is even in the log-SNR
+    (Lu et al. 2022), `karras` is even in (sigma / alpha)^(1/7) (Karras et al. 2022, eq. 5). All start at T-1."""
     eta: float = Field(default=0.0, ge=0.0, le=1.0)
     """Noise added at each `ddim` step: 0 is deterministic, 1 matches `ddpm`. Refused with the other solvers."""
     guidance_scale: float = Field(default=2.0, ge=1.0, le=20.0)

@@ -8,6 +8,17 @@ from synfundus.storage import METRICS, Storage, read_manifest, read_record
 from synfundus.training.metadata import StepMetrics
 
 
+class HeldOutLoss(Metadata):
+    """Denoising loss of the averaged weights on validation images, at one checkpoint."""
+
+    step: int
+    """Optimiser steps done."""
+    loss: float
+    """Mean loss per image, with the weights of the training's loss; noise and timesteps are the same at each step."""
+    num_images: int
+    """Number of validation images that the mean is over."""
+
+
 class GeneratorMetrics(Metadata):
     """`metrics.json` of a generator."""
 
@@ -17,6 +28,8 @@ class GeneratorMetrics(Metadata):
     """Parameters of the U-Net."""
     losses: tuple[StepMetrics, ...]
     """Loss curve of the training."""
+    held_out_losses: tuple[HeldOutLoss, ...] = ()
+    """Loss on validation images at each checkpoint; empty if the dataset has no validation images."""
 
 
 def read_generator_metrics(storage: Storage, folder: str) -> GeneratorMetrics:

@@ -37,6 +37,11 @@ class Label:
     max_value: int = 1
     """Largest value; the smallest is 0."""
 
+    @property
+    def is_flag(self) -> bool:
+        """True if 1 means yes and 0 means no. A grade and a side have other meanings."""
+        return self.max_value == 1 and self.kind != "side"
+
 
 LABELS: tuple[Label, ...] = (
     Label("dr_grade", "Diabetic retinopathy grade", "disease", max_value=4),
@@ -78,9 +83,25 @@ NULL_INDEX = CONDITION_DIM - 1
 LabelRow = Mapping[str, int | None]
 FloatArray = NDArray[np.float32]
 
+UNKNOWN_WORDS: tuple[str, ...] = (
+    *("", "nan", "-nan", "na", "<na>", "n/a", "#n/a", "#na", "#n/a n/a", "nat", "null", "none"),
+    *("unknown", "missing", "-", "--", "?", "."),
+)
+"""Cells of a table that mean unknown, in small letters: the words of pandas, spreadsheets and databases for an empty
+cell, then those that people and statistics programs write. One list for labels, patient ids and mapped columns."""
+TRUTH_VALUES: Mapping[str, int] = {"false": 0, "true": 1}
+"""Booleans as pandas, R and spreadsheets write them, in small letters."""
+
+
+def is_unknown(text: str) -> bool:
+    """Return whether a cell of a table means unknown: one of `UNKNOWN_WORDS`, in any case and between any spaces."""
+    return text.strip().lower() in UNKNOWN_WORDS
+
 
 def parse_value(name: str, text: object) -> int | None:
-    """Parse a table cell as the value of label `name`; empty, NaN and None mean unknown.
+    """Parse a table cell as the value of label `name`; None, NaN and `UNKNOWN_WORDS` mean unknown.
+
+    True and False are 1 and 0 of a disease flag or a readability label. They are neither a grade nor a side.
 
     Raises:
         WrongInputError: the cell is not a whole number in the label's range.
@@ -88,16 +109,18 @@ def parse_value(name: str, text: object) -> int | None:
     if text is None or (isinstance(text, float) and math.isnan(text)):
         return None
     word = str(text).strip()
-    if word == "" or word.lower() in ("nan", "na", "null", "none"):
+    if is_unknown(word):
         return None
-    top = LABEL_BY_NAME[name].max_value
+    label = LABEL_BY_NAME[name]
+    if label.is_flag and word.lower() in TRUTH_VALUES:
+        return TRUTH_VALUES[word.lower()]
     try:
         number = float(word)
     except ValueError:
         number = math.nan
-    if not (number.is_integer() and 0 <= number <= top):
+    if not (number.is_integer() and 0 <= number <= label.max_value):
         raise WrongInputError(
-            f"{name} is {word!r}; expected a whole number from 0 to {top}, or an empty cell for unknown"
+            f"{name} is {word!r}; expected a whole number from 0 to {label.max_value}, or an empty cell for unknown"
         )
     return int(number)
 

@@ -21,7 +21,9 @@ from synfundus.labels import (
 )
 
 
-@pytest.mark.parametrize("text", ["", "  ", None, float("nan"), "NaN", "null"])
+@pytest.mark.parametrize(
+    "text", ["", "  ", None, float("nan"), "NaN", "null", "None", "N/A", "#N/A", "<NA>", " NULL ", "?", "-", "Unknown"]
+)
 def test_an_empty_cell_is_unknown_and_never_0(text: object) -> None:
     assert parse_value("is_gc", text) is None
 
@@ -29,6 +31,17 @@ def test_an_empty_cell_is_unknown_and_never_0(text: object) -> None:
 @pytest.mark.parametrize(("text", "value"), [("4", 4), ("0.0", 0), (3, 3), (2.0, 2)])
 def test_whole_numbers_in_range_are_read(text: object, value: int) -> None:
     assert parse_value("dr_grade", text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("True", 1), ("TRUE", 1), (" true", 1), (True, 1), ("False", 0), (False, 0)]
+)
+def test_true_and_false_are_1_and_0_of_a_flag_but_neither_a_grade_nor_a_side(text: object, value: int) -> None:
+    assert parse_value("is_gc", text) == value
+    assert parse_value("is_fundus", text) == value
+    for name in ("dr_grade", "eye_side"):
+        with pytest.raises(WrongInputError, match="expected a whole number"):
+            parse_value(name, text)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-"""Statistics of labels with a 95 % interval and their n: shares, F1, average precision, calibration error and kappa.
+"""Statistics with a 95 % interval and their n: shares, F1, average precision, calibration error, kappa, ratios.
 
 Images of one patient count as dependent if `groups` (patients) are given. Intervals:
 
 - Shares: Wilson's, see `intervals`.
 - F1: Wilson's interval of J = TP / (TP + FP + FN), because F1 = 2 J / (1 + J) is a monotone function of it.
 - Average precision, calibration error and kappa: bootstrap of patients with a fixed seed.
+- Ratio of two means: delta method on the log scale with the variance between patients, and Welch's t.
 
 A statistic that the data cannot give is not measurable and has a reason, never a number. `roc` has the area under the
 ROC curve.
@@ -12,6 +13,7 @@ ROC curve.
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 from synfundus.labels import NUM_DR_GRADES
 from synfundus.measures.inputs import Floats, Groups, binary_labels, group_index, select_groups
@@ -142,3 +144,33 @@ def quadratic_kappa(y_true: ArrayLike, prediction: ArrayLike, groups: Groups = N
 
     value = float(statistic(np.ones((1, len(confusion_GC))))[0])
     return Measure.measured(value, *percentile_interval(bootstrap(statistic, len(confusion_GC))), n)
+
+
+def ratio_of_means(
+    numerator: ArrayLike, denominator: ArrayLike, groups: Groups = None, denominator_groups: Groups = None
+) -> Measure:
+    """Return mean(numerator) / mean(denominator) of two independent sets of values >= 0; n is that of the smaller set.
+
+    The interval is exp(log ratio +- t s). s^2 is the sum of both squared coefficients of variation of the mean, between
+    groups; t has Welch and Satterthwaite's degrees of freedom (Welch 1947, doi 10.2307/2332510).
+    """
+    x, y = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
+    n = min(len(x), len(y))
+    sizes = [len(np.unique(group_index(of, len(values)))) for values, of in ((x, groups), (y, denominator_groups))]
+    if min(sizes) < 2:
+        return Measure.not_measurable(f"{min(sizes)} patients; needs 2 of each set", n)
+    if min(x.mean(), y.mean()) <= 0.0:
+        return Measure.not_measurable("a mean is 0", n)
+    squares = [
+        size
+        / (size - 1)
+        * float(np.sum(np.bincount(group_index(of, len(values)), values / values.mean() - 1.0) ** 2))
+        / len(values) ** 2
+        for values, of, size in ((x, groups, sizes[0]), (y, denominator_groups, sizes[1]))
+    ]
+    ratio, variance = float(x.mean() / y.mean()), sum(squares)
+    if variance == 0.0:
+        return Measure.measured(ratio, ratio, ratio, n)
+    freedom = variance**2 / sum(square**2 / (size - 1) for square, size in zip(squares, sizes, strict=True))
+    width = float(stdtrit(freedom, 0.975)) * variance**0.5
+    return Measure.measured(ratio, ratio * float(np.exp(-width)), ratio * float(np.exp(width)), n)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, norm, ttest_ind
 from sklearn.metrics import average_precision_score, cohen_kappa_score, f1_score, roc_auc_score
 from torchmetrics.functional.classification import binary_calibration_error
 
@@ -16,6 +16,7 @@ from synfundus.measures.statistics import (
     f1,
     proportion,
     quadratic_kappa,
+    ratio_of_means,
     sensitivity,
     specificity,
 )
@@ -207,3 +208,35 @@ def test_roc_band_holds_the_true_curve_at_each_point() -> None:
 def test_roc_band_surrounds_the_curve() -> None:
     y, score = np.array([0, 1, 0, 1, 1, 0]), np.array([0.1, 0.8, 0.4, 0.35, 0.9, 0.5])
     np.testing.assert_array_equal(roc_band(y, score)[1], roc_curve(y, score)[1])
+
+
+def test_ratio_of_means_of_independent_values_is_welch_s_interval_of_the_relative_values() -> None:
+    """On the log scale the delta method is Welch's interval of the values over their means."""
+    rng = np.random.default_rng(7)
+    x, y = rng.gamma(4, 2, 30), rng.gamma(9, 1, 55)
+    value, low, high = _bounds(ratio_of_means(x, y))
+    expected = ttest_ind(x / x.mean(), y / y.mean(), equal_var=False).confidence_interval()
+    assert value == pytest.approx(x.mean() / y.mean(), rel=1e-12)
+    assert (np.log(low / value), np.log(high / value)) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_interval_of_a_ratio_of_means_covers_it_also_for_several_images_of_a_patient() -> None:
+    rng = np.random.default_rng(8)
+    patients = np.repeat(np.arange(25), 4)
+    covered = without = 0
+    for _ in range(400):
+        x = rng.gamma(3, 1, 80)  # mean 3
+        y = np.repeat(rng.gamma(4, 1, 25), 4) + rng.gamma(2, 1, 100)  # mean 6, alike within a patient
+        _, low, high = _bounds(ratio_of_means(x, y, None, patients))
+        covered += low <= 0.5 <= high
+        _, low, high = _bounds(ratio_of_means(x, y))
+        without += low <= 0.5 <= high
+    assert covered >= 0.92 * 400
+    assert without < 0.90 * 400
+
+
+def test_a_ratio_without_power_or_patients_is_not_measurable() -> None:
+    assert ratio_of_means([1.0, 2.0], [0.0, 0.0]).reason == "a mean is 0"
+    assert ratio_of_means([1.0, 2.0], [1.0, 2.0], None, ["a", "a"]).reason == "1 patients; needs 2 of each set"
+    assert ratio_of_means([], [1.0, 2.0]).reason == "0 patients; needs 2 of each set"
+    assert _bounds(ratio_of_means([2.0, 2.0], [1.0, 1.0])) == (2.0, 2.0, 2.0)

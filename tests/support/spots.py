@@ -42,8 +42,6 @@ class Spots:
     def __init__(self, num_images: int = 40) -> None:
         self._num_images = num_images
 
-    num_cached = 10_000
-
     def num_images(self, split: str) -> int:
         """Return the number of images of a split; only `train` has images."""
         return self._num_images if split == "train" else 0

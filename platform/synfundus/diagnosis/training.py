@@ -96,7 +96,7 @@ class AnnotatorLearner(Learner):
     def loss(self, positions: range) -> Tensor:
         """Return the masked loss of the images at these global sample positions, augmented."""
         config = self.config
-        rows = self.teaching[image_indices(config.seed, positions, len(self.teaching), self.images.num_cached)]
+        rows = self.teaching[image_indices(config.seed, positions, len(self.teaching))]
         batch = self.images.batch("train", rows)
         x_BCHW = preprocess(torch.from_numpy(batch.images_BHWC).to(self.device), config.image_size_px)
         p_BV = torch.from_numpy(batch.p_BV).to(self.device)

@@ -44,11 +44,6 @@ class TrainingImages(Protocol):
 
     size_px: int
 
-    @property
-    def num_cached(self) -> int:
-        """Number of images in the reader's cache; it limits the distance between the images of one batch."""
-        ...
-
     def num_images(self, split: str) -> int:
         """Return the number of images of a split."""
         ...
@@ -160,9 +155,7 @@ class GeneratorLearner(Learner):
     def _inputs(self, positions: range) -> tuple[Tensor, Tensor]:
         """Return augmented images (B, C, H, W) in [-1, 1] and conditions (B, 36)."""
         config = self.config
-        batch = self._images.batch(
-            "train", image_indices(config.seed, positions, self._num_images, self._images.num_cached)
-        )
+        batch = self._images.batch("train", image_indices(config.seed, positions, self._num_images))
         position_B = torch.arange(positions.start, positions.stop)
         draws = uniform(torch.full_like(position_B, self._draw_seed), position_B, 2 + NUM_LABELS).numpy()
         null_B, flip_B = draws[:, 0] < config.null_probability, draws[:, 1] < config.flip_probability

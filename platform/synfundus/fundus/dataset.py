@@ -132,11 +132,6 @@ class PreparedImages:
     def num_images(self, split: str) -> int:
         return len(self._places[split])
 
-    @property
-    def num_cached(self) -> int:
-        """Number of images that fit into the cache. It depends on their size alone, so it is equal on every machine."""
-        return CACHE_BYTES // (3 * self.size_px**2)
-
     def batch(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> ImageBatch:
         """Return images of a split in the order of `indices`, which run from 0 to num_images(split) - 1."""
         places = self._places[split][np.asarray(indices, np.int64)]

@@ -31,39 +31,26 @@ def learning_rate_at(step: int, config: OptimisationConfig) -> float:
     return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-SHUFFLE_BLOCK = 256
-"""Images that stay together in the shuffle of an epoch: about one row group."""
-MAX_WINDOW_BLOCKS = 16
-"""Largest number of blocks among which images are shuffled."""
-
-
-@lru_cache(maxsize=4)
-def _epoch_order(seed: int, epoch: int, num_images: int, window_blocks: int, block_size: int) -> NDArray[np.int64]:
-    """Return a block shuffle: blocks in random order, then images shuffled within windows of `window_blocks` blocks."""
-    rng = random_numbers("order", seed, epoch)
-    blocks = rng.permutation(math.ceil(num_images / block_size))
-    order = np.concatenate([np.arange(b * block_size, min((b + 1) * block_size, num_images)) for b in blocks])
-    window = block_size * window_blocks
-    for start in range(0, num_images, window):
-        rng.shuffle(order[start : start + window])
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, num_images: int) -> NDArray[np.int64]:
+    """Return a permutation of all images, (num_images,). Two are kept, because a batch may span two epochs."""
+    order = random_numbers("order", seed, epoch).permutation(num_images)
+    order.flags.writeable = False  # all readers share it
     return order
 
 
-def image_indices(
-    seed: int, positions: range, num_images: int, num_cached: int, *, block_size: int = SHUFFLE_BLOCK
-) -> NDArray[np.int64]:
-    """Return the index of the image at each global sample position: one seeded block shuffle per epoch.
+def image_indices(seed: int, positions: range, num_images: int) -> NDArray[np.int64]:
+    """Return the index of the image at each global sample position: one seeded permutation of all images per epoch.
 
-    Images are shuffled within a window of blocks, so that a reader with a cache of `num_cached` images does not decode
-    a row group again for every batch. A window is a third of the cache, because a row group also holds images of the
-    other splits and images without labels. It has at least one block and at most `MAX_WINDOW_BLOCKS`.
+    Memory: 8 bytes per image and epoch, for two epochs.
     """
-    window_blocks = max(1, min(MAX_WINDOW_BLOCKS, num_cached // (3 * block_size)))
-    out = np.empty(len(positions), np.int64)
-    for row, position in enumerate(positions):
-        epoch, place = divmod(position, num_images)
-        out[row] = _epoch_order(seed, epoch, num_images, window_blocks, block_size)[place]
-    return out
+    position_B = np.arange(positions.start, positions.stop)
+    epoch_B, place_B = np.divmod(position_B, num_images)
+    index_B = np.empty_like(position_B)
+    for epoch in np.unique(epoch_B):
+        in_epoch = epoch_B == epoch
+        index_B[in_epoch] = _epoch_order(seed, int(epoch), num_images)[place_B[in_epoch]]
+    return index_B
 
 
 class Learner(ABC):

@@ -59,7 +59,7 @@ def test_a_flip_mirrors_the_image_and_swaps_its_side(probability: float) -> None
     learner = learner_of(changed(flip_probability=probability, null_probability=0.0, unknown_probability=0.0))
     num = 400
     x0_BCHW, condition = learner._inputs(range(num))
-    indices = image_indices(TINY.seed, range(num), 40, Spots.num_cached)
+    indices = image_indices(TINY.seed, range(num), 40)
     plain_BHWC = np.stack([Spots().pixels(int(i)) for i in indices])
     x0_BHWC = np.rint((x0_BCHW.permute(0, 2, 3, 1).numpy() + 1.0) * 127.5).astype(np.uint8)
     flipped_B = (x0_BHWC == plain_BHWC[:, :, ::-1]).all(axis=(1, 2, 3))

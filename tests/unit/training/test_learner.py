@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -46,24 +47,24 @@ def test_learning_rate_warms_up_and_decays_as_half_a_cosine() -> None:
 
 
 def test_each_epoch_visits_every_image_once() -> None:
-    indices = image_indices(1, range(300), 100, 63, block_size=7)
+    indices = image_indices(1, range(300), 100)
     for epoch in range(3):
         assert Counter(indices[epoch * 100 : epoch * 100 + 100].tolist()) == Counter(range(100))
     assert indices[:100].tolist() != indices[100:200].tolist()
 
 
 def test_order_is_a_pure_function_of_seed_and_position() -> None:
-    whole = image_indices(1, range(50), 23, 1000)
-    assert image_indices(1, range(30, 40), 23, 1000).tolist() == whole[30:40].tolist()
-    assert image_indices(2, range(50), 23, 1000).tolist() != whole.tolist()
+    whole = image_indices(1, range(50), 23)
+    assert image_indices(1, range(30, 40), 23).tolist() == whole[30:40].tolist()
+    assert image_indices(2, range(50), 23).tolist() != whole.tolist()
 
 
-@pytest.mark.parametrize(("num_cached", "blocks"), [(120, 4), (5, 1), (10**6, 16)])
-def test_a_window_has_a_third_of_the_blocks_in_the_cache(num_cached: int, blocks: int) -> None:
-    """A reader then decodes each block once per epoch, also if its cache holds few large images."""
-    indices = image_indices(1, range(1000), 1000, num_cached, block_size=10)
-    counts = [len({i // 10 for i in indices[s : s + 10 * blocks].tolist()}) for s in range(0, 1000, 10 * blocks)]
-    assert max(counts) == blocks
+@pytest.mark.parametrize("num_images", [4096, 262_144])
+def test_a_batch_spans_the_hospitals_of_images_sorted_by_name(num_images: int) -> None:
+    """A batch of 256 misses each of eight equal hospitals with a probability of 1e-15, whatever the number of images."""
+    hospital_N = np.arange(num_images) * 8 // num_images
+    batches = image_indices(3, range(num_images), num_images).reshape(-1, 256)
+    assert min(len(set(hospital_N[batch].tolist())) for batch in batches) >= 7
 
 
 def test_a_resumed_run_is_bit_equal_to_the_uninterrupted_one() -> None:

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from synfundus.errors import WrongInputError
+from synfundus.fundus.listing_summary import source_rows
 from synfundus.fundus.manifest import DataManifest
-from synfundus.fundus.sources import SourceListing, list_source
+from synfundus.fundus.sources import SourceConfig, list_source
 from synfundus.stages import STAGES
 from synfundus.stages.prepare import Listings, PrepareStage
 from synfundus.stages.stage import check_stages
@@ -67,16 +68,12 @@ def check(study: StudyFile, overrides: Overrides) -> None:
     else:
         listings: Listings = found.get(PrepareStage.name) or tuple(map(list_source, loaded.data.sources))
         for source, listing in zip(loaded.data.sources, listings, strict=True):
-            screen.write(f"{source.layout}: {_counts(listing)}\n")
+            screen.show_rows(_title(source), source_rows(listing))
     screen.write(f"study {loaded.name} is sound; it would write below {storage.root}\n")
 
 
-def _counts(listing: SourceListing) -> str:
-    patients = "patients known" if listing.has_patients else "no patient column: an image counts as a patient"
-    return (
-        f"{len(listing.records)} images, {len(listing.rows_without_image)} rows without image,"
-        f" {len(listing.images_without_row)} images without row, {patients}"
-    )
+def _title(source: SourceConfig) -> str:
+    return source.layout if source.layout == "phantom" else f"{source.layout} {source.path}"
 
 
 def run_all(study: StudyFile, overrides: Overrides, dry_run: DryRun = False) -> None:

@@ -17,6 +17,12 @@ pytestmark = pytest.mark.usefixtures("patient_key")
 Capture = pytest.CaptureFixture[str]
 
 
+def rows_of(text: str, name: str) -> list[str]:
+    """Return the values of the lines of a printed table that have this name."""
+    lines = [line.strip().split("  ", 1) for line in text.splitlines() if line.startswith("  ")]
+    return [line[1].strip() for line in lines if line[0] == name]
+
+
 @pytest.mark.parametrize("verb", [*OUTPUTS, "study run"])
 def test_a_dry_run_describes_the_stage_and_writes_nothing(
     capsys: Capture, finished_study: FinishedStudy, verb: str
@@ -58,7 +64,8 @@ def test_prepared_images_do_not_need_their_photographs_any_more(capsys: Capture,
 def test_rows_without_image_and_images_without_row_are_counted_and_listed(capsys: Capture, clinic: Path) -> None:
     write_table(clinic.parent / "clinic", [*good_rows(5), {"file_name": "lost.png", "patient_id": "p9"}])
     checked = run_here(capsys, "study", "check", clinic)
-    assert "6 images, 1 rows without image, 1 images without row, patients known" in checked.out
+    assert rows_of(checked.out, "rows without image") == ["1 (labels.csv row 7: lost.png)"]
+    assert rows_of(checked.out, "images without row") == ["1 (images/5.png)"]
     outcome = run_here(capsys, "prepare", clinic)
     assert (outcome.code, outcome.complaints) == (0, [])
     assert "1 rows without image, 1 images without row; listed in rejected.json" in outcome.out
@@ -91,7 +98,8 @@ def test_study_init_writes_a_file_that_check_understands(capsys: Capture, clinic
     (clinic.parent / "clinic").rename(clinic.parent / "photographs")
     checked = run_here(capsys, "study", "check", file)
     assert checked.code == 0
-    assert "6 images, 0 rows without image, 0 images without row, patients known" in checked.out
+    assert rows_of(checked.out, "images") == ["6"]
+    assert rows_of(checked.out, "rows without image") == rows_of(checked.out, "images without row") == ["0"]
     assert "study my-1st-s-d-study is sound" in checked.out
     assert "exists; choose another name" in refused(capsys, "study", "init", file)
     assert file.read_text() == text

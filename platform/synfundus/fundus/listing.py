@@ -30,7 +30,8 @@ def merge_listings(listings: Sequence[SourceListing]) -> SourceListing:
         raise WrongInputError("data.sources: no image found; check the paths of the sources")
     records.sort(key=lambda record: record.name)
     has_patients = any(listing.has_patients for listing in listings)
-    return SourceListing(records, sorted(rows_without_image), sorted(images_without_row), has_patients)
+    tables = tuple(table for listing in listings for table in listing.tables)
+    return SourceListing(records, sorted(rows_without_image), sorted(images_without_row), has_patients, tables)
 
 
 def listing_digest(records: Sequence[SourceRecord]) -> str:

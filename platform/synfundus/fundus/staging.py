@@ -5,6 +5,7 @@ chunk's shard from the staged table (`finish_chunk`). A chunk is a run of record
 so neither order nor content depends on the worker.
 """
 
+import errno
 import hashlib
 import io
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synfundus.errors import StorageError
 from synfundus.fundus.codes import CODE_WORDS, VIEWS, Codes, codes
 from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.png import encode_png
@@ -36,6 +38,10 @@ STAGED_SCHEMA = pa.schema(
     ]
 )
 """`png` is the prepared image, or a thumbnail of a rejected one that was decoded. `pixels` digests prepared pixels."""
+PERMANENT = frozenset(
+    (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV)
+)
+"""Errors that belong to the file: it was removed, may not be read, is a folder, a link to itself or a device."""
 OUTCOME_COLUMNS = ("image_id", "reason", "detail", "field_px", "pixels")
 
 
@@ -64,11 +70,18 @@ class FinalRow:
 
 
 def load_and_prepare(record: SourceRecord, config: PrepareConfig) -> tuple[str | None, Prepared | Rejected]:
-    """Return image id and result of one original. A file that no longer exists or may not be read is `unreadable`."""
+    """Return image id and result of one original. A file that cannot be opened on any machine is `unreadable`.
+
+    Raises:
+        StorageError: this machine cannot read it now, though another try may succeed.
+    """
     try:
         data = record.load()
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        return None, Rejected(ImageRejectionReason.UNREADABLE, error.strerror or type(error).__name__)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        if error.errno in PERMANENT:
+            return None, Rejected(ImageRejectionReason.UNREADABLE, reason)
+        raise StorageError(f"{record.name}: cannot be read ({reason}); run the same command again") from error
     return image_id(data), prepare_by(config, data, is_fundus=record.labels.get("is_fundus") != 0)
 
 

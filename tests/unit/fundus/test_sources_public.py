@@ -257,8 +257,8 @@ def test_messidor2_grades_and_pairs_are_read(tmp_path: Path) -> None:
         "IMAGES/IM009999.JPG": {},
     }
     first, second, third, alone, ungraded = (r.patient_id for r in result.records)
-    assert first == second == "messidor2:20051020_43808_0100_PP"
-    assert third == ungraded == "messidor2:IM000012"
+    assert first == second == "messidor2:20051020_43808_0100_pp"
+    assert third == ungraded == "messidor2:im000012"
     assert alone is None
     assert result.has_patients
 

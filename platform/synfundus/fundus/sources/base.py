@@ -1,7 +1,8 @@
 """Records and listings, which every source of images returns."""
 
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -65,13 +66,43 @@ class SourceRecord:
     labels: LabelRow
     """All 16 names; null is unknown. Read-only: records of equal labels may share one mapping."""
     patient_id: str | None = None
-    """Null if the source names no patient. Public layouts put their name before it (`eyepacs:10`)."""
+    """Canonical form (`patient_ids`); null if the source names no patient. Public layouts put their name before it
+    (`eyepacs:10`)."""
     split: str | None = None
     """`train`, `validation` or `test` if the study keeps the source's own splits, else null."""
 
     def load(self) -> bytes:
         """Return the original encoded bytes; see `ImageReference.load`."""
         return self.read.load()
+
+
+@dataclass(frozen=True)
+class TableUse:
+    """How far one table was used. Everything else of it is reported, so that no row or column is lost in silence."""
+
+    name: str
+    """Name of the file."""
+    num_rows: int
+    num_matched: int
+    """Rows whose image was found."""
+    unused_columns: tuple[str, ...]
+    """Columns that the layout does not read."""
+    row_without_image: str | None
+    """First row whose image was not found: `row N names 'NAME'`."""
+    image_without_row: str | None
+    """First image of the table's folder that no row describes."""
+
+    @property
+    def warning(self) -> str | None:
+        """Return a line with an example of each side if fewer than half of the rows found their image, else None."""
+        if 2 * self.num_matched >= self.num_rows:
+            return None
+        image = self.image_without_row
+        other = "every image has a row" if image is None else f"no row describes {image}"
+        return (
+            f"{self.name}: only {self.num_matched} of {self.num_rows} rows find an image;"
+            f" {self.row_without_image}, and {other}"
+        )
 
 
 @dataclass(frozen=True)
@@ -85,6 +116,10 @@ class SourceListing:
     """Names of the records that no table row describes. All their labels are unknown, also `is_fundus`."""
     has_patients: bool
     """True if at least one record names its patient."""
+    tables: tuple[TableUse, ...] = ()
+    """Use of each table; empty if the layout has none."""
+    label_columns: Mapping[str, str] = field(default_factory=dict)
+    """Label to the column that it is read from, if the layout `folder` or `synfundus-1m` recognised one."""
 
 
 def graded(**values: int | None) -> dict[str, int | None]:

@@ -6,12 +6,14 @@ Rows are numbered as in a spreadsheet: the header is row 1. Blank rows have a nu
 import csv
 import difflib
 import io
+import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from synfundus.errors import WrongInputError
+from synfundus.fundus.sources.patient_ids import canonical_patient_id
 from synfundus.fundus.sources.place import Place
-from synfundus.labels import parse_value
+from synfundus.labels import is_unknown, parse_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,22 @@ class TableRow:
         index = self.table.index.get(column)
         return "" if index is None else self.cells[index].strip()
 
+    def known_text(self, column: str) -> str:
+        """Return the cell as `text` does; empty if it holds a word that means unknown."""
+        text = self.text(column)
+        return "" if is_unknown(text) else text
+
+    def patient(self, column: str) -> str | None:
+        """Return the canonical patient id in the cell; None if it is unknown.
+
+        Raises:
+            WrongInputError: a spreadsheet has shortened the id.
+        """
+        try:
+            return canonical_patient_id(self.text(column))
+        except WrongInputError as error:
+            raise WrongInputError(f"{self.where}, column {column!r}: {error}") from None
+
     def label(self, name: str, column: str) -> int | None:
         """Return the cell as a value of label `name`.
 
@@ -43,17 +61,17 @@ class TableRow:
             raise WrongInputError(f"{self.where}, column {column!r}: {error}") from None
 
     def choice(self, column: str, values: dict[str, int | None]) -> int | None:
-        """Return the value of the cell's text in `values`; an empty cell is unknown unless it is among them.
+        """Return the value of the cell's text in `values`; a word that means unknown is null unless it is among them.
 
         Raises:
-            WrongInputError: the text is not among `values`.
+            WrongInputError: the text is not among `values`. So is `None` if `values` has `none` for a value.
         """
         text = self.text(column)
         whole = text.removesuffix(".0")  # spreadsheets write whole numbers beside empty cells as 1.0
         for key in (text, whole):
             if key in values:
                 return values[key]
-        if text == "":
+        if is_unknown(text) and text.lower() not in map(str.lower, values):
             return None
         raise WrongInputError(
             f"{self.where}, column {column!r}: {text!r} is not a known value; expected one of {', '.join(values)}"
@@ -69,6 +87,8 @@ class CsvTable:
     index: dict[str, int]
     """Column name, without surrounding spaces, to its position."""
     num_cells: int
+    used: set[str] = field(default_factory=set)
+    """Columns that the layout reads."""
 
     @classmethod
     def open(cls, path: Place, *required: str, delimiter: str = ",") -> "CsvTable":
@@ -83,23 +103,37 @@ class CsvTable:
             raise WrongInputError(f"{path}: the file is empty; expected a header row")
         index: dict[str, int] = {}
         for position, cell in enumerate(header):
-            name = cell.strip()
+            name = unicodedata.normalize("NFC", cell.strip().strip("\ufeff"))
             if name in index:
                 raise WrongInputError(f"{path}: the header has the column {name!r} twice; rename or remove one")
             if name:
                 index[name] = position
+        if not index:
+            raise WrongInputError(f"{path}: the first row is blank; expected a header row")
         table = cls(path, delimiter, index, len(header))
         for column in required:
             table.require(column)
         return table
 
+    def has(self, column: str) -> bool:
+        """Return whether there is a column `column`; if so, the layout reads it."""
+        if column not in self.index:
+            return False
+        self.used.add(column)
+        return True
+
+    @property
+    def unused_columns(self) -> tuple[str, ...]:
+        """Columns that the layout does not read, in the order of the header."""
+        return tuple(column for column in self.index if column not in self.used)
+
     def require(self, column: str) -> None:
-        """Refuse a table without `column`.
+        """Refuse a table without `column`, which the layout reads.
 
         Raises:
             WrongInputError: the column is missing; the message names the nearest one.
         """
-        if column in self.index:
+        if self.has(column):
             return
         if len(self.index) == 1 and any(mark in next(iter(self.index)) for mark in ";\t"):
             remedy = f"save the file with {self.delimiter!r} between cells"
@@ -112,8 +146,10 @@ class CsvTable:
         """Yield the data rows in file order.
 
         Raises:
-            WrongInputError: the file is not UTF-8, its quoting is broken, or a row and the header differ in length.
+            WrongInputError: the file is not UTF-8, its quoting is broken, a row and the header differ in length, or
+                there is no row.
         """
+        is_empty = True
         for number, cells in enumerate(_records(self.path, self.delimiter), start=1):
             if number == 1 or not any(cell.strip() for cell in cells):
                 continue
@@ -122,7 +158,10 @@ class CsvTable:
                     f"{self.path} row {number}: {len(cells)} cells, but the header has {self.num_cells}; "
                     f"put cells that contain {self.delimiter!r} in double quotes, and complete truncated rows"
                 )
+            is_empty = False
             yield TableRow(self, number, cells)
+        if is_empty:
+            raise WrongInputError(f"{self.path}: the table has a header, but no row; export it again")
 
 
 def _records(path: Place, delimiter: str) -> Iterator[list[str]]:

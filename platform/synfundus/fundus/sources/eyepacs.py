@@ -1,7 +1,7 @@
 """EyePACS, Kaggle's Diabetic Retinopathy Detection: DR grades of both eyes; file names hold patient and side."""
 
 import re
-from pathlib import PurePosixPath
+from pathlib import PureWindowsPath
 from typing import Literal
 
 from synfundus.config import Config
@@ -10,6 +10,7 @@ from synfundus.fundus.sources.base import SourceListing, graded
 from synfundus.fundus.sources.csv_table import CsvTable
 from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder
 from synfundus.fundus.sources.matching import FromName, Matching
+from synfundus.fundus.sources.patient_ids import patient_of
 
 NAME = re.compile(r"(?P<patient>\d+)_(?P<side>left|right)", re.IGNORECASE)
 
@@ -46,8 +47,8 @@ class EyePacsSource(Config):
 
 
 def from_name(name: str) -> FromName:
-    """Return patient and side of `10_left` or `10_left.jpeg`; nothing for any other name."""
-    match = NAME.match(PurePosixPath(name).name)
+    """Return patient and side of `10_left` or `10_left.jpeg`, with or without folders; nothing for any other name."""
+    match = NAME.match(PureWindowsPath(name).name)  # takes both slashes
     if match is None:
         return FromName({}, None)
-    return FromName({"eye_side": int(match["side"].lower() == "left")}, f"eyepacs:{match['patient']}")
+    return FromName({"eye_side": int(match["side"].lower() == "left")}, patient_of("eyepacs", match["patient"]))

@@ -1,5 +1,6 @@
 """Any folder of images with a CSV of labels; the study maps its columns to labels."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -10,6 +11,7 @@ from synfundus.fundus.sources.base import SourceListing
 from synfundus.fundus.sources.csv_table import CsvTable, TableRow
 from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder
 from synfundus.fundus.sources.matching import Matching
+from synfundus.fundus.sources.near_names import near_name
 from synfundus.labels import LABEL_NAMES, require_in_range, require_known
 
 PATIENT_COLUMN = "patient_id"
@@ -35,7 +37,8 @@ class LabelColumn(Config):
     column: str
     """Name of the column."""
     map: Annotated[dict[str, int | None] | None, BeforeValidator(_as_text)] = None
-    """Text of a cell to label value, null for unknown; any other text is an error. Without a map, cells hold values."""
+    """Text of a cell to label value, null for unknown; any other text is an error, unless it means unknown. Without a
+    map, cells hold values."""
 
 
 def _as_column(value: Any) -> Any:
@@ -79,35 +82,70 @@ class FolderSource(Config):
         """Match rows and images.
 
         Raises:
-            WrongInputError: folder, CSV, a column or every label column is missing, there is no image, a value is out
-                of range, or two rows describe one image.
+            WrongInputError: folder, CSV, a column or every label column is missing, a column looks like a missing
+                label or patient column, there is no image, no row finds one, a value is out of range, or two rows
+                describe one image.
         """
         root = existing_folder(self.path)
         table = CsvTable.open(root / self.csv, self.image_column)
         columns = self._label_columns(table)
-        if self.patient_column is not None:
-            table.require(self.patient_column)
+        patients = self._patient_column(table)
+        self._refuse_near_labels(table, columns)
         images = ImageFolder(root / self.images, root)
         matching = Matching()
         for row in table.rows():
             labels = dict(self.constants) | {name: _value(row, name, column) for name, column in columns.items()}
-            patient = row.text(self.patient_column or PATIENT_COLUMN)
-            matching.add(images, row, row.text(self.image_column), labels, patient or None)
+            patient = None if patients is None else row.patient(patients)
+            matching.add(images, row, row.text(self.image_column), labels, patient)
         matching.rest(images)
-        return matching.listing()
+        return matching.listing({name: column.column for name, column in columns.items()})
 
     def _label_columns(self, table: CsvTable) -> dict[str, LabelColumn]:
-        own_name = [name for name in LABEL_NAMES if name in table.index and name not in self.constants]
+        own_name = [name for name in LABEL_NAMES if name not in self.constants and table.has(name)]
         columns = {name: LabelColumn(column=name) for name in own_name} | self.columns
         for column in columns.values():
             table.require(column.column)
         if not columns and not self.constants:
+            self._refuse_near_labels(table, columns)
             raise WrongInputError(
                 f"{table.path}: no label column; map its columns in `columns` or rename them to labels "
                 f"({', '.join(LABEL_NAMES)}); its columns are {', '.join(table.index)}"
             )
         return columns
 
+    def _patient_column(self, table: CsvTable) -> str | None:
+        """Return the column with the patient, None if there is none."""
+        column = self.patient_column or PATIENT_COLUMN
+        if self.patient_column is not None:
+            table.require(column)
+        elif not table.has(column):
+            for other in table.unused_columns:
+                if near_name(other, (PATIENT_COLUMN, "patient")) is not None:
+                    raise WrongInputError(
+                        f"{table.path}: column {other!r} looks like the patients, and without them a patient may lie in"
+                        f" two splits; set patient_column: {other!r}, or rename the column"
+                    )
+            return None
+        return column
+
+    def _refuse_near_labels(self, table: CsvTable, columns: Mapping[str, LabelColumn]) -> None:
+        """Refuse a column that looks like a label that nothing gives."""
+        missing = [name for name in LABEL_NAMES if name not in columns and name not in self.constants]
+        for column in table.unused_columns:
+            if (name := near_name(column, missing)) is not None:
+                raise WrongInputError(
+                    f"{table.path}: column {column!r} looks like the label {name}; set columns: {{{name}: {column!r}}},"
+                    f" or rename the column"
+                )
+
 
 def _value(row: TableRow, name: str, column: LabelColumn) -> int | None:
-    return row.label(name, column.column) if column.map is None else row.choice(column.column, column.map)
+    if column.map is not None:
+        return row.choice(column.column, column.map)
+    try:
+        return row.label(name, column.column)
+    except WrongInputError as error:
+        texts = f"{{{row.text(column.column)!r}: VALUE, ...}}"
+        raise WrongInputError(
+            f"{error}; if the cells hold words, set columns: {{{name}: {{column: {column.column!r}, map: {texts}}}}}"
+        ) from None

@@ -1,15 +1,23 @@
 """Files of a dataset: find tables, and find images by the names that tables give them."""
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from synfundus.errors import WrongInputError
 from synfundus.fundus.sources.base import ImageFile, S3File
+from synfundus.fundus.sources.patient_ids import whole_number
 from synfundus.fundus.sources.place import Place, S3Place, place_of
 
-IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".ppm"))
-"""Suffixes of files that are listed as images. Preparation rejects a file that is not an image."""
+IMAGE_SUFFIXES = frozenset(
+    (
+        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif"),
+        *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    )
+)
+"""Suffixes of files that are listed as images: those of the formats that are decoded. Preparation rejects a file that
+is not an image."""
 SEARCH_DEPTH = 3
 """Number of folder levels below a source's path in which its table is searched: unpacked archives are nested."""
 
@@ -84,6 +92,7 @@ class ImageFolder:
             raise WrongInputError(f"{folder}: no such folder; the images are expected there")
         self.folder = folder
         self._prefix = PurePosixPath(*folder.parts[len(root.parts) :])
+        self._prefix_parts = _parts(self._prefix.as_posix())
         self._by_key: dict[str, str | list[str]] = {}
         try:
             self.names = sorted(_images(folder))
@@ -93,15 +102,18 @@ class ImageFolder:
             ) from None
         if not self.names:
             raise WrongInputError(f"{folder}: no image in this folder; put the images there or correct the path")
+        _require_utf8(folder, self.names)
         self._exact = frozenset(self.names)
         for name in self.names:
-            known = self._by_key.get(key := _key(name))
+            known = self._by_key.get(key := _key(_parts(name)[-1]))
             self._by_key[key] = name if known is None else [*([known] if isinstance(known, str) else known), name]
 
     def find(self, name: str, where: str) -> str | None:
         """Return the image that a table calls `name`, as a path below the folder; None if there is none.
 
-        An exact path wins. Otherwise the table may omit folders or the suffix, or write another suffix or case.
+        An exact path wins. Otherwise the table may omit folders, or write more of them than there are below the folder:
+        a path below the source's path, or one of another machine. It may write another suffix, case or Unicode normal
+        form, and `1` for `001`. Of several images, the one whose folders agree furthest wins.
 
         Args:
             where: position in the table, for the message.
@@ -109,17 +121,37 @@ class ImageFolder:
         Raises:
             WrongInputError: several images match equally well.
         """
-        name = name.replace("\\", "/").removeprefix("./").strip("/")
         if name in self._exact:
             return name
-        known = self._by_key.get(_key(name), [])
-        matches = [image for image in ([known] if isinstance(known, str) else known) if _ends_with(image, name)]
-        suffix = _suffix(name)
-        for better in (lambda n: _suffix(n) == suffix, lambda n: _bare(n).endswith(_bare(name))):
+        if not (written := _parts(name)):
+            return None
+        known = self._by_key.get(_key(written[-1]), [])
+        depths = {
+            image: depth
+            for image in ([known] if isinstance(known, str) else known)
+            if (depth := self._agreeing_folders(image, written)) is not None
+        }
+        matches = [image for image, depth in depths.items() if depth == max(depths.values())]
+        bare, suffix = _bare(_plain(name)), _suffix(written[-1])
+        for better in (
+            lambda image: _bare(_parts(image)[-1]) == _bare(written[-1]),
+            lambda image: _suffix(image) == suffix,
+            lambda image: bare.endswith(_bare(_plain(image))) or _bare(_plain(image)).endswith(bare),
+        ):
             matches = list(filter(better, matches)) or matches
         if len(matches) > 1:
             raise WrongInputError(f"{where}: {name!r} may be {matches[0]} or {matches[1]}; name its folder or suffix")
         return matches[0] if matches else None
+
+    def _agreeing_folders(self, image: str, written: list[str]) -> int | None:
+        """Return how many folders above both names agree; None if they contradict each other below the folder."""
+        below = _parts(image)[:-1]
+        above = written[:-1]
+        pairs = zip(reversed([*self._prefix_parts, *below]), reversed(above), strict=False)
+        agreeing = next((depth for depth, (one, other) in enumerate(pairs) if one != other), None)
+        if agreeing is None:
+            return min(len(self._prefix_parts) + len(below), len(above))
+        return agreeing if agreeing >= min(len(below), len(above)) else None
 
     def reference(self, name: str) -> ImageFile | S3File:
         return self.folder.file(name) if isinstance(self.folder, S3Place) else ImageFile(f"{self.folder}/{name}")
@@ -143,8 +175,19 @@ def _images(folder: Place) -> Iterator[str]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(f"{name}/")
-                elif _suffix(entry.name):
+                # A pipe would block whoever reads it. A link is listed: reading it tells what is wrong with it.
+                elif _suffix(entry.name) and (entry.is_symlink() or entry.is_file(follow_symlinks=False)):
                     yield name
+
+
+def _require_utf8(folder: Place, names: list[str]) -> None:
+    """Refuse names that are no text: neither a table nor a report can hold them."""
+    wrong = [name for name in names if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name)]
+    if wrong:
+        raise WrongInputError(
+            f"{folder}: {len(wrong)} file names are not UTF-8, first {os.fsencode(wrong[0])!r};"
+            " rename them, for example with the program convmv"
+        )
 
 
 def _suffix(name: str) -> str:
@@ -157,9 +200,17 @@ def _bare(name: str) -> str:
     return name[: -len(suffix)] if (suffix := _suffix(name)) else name
 
 
-def _key(name: str) -> str:
-    return _bare(name).rsplit("/", 1)[-1].casefold()
+def _plain(name: str) -> str:
+    """Return a path with slashes, in Unicode's composed form (NFC): file systems of Apple decompose names."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 
-def _ends_with(image: str, name: str) -> bool:
-    return f"/{_bare(image)}".casefold().endswith(f"/{_bare(name)}".casefold())
+def _parts(name: str) -> list[str]:
+    """Return folders and name of a path in a form without case."""
+    return [part for part in _plain(name).casefold().split("/") if part not in ("", ".")]
+
+
+def _key(file_name: str) -> str:
+    """Return the key of a name out of `_parts`: without suffix, and a number without leading zeros."""
+    bare = _bare(file_name)
+    return whole_number(bare) or bare

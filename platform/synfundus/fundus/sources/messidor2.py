@@ -1,6 +1,6 @@
 """Messidor-2 (ADCIS, LaTIM) with the adjudicated grades of Krause et al. 2018 (`google-brain/messidor2-dr-grades`)."""
 
-from pathlib import PurePosixPath
+from pathlib import PureWindowsPath
 from typing import Literal
 
 from synfundus.config import Config
@@ -9,6 +9,7 @@ from synfundus.fundus.sources.base import SourceListing, graded
 from synfundus.fundus.sources.csv_table import CsvTable
 from synfundus.fundus.sources.image_folder import ImageFolder, child_folder, existing_folder
 from synfundus.fundus.sources.matching import FromName, Matching
+from synfundus.fundus.sources.patient_ids import patient_of
 from synfundus.fundus.sources.place import Place
 
 PAIRS = "messidor-2.csv"
@@ -50,15 +51,24 @@ class Messidor2Source(Config):
         return matching.listing()
 
 
-def _patients(path: Place, images: ImageFolder) -> dict[str, str]:
-    """Return image -> patient: each examination is a patient. Empty without the table of pairs."""
+def _patients(path: Place, images: ImageFolder) -> dict[str, str | None]:
+    """Return image -> patient: each examination is a patient. Empty without the table of pairs.
+
+    Raises:
+        WrongInputError: no pair finds an image, so all patients would be lost, or an image is in two pairs.
+    """
     if not path.is_file():
         return {}
-    patients: dict[str, str] = {}
+    patients: dict[str, str | None] = {}
     for row in CsvTable.open(path, "left", "right", delimiter=";").rows():
-        eyes = [eye for eye in (row.text("left"), row.text("right")) if eye]
+        eyes = [eye for eye in (row.known_text("left"), row.known_text("right")) if eye]
         for eye in eyes:
-            patient = f"messidor2:{PurePosixPath(eyes[0]).stem}"
+            patient = patient_of("messidor2", PureWindowsPath(eyes[0]).stem)
             if patients.setdefault(images.find(eye, row.where) or eye, patient) != patient:
                 raise WrongInputError(f"{row.where}: {eye!r} is in an earlier pair too; keep one of them")
+    if patients.keys().isdisjoint(images.names):
+        raise WrongInputError(
+            f"{path}: none of its rows finds an image, such as {images.names[0]!r}; correct the names, or remove the"
+            " table if the patients are not known"
+        )
     return patients

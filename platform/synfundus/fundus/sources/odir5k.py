@@ -16,6 +16,7 @@ from synfundus.fundus.sources.csv_table import CsvTable, TableRow
 from synfundus.fundus.sources.eyepacs import NAME as IMAGE_NAME
 from synfundus.fundus.sources.image_folder import ImageFolder, existing_folder
 from synfundus.fundus.sources.matching import FromName, Matching
+from synfundus.fundus.sources.patient_ids import patient_of
 from synfundus.labels import DISEASES
 
 SIDES = {"Left": 1, "Right": 0}
@@ -110,14 +111,17 @@ class Odir5kSource(Config):
         for row in table.rows():
             for eye in _eyes(row):
                 labels = labels_from_keywords(eye.keywords) | {"eye_side": SIDES[eye.side]}
-                matching.add(images, row, eye.image, labels, f"odir5k:{row.text('ID')}")
+                patient = row.patient("ID")
+                matching.add(images, row, eye.image, labels, None if patient is None else f"odir5k:{patient}")
         matching.rest(images, _from_name)
         return matching.listing()
 
 
 def _eyes(row: TableRow) -> Iterator[Eye]:
-    eyes = [Eye(row.text(f"{side}-Fundus"), side, row.text(f"{side}-Diagnostic Keywords")) for side in SIDES]
-    if "filename" not in row.table.index:
+    eyes = [
+        Eye(row.known_text(f"{side}-Fundus"), side, row.known_text(f"{side}-Diagnostic Keywords")) for side in SIDES
+    ]
+    if not row.table.has("filename"):
         yield from (eye for eye in eyes if eye.image)
         return
     own = [eye for eye in eyes if eye.image == row.text("filename")]
@@ -151,4 +155,4 @@ def _from_name(name: str) -> FromName:
     match = IMAGE_NAME.search(name.rsplit("/", 1)[-1])
     if match is None:
         return FromName({}, None)
-    return FromName({"eye_side": SIDES[match["side"].capitalize()]}, f"odir5k:{match['patient']}")
+    return FromName({"eye_side": SIDES[match["side"].capitalize()]}, patient_of("odir5k", match["patient"]))

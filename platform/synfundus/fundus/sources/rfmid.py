@@ -67,7 +67,7 @@ class RfmidSource(Config):
             images = ImageFolder(_folder_of(root, path, split), root)
             keep = split if self.keep_splits else None
             for row in table.rows():
-                matching.add(images, row, row.text("ID").removesuffix(".0"), _labels_of(row), split=keep)
+                matching.add(images, row, row.text("ID"), _labels_of(row), split=keep)
             matching.rest(images, split=keep)
         return matching.listing()
 

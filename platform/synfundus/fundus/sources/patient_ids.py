@@ -1,0 +1,52 @@
+"""Canonical form of patient ids, so that one patient has one id in all tables of a study.
+
+Two spellings of one id put a patient into two splits, and no later step would notice. Two patients under one id only
+share a split. So spellings that programs and people exchange are one id (docs/sources.md, "Patient ids").
+"""
+
+import re
+import unicodedata
+
+from synfundus.errors import WrongInputError
+from synfundus.labels import is_unknown
+
+_WHOLE = re.compile(r"0*([0-9]+)(?:\.0*)?")
+_SHORTENED = re.compile(r"[0-9](?:\.[0-9]+)?e\+[0-9]+")
+"""A long number as spreadsheets write it (`1.23457E+11`). An id such as `1e5` has no plus sign, so it stays text."""
+_PROTECTED = re.compile(r'="(.*)"')
+"""A cell that keeps its leading zeros in a spreadsheet: `="0012"`."""
+
+
+def whole_number(text: str) -> str | None:
+    """Return the digits of a whole number without leading zeros and decimals (`0012.0` -> `12`), else None."""
+    match = _WHOLE.fullmatch(text)
+    return None if match is None else match[1]
+
+
+def canonical_patient_id(text: str) -> str | None:
+    """Return the canonical form of a patient id, or None for a word that means unknown.
+
+    The form has Unicode's compatibility composition (NFKC), small letters, single spaces and no invisible characters.
+    An id of digits alone loses leading zeros and `.0`.
+
+    Raises:
+        WrongInputError: a spreadsheet has shortened the id, so several patients may share it.
+    """
+    protected = _PROTECTED.fullmatch(text.strip())
+    plain = unicodedata.normalize("NFKC", protected[1] if protected else text).casefold()
+    visible = (character for character in plain if unicodedata.category(character) != "Cf")
+    canonical = unicodedata.normalize("NFKC", " ".join("".join(visible).split()))
+    if is_unknown(canonical):
+        return None
+    if _SHORTENED.fullmatch(canonical):
+        raise WrongInputError(
+            f"patient id {text!r} is a number that a spreadsheet has shortened, so its digits are lost;"
+            " export the table again with this column as text"
+        )
+    return whole_number(canonical) or canonical
+
+
+def patient_of(dataset: str, text: str) -> str | None:
+    """Return the patient of a public dataset, such as `eyepacs:10`; None if `text` means unknown."""
+    patient = canonical_patient_id(text)
+    return None if patient is None else f"{dataset}:{patient}"

@@ -63,7 +63,9 @@ class DataManifest(Manifest):
     num_patients: SplitCounts
     """Patients in each split."""
     images_counted_as_patient: int
-    """Images without a patient id; each counts as a patient of its own."""
+    """Images without a patient id; each counts as a patient of its own, unless another image shows its eye."""
+    joined_patient_ids: int = 0
+    """Patient ids that count as one patient with another id, because both have photographs of one eye."""
     sources: dict[str, LabelSources]
     """Label to the number of images by source."""
     values: dict[str, dict[int, int]]

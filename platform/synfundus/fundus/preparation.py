@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.listing import listing_digest
 from synfundus.fundus.manifest import DataManifest, LabelSources, SplitCounts
+from synfundus.fundus.patient_groups import join_patients
 from synfundus.fundus.patients import hash_patient, key_digest
 from synfundus.fundus.sources import SourceListing, SourceRecord
 from synfundus.fundus.splits import SPLITS, assign_splits
@@ -17,13 +18,15 @@ from synfundus.labels import LABEL_NAMES
 def final_rows(verdicts: Verdicts, config: PrepareConfig, key: bytes) -> list[FinalRow | None]:
     """Return patient hash, split and labels of every accepted image, None for the others.
 
-    An image without a patient id counts as a patient of its own, named by its bytes.
+    An image without a patient id counts as a patient of its own, named by its bytes. Patients who share an eye are one.
 
     Args:
         key: key of the patient hashes.
     """
     accepted = verdicts.accepted
-    patients = [_patient(verdicts.records[i], verdicts.staged[i]) for i in accepted]
+    named = [_patient(*outcome) for outcome in zip(verdicts.records, verdicts.staged, strict=True)]
+    joined = join_patients(named, verdicts.pairs_of_one_eye)
+    patients = [joined[i] for i in accepted]
     own_splits = [verdicts.records[i].split for i in accepted]
     splits = assign_splits(patients, own_splits, config.split_seed, config.split_fractions)
     rows: list[FinalRow | None] = [None] * len(verdicts.records)
@@ -33,6 +36,7 @@ def final_rows(verdicts: Verdicts, config: PrepareConfig, key: bytes) -> list[Fi
 
 
 def _patient(record: SourceRecord, staged: Staged) -> str:
+    # `image:` comes before `patient:`, so a group that holds a patient id is named by one.
     return f"image:{staged.image_id}" if record.patient_id is None else f"patient:{record.patient_id}"
 
 
@@ -54,6 +58,8 @@ def data_manifest(
     accepted = [row for row in rows if row is not None]
     counts = {name: Counter(row.labels.get(name) for row in accepted) for name in LABEL_NAMES}
     patients = {split: {row.patient for row in accepted if row.split == split} for split in SPLITS}
+    ids = {verdicts.records[i].patient_id: row.patient for i, row in enumerate(rows) if row is not None}
+    ids.pop(None, None)
     return DataManifest(
         digest=digest,
         size_px=config.size_px,
@@ -64,6 +70,7 @@ def data_manifest(
         num_images=SplitCounts(**Counter(row.split for row in accepted)),
         num_patients=SplitCounts(**{split: len(found) for split, found in patients.items()}),
         images_counted_as_patient=sum(verdicts.records[index].patient_id is None for index in verdicts.accepted),
+        joined_patient_ids=len(ids) - len(set(ids.values())),
         sources={
             name: LabelSources(expert=count.total() - count[None], unknown=count[None])
             for name, count in counts.items()

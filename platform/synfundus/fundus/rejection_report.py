@@ -46,7 +46,7 @@ class RejectionReport(Metadata):
     images: tuple[RejectedImage, ...]
     """Rejected images, in the order of their names."""
     same_eye: tuple[SameEye, ...]
-    """Pairs found by the search for copies. They count as different images."""
+    """Pairs found by the search for copies. They count as different images of one patient."""
     rows_without_image: tuple[str, ...]
     """`FILE row N: NAME` of each table row whose image was not found."""
     images_without_row: tuple[str, ...]

@@ -57,6 +57,15 @@ class Verdicts:
         return [(self.accepted_twin(r), r.index) for r in self.rejections.values() if r.twin is not None]
 
     @property
+    def pairs_of_one_eye(self) -> list[tuple[int, int]]:
+        """Pairs that show one eye: rejected copies, and different photographs.
+
+        A copy of an image labelled `is_fundus` 0 shows no eye: it may be a placeholder that many patients share.
+        """
+        pairs = [*self.pairs_of_copies, *self.same_eye]
+        return [pair for pair in pairs if all(self.records[i].labels.get("is_fundus") != 0 for i in pair)]
+
+    @property
     def num_label_conflicts(self) -> int:
         """Number of rejected copies whose labels contradict those of the accepted image."""
         pairs = [(self.records[twin].labels, self.records[copy].labels) for twin, copy in self.pairs_of_copies]

@@ -6,6 +6,7 @@ from typing import ClassVar
 from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
 from synfundus.fundus.listing import listing_digest, merge_listings
+from synfundus.fundus.listing_summary import warning_rows
 from synfundus.fundus.manifest import CONTACT_SHEET, REJECTED, DataManifest
 from synfundus.fundus.patients import patient_key
 from synfundus.fundus.sources import SourceListing, list_source
@@ -41,6 +42,9 @@ class PrepareSummary:
         rows = [("accepted", "; ".join(splits)), ("rejected", rejected)]
         if manifest.images_counted_as_patient:
             rows.append(("no patient id", f"{manifest.images_counted_as_patient} images count as a patient each"))
+        if manifest.joined_patient_ids:
+            joined = f"{manifest.joined_patient_ids} belong to the patient of another id"
+            rows.append(("patient ids", f"{joined}: both show one eye; listed in {REJECTED}"))
         if manifest.rows_without_image or manifest.images_without_row:
             unmatched = (
                 f"{manifest.rows_without_image} rows without image, {manifest.images_without_row} images without row"
@@ -96,6 +100,7 @@ class PrepareStage(Stage[Listings]):
         for source, listing in zip(study.data.sources, found, strict=True):
             patients = "split by patient" if listing.has_patients else "no patient column: each counts as a patient"
             rows.append((source.layout, f"{len(listing.records)} images, {patients}"))
+            rows += warning_rows(listing)
         num_images = sum(len(listing.records) for listing in found)
         num_bytes = num_images * study.data.prepare.size_px**2 * PNG_BYTES_PER_PIXEL
         rows.append(("write", f"{study.data_folder} below {storage.root}, about {num_bytes / 2**20:.0f} MiB"))

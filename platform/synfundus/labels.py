@@ -7,7 +7,7 @@ outputs them as logits, and the generator is conditioned on them.
 
 The condition vector of the generator has `CONDITION_DIM` = 36 float32 numbers:
 
-    [0:19]   value of each head as 2 p - 1, in [-1, 1]; 0 if the label is unknown
+    [0:19]   value of each head: 1, or -1 for "no"; 0 if the label is unknown
     [19:35]  1 if the label is known, 0 if it is unknown (one per label, in the order of `LABELS`)
     [35]     1 for the null condition of classifier-free guidance, whose other entries are 0
 
@@ -157,16 +157,53 @@ def encode_values(rows: Sequence[LabelRow]) -> tuple[FloatArray, NDArray[np.bool
     return p_BV, known_BK
 
 
+def draw_labels(
+    p_BV: FloatArray, known_BK: NDArray[np.bool_], uniform_BK: NDArray[np.float64]
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Draw a value for each known label from its probability, then apply the rules between labels (`apply_rules`).
+
+    A grade takes one uniform number u: grade >= k if P(grade < k) <= u, so its four heads agree. The heads of an
+    expert's label are 0 or 1, so the draw leaves them as they are.
+
+    Args:
+        p_BV: head probabilities (B, 19) in [0, 1]. P(grade >= 1..4) is first made non-increasing.
+        known_BK: (B, 16) true for a known label; only those are drawn.
+        uniform_BK: independent uniform numbers (B, 16) in [0, 1), one per label.
+
+    Returns:
+        Values of the heads (B, 19), 0 or 1, and 0 if unknown; the known labels (B, 16).
+    """
+    cumulative_BV = p_BV.astype(np.float64)
+    grades = HEADS["dr_grade"]
+    cumulative_BV[:, grades] = np.minimum.accumulate(cumulative_BV[:, grades], axis=1)
+    uniform_BV = np.concatenate([np.repeat(uniform_BK[:, :1], NUM_DR_HEADS, axis=1), uniform_BK[:, 1:]], axis=1)
+    value_BV = ((1.0 - cumulative_BV <= uniform_BV) & expand_known(known_BK)).astype(np.float32)
+    known_BK = known_BK.copy()
+    no_fundus_B = known_BK[:, LABEL_NAMES.index("is_fundus")] & (value_BV[:, HEADS["is_fundus"]][:, 0] == 0.0)
+    value_BV[no_fundus_B] = 0.0
+    known_BK[np.ix_(no_fundus_B, [LABEL_NAMES.index(name) for name in (*DISEASES, "eye_side")])] = False
+    known_BK[np.ix_(no_fundus_B, [LABEL_NAMES.index(name) for name in READABILITY])] = True
+    return value_BV, known_BK
+
+
+def decode_values(value_BV: FloatArray, known_BK: NDArray[np.bool_]) -> list[dict[str, int | None]]:
+    """Return rows of hard labels, the inverse of `encode_values`."""
+    return [
+        {name: int(value_V[HEADS[name]].sum()) if known_K[k] else None for k, name in enumerate(LABEL_NAMES)}
+        for value_V, known_K in zip(value_BV, known_BK, strict=True)
+    ]
+
+
 def expand_known(known_BK: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Expand a mask of labels (B, 16) to a mask of heads (B, 19): the four DR heads share one label."""
     return np.concatenate([np.repeat(known_BK[:, :1], NUM_DR_HEADS, axis=1), known_BK[:, 1:]], axis=1)
 
 
-def condition_vector(p_BV: FloatArray, known_BK: NDArray[np.bool_]) -> FloatArray:
-    """Return condition vectors (B, 36) of head probabilities (B, 19) in [0, 1] and masks of known labels (B, 16)."""
-    value_BV = np.where(expand_known(known_BK), 2.0 * p_BV - 1.0, 0.0)
-    null_B1 = np.zeros((len(p_BV), 1))
-    return np.concatenate([value_BV, known_BK, null_B1], axis=1).astype(np.float32)
+def condition_vector(value_BV: FloatArray, known_BK: NDArray[np.bool_]) -> FloatArray:
+    """Return condition vectors (B, 36) of head values (B, 19), 0 or 1, and masks of known labels (B, 16)."""
+    signed_BV = np.where(expand_known(known_BK), 2.0 * value_BV - 1.0, 0.0)
+    null_B1 = np.zeros((len(value_BV), 1))
+    return np.concatenate([signed_BV, known_BK, null_B1], axis=1).astype(np.float32)
 
 
 def encode_conditions(rows: Sequence[LabelRow]) -> FloatArray:

@@ -6,12 +6,17 @@ import pytest
 from synfundus.errors import WrongInputError
 from synfundus.labels import (
     CONDITION_DIM,
+    DISEASES,
     HEADS,
     LABEL_NAMES,
+    LABELS,
     NULL_INDEX,
+    NUM_LABELS,
     NUM_VALUES,
     apply_rules,
     condition_vector,
+    decode_values,
+    draw_labels,
     encode_conditions,
     encode_values,
     expand_known,
@@ -65,6 +70,47 @@ def test_a_grade_is_four_cumulative_values() -> None:
     assert p_BV[:, HEADS["dr_grade"]].tolist() == [[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
     assert known_BK[:, 0].all()
     assert not known_BK[:, 1:].any()
+
+
+def _random_rows(num: int) -> list[dict[str, int | None]]:
+    rng = np.random.default_rng(0)
+    drawn = [{label.name: int(rng.integers(-1, label.max_value + 1)) for label in LABELS} for _ in range(num)]
+    return [apply_rules({name: None if value < 0 else value for name, value in row.items()}) for row in drawn]
+
+
+def test_values_decode_to_the_rows_that_were_encoded_and_a_draw_leaves_them_as_they_are() -> None:
+    rows = _random_rows(200)
+    p_BV, known_BK = encode_values(rows)
+    assert decode_values(p_BV, known_BK) == rows
+    for u in (0.0, 0.5, 1.0 - 2.0**-53):
+        value_BV, drawn_BK = draw_labels(p_BV, known_BK, np.full((200, NUM_LABELS), u))
+        np.testing.assert_array_equal(value_BV, p_BV)
+        np.testing.assert_array_equal(drawn_BK, known_BK)
+
+
+def test_a_grade_is_drawn_from_its_distribution_with_one_number() -> None:
+    num = 20_000
+    p_BV, known_BK = np.zeros((num, NUM_VALUES), np.float32), np.zeros((num, NUM_LABELS), np.bool_)
+    # P(grade >= 3) = 0.4 is above P(grade >= 2) = 0.3, so it counts as 0.3.
+    p_BV[:, HEADS["dr_grade"]], known_BK[:, 0] = [0.8, 0.3, 0.4, 0.1], True
+    value_BV, _ = draw_labels(p_BV, known_BK, np.random.default_rng(1).random((num, NUM_LABELS)))
+    heads_B4 = value_BV[:, HEADS["dr_grade"]]
+    assert (np.diff(heads_B4, axis=1) <= 0).all()
+    shares = np.bincount(heads_B4.sum(axis=1).astype(int), minlength=5) / num
+    assert shares == pytest.approx([0.2, 0.5, 0.0, 0.2, 0.1], abs=4 * np.sqrt(0.25 / num))
+
+
+def test_rules_hold_after_a_draw() -> None:
+    """`is_fundus` is drawn 0 in half of the rows, whose diseases and side are then unknown."""
+    num = 4000
+    p_BV, known_BK = np.full((num, NUM_VALUES), 0.5, np.float32), np.ones((num, NUM_LABELS), np.bool_)
+    known_BK[: num // 2, LABEL_NAMES.index("is_macular_readable")] = False
+    rows = decode_values(*draw_labels(p_BV, known_BK, np.random.default_rng(2).random((num, NUM_LABELS))))
+    assert all(apply_rules(row) == row for row in rows)
+    fundus = [row for row in rows if row["is_fundus"] == 1]
+    assert len(fundus) / num == pytest.approx(0.5, abs=0.04)
+    assert all(row[name] is not None for row in fundus for name in (*DISEASES, "eye_side"))
+    assert all(row["is_gc"] is None and row["is_macular_readable"] == 0 for row in rows if row["is_fundus"] == 0)
 
 
 def test_heads_cover_all_19_numbers_once() -> None:

@@ -1,7 +1,7 @@
 """Training of the generator: a conditional denoising diffusion model (Ho et al. 2020, arXiv 2006.11239).
 
-Symbols and equation numbers are in docs/generator.md. Image, timestep, noise, flip and hidden labels at a global sample
-position depend only on (seed, position), so that a resumed training is exact; see `synfundus.training.learner`.
+Symbols and equation numbers are in docs/generator.md. Image, timestep, noise, flip, drawn and hidden labels at a global
+sample position depend only on (seed, position), so that a resumed training is exact; see `synfundus.training.learner`.
 """
 
 import copy
@@ -26,7 +26,15 @@ from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS, build_unet
 from synfundus.errors import WrongInputError
 from synfundus.fundus.batches import ImageBatch
-from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, FloatArray, condition_vector, null_condition
+from synfundus.labels import (
+    HEADS,
+    LABEL_NAMES,
+    NUM_LABELS,
+    FloatArray,
+    condition_vector,
+    draw_labels,
+    null_condition,
+)
 from synfundus.seeds import derive_seed
 from synfundus.storage import Storage
 from synfundus.training.learner import Learner, image_indices
@@ -98,10 +106,10 @@ def loss_weight(t_B: Tensor, schedule: Schedule, min_snr_gamma: float | None) ->
 
 
 def mask_conditions(
-    p_BV: FloatArray, known_BK: NDArray[np.bool_], hidden_BK: NDArray[np.bool_], null_B: NDArray[np.bool_]
+    value_BV: FloatArray, known_BK: NDArray[np.bool_], hidden_BK: NDArray[np.bool_], null_B: NDArray[np.bool_]
 ) -> FloatArray:
     """Return condition vectors (B, 36) with the labels `hidden_BK` unknown and the null condition in rows `null_B`."""
-    condition_BD = condition_vector(p_BV, known_BK & ~hidden_BK)
+    condition_BD = condition_vector(value_BV, known_BK & ~hidden_BK)
     condition_BD[null_B] = null_condition()
     return condition_BD
 
@@ -157,14 +165,15 @@ class GeneratorLearner(Learner):
         config = self.config
         batch = self._images.batch("train", image_indices(config.seed, positions, self._num_images))
         position_B = torch.arange(positions.start, positions.stop)
-        draws = uniform(torch.full_like(position_B, self._draw_seed), position_B, 2 + NUM_LABELS).numpy()
+        draws = uniform(torch.full_like(position_B, self._draw_seed), position_B, 2 + 2 * NUM_LABELS).numpy()
         null_B, flip_B = draws[:, 0] < config.null_probability, draws[:, 1] < config.flip_probability
-        p_BV = batch.p_BV.copy()
-        p_BV[flip_B, _SIDE_HEAD] = 1.0 - p_BV[flip_B, _SIDE_HEAD]
+        # Requests are hard values. Trained on p itself, the generator would sample only what the annotator is sure of.
+        value_BV, known_BK = draw_labels(batch.p_BV, batch.known_BK, draws[:, 2 + NUM_LABELS :])
+        value_BV[flip_B, _SIDE_HEAD] = 1.0 - value_BV[flip_B, _SIDE_HEAD]
         pixels_BHWC = np.where(flip_B[:, None, None, None], batch.images_BHWC[:, :, ::-1], batch.images_BHWC)
         x0_BCHW = torch.from_numpy(pixels_BHWC).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-        hidden_BK = draws[:, 2:] < config.unknown_probability
-        condition_BD = mask_conditions(p_BV, batch.known_BK, hidden_BK, null_B)
+        hidden_BK = draws[:, 2 : 2 + NUM_LABELS] < config.unknown_probability
+        condition_BD = mask_conditions(value_BV, known_BK, hidden_BK, null_B)
         return x0_BCHW, torch.from_numpy(condition_BD).to(self.device)
 
     def loss(self, positions: range) -> Tensor:
@@ -215,21 +224,28 @@ class GeneratorLearner(Learner):
     def _ema_tensors(self) -> Iterator[tuple[str, Tensor]]:
         return chain(self.ema_network.named_parameters(), self.ema_network.named_buffers())
 
+    def _fixed_labels(self, batch: ImageBatch, purpose: str, first: int = 0) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Draw labels that are equal at each checkpoint: row b of `batch` by (seed, purpose, first + b)."""
+        row_B = torch.arange(first, first + len(batch))
+        seeds_B = torch.full_like(row_B, derive_seed(purpose, self.config.seed))
+        return draw_labels(batch.p_BV, batch.known_BK, uniform(seeds_B, row_B, NUM_LABELS).numpy())
+
     def sheet(self) -> NDArray[np.uint8]:
         """Sample two rows from the averaged weights, with the same seeds and conditions: right eyes, then left eyes.
 
-        The conditions are those of evenly spaced training images. If one is not a fundus, its side stays unknown.
+        The conditions are those of evenly spaced training images, with labels drawn by (seed, column). If one is not a
+        fundus, its side stays unknown.
         """
         num_columns = self.config.sheet_num_columns
         indices = np.arange(num_columns, dtype=np.int64) * self._num_images // num_columns
         batch = self._images.batch("train", indices)
+        value_BV, known_BK = self._fixed_labels(batch, "sheet")
+        no_fundus_B = known_BK[:, _FUNDUS_LABEL] & (value_BV[:, _FUNDUS_HEAD] == 0.0)
+        known_BK[:, _SIDE_LABEL] = ~no_fundus_B
         requests = []
         for side in (0.0, 1.0):
-            p_BV, known_BK = batch.p_BV.copy(), batch.known_BK.copy()
-            no_fundus_B = known_BK[:, _FUNDUS_LABEL] & (p_BV[:, _FUNDUS_HEAD] < 0.5)
-            p_BV[:, _SIDE_HEAD] = side
-            known_BK[:, _SIDE_LABEL] = ~no_fundus_B
-            for column, condition in enumerate(condition_vector(p_BV, known_BK)):
+            value_BV[:, _SIDE_HEAD] = side
+            for column, condition in enumerate(condition_vector(value_BV, known_BK)):
                 requests.append(RowRequest(condition, column, self.config.sheet_solver))
         dtype = torch.bfloat16 if self.config.resources.precision == "bf16" else torch.float32
         engine = Engine(self.ema_network, self.config.schedule, self._shape_CHW, device=self.device, dtype=dtype)

@@ -17,19 +17,19 @@ from synfundus.training.learner import image_indices
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
-def test_unknown_differs_from_null_and_a_filled_label_conditions_with_its_probability() -> None:
-    p_BV, known_BK = np.zeros((4, NUM_VALUES), np.float32), np.zeros((4, NUM_LABELS), np.bool_)
-    p_BV[:, :4], known_BK[:, 0] = (1, 1, 0, 0), True  # grade 2
-    p_BV[:, GLAUCOMA], known_BK[:, LABEL_NAMES.index("is_gc")] = 0.3, True
+def test_unknown_differs_from_null() -> None:
+    value_BV, known_BK = np.zeros((4, NUM_VALUES), np.float32), np.zeros((4, NUM_LABELS), np.bool_)
+    value_BV[:, :4], known_BK[:, 0] = (1, 1, 0, 0), True  # grade 2
+    value_BV[:, GLAUCOMA], known_BK[:, LABEL_NAMES.index("is_gc")] = 0, True
     hidden_BK, null_B = np.zeros_like(known_BK), np.array([False, False, False, True])
     hidden_BK[1, 0], hidden_BK[2] = True, True
-    full, without_grade, nothing, null = mask_conditions(p_BV, known_BK, hidden_BK, null_B)
+    full, without_grade, nothing, null = mask_conditions(value_BV, known_BK, hidden_BK, null_B)
     gc_flag = NUM_VALUES + LABEL_NAMES.index("is_gc")
     expected = np.zeros(36, np.float32)
-    expected[[GLAUCOMA, gc_flag]] = -0.4, 1.0
-    np.testing.assert_allclose(without_grade, expected, atol=1e-7)
+    expected[[GLAUCOMA, gc_flag]] = -1.0, 1.0
+    np.testing.assert_array_equal(without_grade, expected)
     expected[[0, 1, 2, 3, GRADE_FLAG]] = 1, 1, -1, -1, 1
-    np.testing.assert_allclose(full, expected, atol=1e-7)
+    np.testing.assert_array_equal(full, expected)
     np.testing.assert_array_equal(nothing, np.zeros(36))
     np.testing.assert_array_equal(null, null_condition())
 
@@ -51,7 +51,23 @@ def test_conditions_are_dropped_and_labels_hidden_at_their_rates_and_independent
     assert np.abs(np.corrcoef(flags[:, columns].T) - np.eye(3)).max() < 4 / math.sqrt(len(rest))
     # The four numbers of a grade are hidden together, and a hidden value is 0.
     np.testing.assert_array_equal(np.abs(rest[:, :4]), np.repeat(flags[:, :1], 4, axis=1))
-    np.testing.assert_allclose(rest[:, GLAUCOMA], -0.4 * flags[:, LABEL_NAMES.index("is_gc")], atol=1e-6)
+    np.testing.assert_array_equal(np.abs(rest[:, GLAUCOMA]), flags[:, LABEL_NAMES.index("is_gc")])
+
+
+def test_a_filled_label_is_drawn_anew_at_each_visit_and_an_experts_is_not() -> None:
+    """Glaucoma is filled with 0.3. In 40 images x 100 visits, an image's values are as independent as coins."""
+    num_visits = 100
+    learner = learner_of(changed(flip_probability=0.0, null_probability=0.0, unknown_probability=0.0))
+    positions = range(40 * num_visits)
+    condition_BD = learner._inputs(positions)[1].numpy()
+    indices = image_indices(TINY.seed, positions, 40)
+    order = np.argsort(indices, kind="stable")
+    positive = (condition_BD[order, GLAUCOMA] == 1.0).reshape(40, num_visits)
+    assert set(np.unique(condition_BD[:, GLAUCOMA])) == {-1.0, 1.0}
+    assert positive.mean() == pytest.approx(0.3, abs=4 * math.sqrt(0.21 / positive.size))
+    # The share of an image varies by sqrt(0.21 / 100); a label that is drawn once would vary by sqrt(0.21).
+    assert positive.mean(axis=1).std() == pytest.approx(math.sqrt(0.21 / num_visits), rel=0.5)
+    np.testing.assert_array_equal((condition_BD[:, :4] > 0).sum(axis=1), indices % 5)  # experts' grades
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])

@@ -19,9 +19,10 @@ import pytest
 
 from support.datasets_of_phantoms import phantom_dataset
 from support.models_of_phantoms import train_tiny_models
-from synfundus.fundus.dataset import PreparedImages, read_labels
+from synfundus.fundus.dataset import read_labels
 from synfundus.fundus.shard import decode_pixels
-from synfundus.measures.copies import copy_descriptor, nearest
+from synfundus.measures.copies import copy_descriptor
+from synfundus.measures.nearest import nearest, reference_on
 from synfundus.samples.config import SamplesConfig
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.plan import make_plan
@@ -140,11 +141,11 @@ def test_too_near_samples_are_replaced_by_the_next_attempt(
 ) -> None:
     """A threshold at the samples' own median rejects about half; each is sampled again with another seed."""
 
-    def strict(images: PreparedImages, quantile: float) -> CopyReference:
-        reference = copy_reference(images, quantile)
+    def strict(storage: Storage, folder: str, quantile: float) -> CopyReference:
+        reference = copy_reference(storage, folder, quantile)
         encoded = [cell["bytes"] for _, table in read_samples(models, undisturbed.folder) for cell in _images(table)]
         descriptors = copy_descriptor(np.stack([decode_pixels(data) for data in encoded]))
-        median = float(np.median(nearest(descriptors, reference.descriptors_ND).distance))
+        median = float(np.median(nearest(descriptors, reference_on(reference.descriptors_ND, "cpu")).distance))
         return replace(reference, threshold=median)
 
     monkeypatch.setattr(sample_pool, "copy_reference", strict)

@@ -6,6 +6,7 @@ from PIL import Image
 
 from support.data_manifest import data_manifest
 from synfundus.digests import sha256_hex
+from synfundus.fundus.descriptors import write_with_descriptors
 from synfundus.fundus.manifest import DataManifest
 from synfundus.fundus.shard import encode_table
 from synfundus.labels import LABEL_NAMES
@@ -46,8 +47,8 @@ def phantom_dataset(
             value = record.labels[name]
             row |= {name: value, f"source_{name}": "unknown" if value is None else "expert", f"filled_{name}": None}
         rows.append(row)
-    written = [
-        storage.write_once(f"{folder}/images-{number:05d}.parquet", encode_table(rows[start : start + rows_per_shard]))
-        for number, start in enumerate(range(0, num_images, rows_per_shard))
-    ]
+    written = []
+    for number, start in enumerate(range(0, num_images, rows_per_shard)):
+        shard = encode_table(rows[start : start + rows_per_shard])
+        written += write_with_descriptors(storage, f"{folder}/images-{number:05d}.parquet", shard)
     return write_manifest(storage, folder, written, data_manifest(rows, size_px))

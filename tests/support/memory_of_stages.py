@@ -15,6 +15,7 @@ from synfundus.diagnosis.training import AnnotatorLearner
 from synfundus.diffusion.training import GeneratorLearner
 from synfundus.fundus import dataset
 from synfundus.fundus.dataset import PreparedImages, read_labels
+from synfundus.fundus.descriptors import write_with_descriptors
 from synfundus.fundus.shard import encode_table
 from synfundus.fundus.splits import SPLITS
 from synfundus.labels import LABEL_NAMES
@@ -59,10 +60,10 @@ def write_noise_images(storage: Storage, folder: str, num_images: int) -> None:
             value = int(rng.integers(0, 2)) if name in ("eye_side", "is_amd") else None
             row |= {name: value, f"source_{name}": "unknown" if value is None else "expert", f"filled_{name}": None}
         rows.append(row)
-    written = [
-        storage.write_once(f"{folder}/images-{start:05d}.parquet", encode_table(rows[start : start + ROWS_PER_SHARD]))
-        for start in range(0, num_images, ROWS_PER_SHARD)
-    ]
+    written = []
+    for start in range(0, num_images, ROWS_PER_SHARD):
+        shard = encode_table(rows[start : start + ROWS_PER_SHARD])
+        written += write_with_descriptors(storage, f"{folder}/images-{start:05d}.parquet", shard)
     write_manifest(storage, folder, written, data_manifest(rows, SIZE_PX))
 
 
@@ -97,7 +98,7 @@ def _sample(storage: Storage, folder: str, number: int) -> None:
     plan = make_plan(config, labels, generator_digest="g", annotator_digest="a", data_digest="d")
     task = SamplingTask(storage, f"samples/{number}", "generators/p", "annotators/p", "data/few", plan)
     work = divide(0, range(number), config.shard_rows)
-    reference = copy_reference(PreparedImages(storage, "data/few"), config.held_out_quantile)
+    reference = copy_reference(storage, "data/few", config.held_out_quantile)
     sampler = ShardSampler(task, reference)
     for item in work:
         sampler(item)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from synfundus.diagnosis.annotator import Annotator, AnnotatorOutput
+from synfundus.fundus.descriptors import descriptor_file
 from synfundus.fundus.manifest import REJECTED, DataManifest, LabelSources, ParentDataset
 from synfundus.fundus.shard import decode_pixels, encode_table
 from synfundus.labels import DISEASES, LABEL_NAMES
@@ -29,7 +30,8 @@ SourceCounts = dict[str, Counter[str]]
 class FilledShard:
     """One shard of the new dataset."""
 
-    written: Written
+    objects: tuple[Written, ...]
+    """The shard and its copy descriptors."""
     counts: SourceCounts
 
 
@@ -60,10 +62,12 @@ def fill_shard(data: bytes, annotator: Annotator) -> tuple[bytes, SourceCounts]:
 def write_filled_shard(
     storage: Storage, source_folder: str, file: str, annotator: Annotator, target_folder: str
 ) -> FilledShard:
-    """Read one shard (verified), fill it, and write it under its name to `target_folder`."""
-    data = read_trusted(storage, source_folder, file, read_manifest(storage, source_folder, DataManifest))
-    filled, counts = fill_shard(data, annotator)
-    return FilledShard(storage.write_once(f"{target_folder}/{file}", filled), counts)
+    """Read one shard (verified), fill it, and write it and its descriptors under their names to `target_folder`."""
+    manifest = read_manifest(storage, source_folder, DataManifest)
+    descriptors = read_trusted(storage, source_folder, descriptor_file(file), manifest)
+    filled, counts = fill_shard(read_trusted(storage, source_folder, file, manifest), annotator)
+    objects = {file: filled, descriptor_file(file): descriptors}
+    return FilledShard(tuple(storage.write_once(f"{target_folder}/{k}", data) for k, data in objects.items()), counts)
 
 
 def close_filled(
@@ -83,7 +87,7 @@ def close_filled(
     objects: list[Written] = []
     counts: SourceCounts = {name: Counter() for name in LABEL_NAMES}
     for shard in shards:
-        objects.append(shard.written)
+        objects += shard.objects
         for name, shard_counts in shard.counts.items():
             counts[name] += shard_counts
     if REJECTED in parent.files:

@@ -1,7 +1,7 @@
 """The sets of images that are compared: labels of all images, features of the chosen ones, no pixels.
 
-Images are read once, in batches. Memory holds the labels of every image (about 100 bytes), the copy descriptor of every
-photograph (0.7 KB), and the features of at most `max_images` of each set.
+Only the chosen images are decoded, in batches. Memory holds the labels of every image (about 100 bytes), the copy
+descriptor of every photograph (0.7 KB), and the features of at most `max_images` of each set.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +15,9 @@ from synfundus.evaluation.comparison import FeatureSet
 from synfundus.evaluation.examples import Examples
 from synfundus.evaluation.spaces import Extractors
 from synfundus.evaluation.strata import Labels
-from synfundus.fundus.batches import LabelBatch
-from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.batches import ImageBatch, LabelBatch
+from synfundus.fundus.dataset import PreparedImages, read_labels
+from synfundus.fundus.descriptors import read_descriptors
 from synfundus.fundus.shard import decode_pixels
 from synfundus.labels import HEADS, LABEL_NAMES, LABELS, NUM_LABELS, FloatArray, grade_distribution
 from synfundus.measures.copies import SampledCounts, copy_descriptor
@@ -26,7 +27,7 @@ from synfundus.samples.verification import count_sampled
 from synfundus.storage import Storage, read_manifest
 
 PIXEL_BATCH = 256
-"""Samples that are decoded at once."""
+"""Images that are decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -138,33 +139,40 @@ def read_photographs(
     seed: int,
     examples: Examples | None = None,
 ) -> Photographs:
-    """Read all images of these splits; `examples` collects from the chosen ones."""
+    """Read the labels of these splits, and the pixels of the chosen images, from which `examples` collects."""
     chosen = _choose(sum(images.num_images(split) for split in splits), max_images, seed)
     features, counts = _Features(extractors), _LabelCounts()
-    ids, patients = list[str](), list[str]()
-    experts, descriptors = [np.zeros((0, NUM_LABELS), np.int8)], [_no_descriptors()]
-    for batch in (batch for split in splits for batch in images.batches(split)):
-        expert_BK = _expert_labels(batch)
-        in_batch = chosen[(chosen >= len(ids)) & (chosen < len(ids) + len(batch))] - len(ids)
-        if len(in_batch):
-            features.add(batch.images_BHWC[in_batch])
-            if examples is not None:
-                examples.add(expert_BK[in_batch], batch.images_BHWC[in_batch])
+    ids, patients, experts = list[str](), list[str](), [np.zeros((0, NUM_LABELS), np.int8)]
+    for batch in (batch for split in splits for batch in read_labels(images.storage, images.folder, split)):
         ids += batch.image_ids
         patients += batch.patients
-        experts.append(expert_BK)
-        descriptors.append(copy_descriptor(batch.images_BHWC))
+        experts.append(_expert_labels(batch))
         counts.add(batch)
+    for pixels in _chosen_batches(images, splits, chosen):
+        features.add(pixels.images_BHWC)
+        if examples is not None:
+            examples.add(_expert_labels(pixels), pixels.images_BHWC)
     return Photographs(
         ids,
         patients,
         np.concatenate(experts),
         counts.value_shares,
         counts.num_unknown,
-        np.concatenate(descriptors),
+        np.concatenate([read_descriptors(images.storage, images.folder, split) for split in splits]),
         chosen,
         features.joined(),
     )
+
+
+def _chosen_batches(images: PreparedImages, splits: tuple[str, ...], chosen: NDArray[np.int64]) -> Iterator[ImageBatch]:
+    """Yield the chosen images with their pixels, in batches; rows of `chosen` count through the splits."""
+    first = 0
+    for split in splits:
+        end = first + images.num_images(split)
+        rows = chosen[(chosen >= first) & (chosen < end)] - first
+        for start in range(0, len(rows), PIXEL_BATCH):
+            yield images.batch(split, rows[start : start + PIXEL_BATCH])
+        first = end
 
 
 def _label_columns(table: pa.Table, prefix: str) -> Labels:

@@ -5,8 +5,9 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from synfundus.labels import FloatArray
-from synfundus.measures.copies import COPY_SPACE, Nearest, SampledCounts, held_out_threshold, nearest
+from synfundus.measures.copies import COPY_SPACE, SampledCounts, held_out_threshold
 from synfundus.measures.metrics import DistanceHistogram, MeasuredPrivacy, UnmeasuredPrivacy
+from synfundus.measures.nearest import Nearest, held_out_distances, nearest, reference_on
 from synfundus.measures.statistics import proportion
 
 NUM_BINS = 40
@@ -14,7 +15,12 @@ LARGEST_BIN_EDGE = 1.5
 
 
 def measure_privacy(
-    training_ND: FloatArray, held_out_MD: FloatArray, synthetic_KD: FloatArray, quantile: float, sampled: SampledCounts
+    training_ND: FloatArray,
+    held_out_MD: FloatArray,
+    synthetic_KD: FloatArray,
+    quantile: float,
+    sampled: SampledCounts,
+    device: str,
 ) -> tuple[MeasuredPrivacy, Nearest] | tuple[UnmeasuredPrivacy, None]:
     """Return the section `privacy` of the metrics without closest pairs, and each sample's nearest training photograph.
 
@@ -22,6 +28,7 @@ def measure_privacy(
         synthetic_KD: descriptors of accepted samples.
         quantile: quantile of held-out photographs' distances that gives the threshold, 0 to 1.
         sampled: all samples, accepted or not. The rate of copies counts them all, because no accepted sample is a copy.
+        device: device of the search for the nearest training photograph.
     """
     sizes = {"training": len(training_ND), "held-out": len(held_out_MD), "synthetic": len(synthetic_KD)}
     empty = [name for name, size in sizes.items() if size == 0]
@@ -33,11 +40,12 @@ def measure_privacy(
             num_synthetic=len(synthetic_KD),
         )
         return missing, None
-    held_out, synthetic = nearest(held_out_MD, training_ND), nearest(synthetic_KD, training_ND)
-    threshold = held_out_threshold(held_out.distance, quantile)
+    reference_ND = reference_on(training_ND, device)
+    held_out_M, synthetic = held_out_distances(held_out_MD, reference_ND), nearest(synthetic_KD, reference_ND)
+    threshold = held_out_threshold(held_out_M, quantile)
     privacy = MeasuredPrivacy(
         num_training=len(training_ND),
-        num_held_out=len(held_out_MD),
+        num_held_out=len(held_out_M),
         num_synthetic=len(synthetic_KD),
         space=COPY_SPACE,
         quantile=quantile,
@@ -47,7 +55,7 @@ def measure_privacy(
         share_near=proportion(np.arange(sampled.num_sampled) < sampled.num_near),
         share_near_upper_bound=_upper_bound(sampled),
         num_below=int((synthetic.distance < threshold).sum()),
-        distances=_histogram(held_out.distance, synthetic.distance),
+        distances=_histogram(held_out_M, synthetic.distance),
     )
     return privacy, synthetic
 

@@ -16,7 +16,6 @@ from synfundus.evaluation.privacy import measure_privacy
 from synfundus.evaluation.spaces import SPACES
 from synfundus.evaluation.strata import GROUPS, STRATA, Labels
 from synfundus.labels import LABEL_BY_NAME, LABELS, FloatArray
-from synfundus.measures.copies import Nearest
 from synfundus.measures.metrics import (
     ClosestPair,
     ComputedSpace,
@@ -34,6 +33,7 @@ from synfundus.measures.metrics import (
     UnmeasuredPrivacy,
     ValueCounts,
 )
+from synfundus.measures.nearest import Nearest
 
 NUM_CLOSEST = 12
 
@@ -63,7 +63,9 @@ def evaluate(
         WrongInputError: a patient is in both sets of photographs.
     """
     _require_disjoint_patients(reference, held_out)
-    privacy, near = _measure_privacy(reference, held_out, samples, quantile)
+    privacy, near = _measure_privacy(
+        reference, held_out, samples, quantile, "cuda" if config.resources.num_gpus else "cpu"
+    )
     fidelity = _measure_fidelity(reference, held_out, samples, config, spaces, phantoms)
     consistency = measure_consistency(
         samples.requested_NK, samples.predicted_NK, samples.score_NK, unusable, config.seed
@@ -194,11 +196,11 @@ def _landmark(
 
 
 def _measure_privacy(
-    reference: Photographs, held_out: Photographs, samples: Samples, quantile: float
+    reference: Photographs, held_out: Photographs, samples: Samples, quantile: float, device: str
 ) -> tuple[Privacy, Nearest | None]:
     """Measure the distance of samples to training photographs, with the closest pairs."""
     privacy, near = measure_privacy(
-        reference.descriptors_ND, held_out.descriptors_ND, samples.descriptors_MD, quantile, samples.sampled
+        reference.descriptors_ND, held_out.descriptors_ND, samples.descriptors_MD, quantile, samples.sampled, device
     )
     if near is None or isinstance(privacy, UnmeasuredPrivacy):
         return privacy, None

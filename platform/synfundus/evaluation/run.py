@@ -30,8 +30,8 @@ from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.shard import decode_pixels
 from synfundus.fundus.splits import HELD_OUT_SPLITS
 from synfundus.labels import FloatArray
-from synfundus.measures.copies import Nearest
 from synfundus.measures.metrics import EvaluationMetrics
+from synfundus.measures.nearest import Nearest
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_labels, phantom_record
 from synfundus.samples.shards import read_shard

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from synfundus.fundus.chunks import Chunks
 from synfundus.fundus.codes import CODE_WORDS, Codes, candidates
 from synfundus.fundus.config import PrepareConfig
+from synfundus.fundus.descriptors import write_with_descriptors
 from synfundus.fundus.likeness import Likeness, Pattern, compare_patterns, pattern
 from synfundus.fundus.preprocess import Rejected
 from synfundus.fundus.sources import SourceRecord
@@ -141,7 +142,7 @@ def chunks_to_finish(chunks: Chunks, folder: str, rows: Sequence[FinalRow | None
     return items
 
 
-def write_shard(item: ChunkToFinish, storage: Storage) -> Written:
-    """Write the shard of a chunk."""
+def write_shard(item: ChunkToFinish, storage: Storage) -> list[Written]:
+    """Write the shard of a chunk, and the copy descriptors of its images."""
     with storage.open_input(item.staged_name) as file:
-        return storage.write_once(item.shard_name, finish_chunk(file, item.rows))
+        return write_with_descriptors(storage, item.shard_name, finish_chunk(file, item.rows))

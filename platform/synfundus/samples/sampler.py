@@ -12,12 +12,14 @@ from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diffusion.checkpoint import load_generator
 from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.noise import sample_seed
-from synfundus.labels import LabelRow, encode_conditions
+from synfundus.labels import FloatArray, LabelRow, encode_conditions
+from synfundus.measures.copies import copy_descriptor
+from synfundus.measures.nearest import reference_on
 from synfundus.samples.image_file import encode_image
 from synfundus.samples.plan import Plan
 from synfundus.samples.rejection import SampleRejection
 from synfundus.samples.shards import Sample, encode_shard
-from synfundus.samples.verify import CopyReference, check_samples
+from synfundus.samples.verify import CopyReference, check_copies, check_files
 from synfundus.samples.work import ShardRecord, ShardWork
 from synfundus.storage import Storage
 
@@ -36,6 +38,15 @@ class SamplingTask:
     plan: Plan
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """A micro-batch: its samples, those of them that are no sound image, and the copy descriptor of each."""
+
+    samples: list[Sample]
+    rejections: list[SampleRejection]
+    descriptors_BD: FloatArray
+
+
 class ShardSampler:
     """A worker of the pool. It holds both models, and a thread that encodes while the engine denoises."""
 
@@ -43,7 +54,8 @@ class ShardSampler:
         resources = task.plan.config.resources
         torch.set_num_threads(resources.num_threads)
         device = torch.device("cuda" if resources.num_gpus else "cpu")
-        self.task, self.reference = task, reference
+        self.task = task
+        self.reference_ND, self.threshold = reference_on(reference.descriptors_ND, device), reference.threshold
         generator = load_generator(task.storage, task.generator_folder, device)
         self.generator_digest = generator.digest
         self.engine = Engine(
@@ -60,17 +72,27 @@ class ShardSampler:
         """Sample one shard and write it; return its number of samples."""
         config = self.task.plan.config
         conditions = self.task.plan.conditions(work.sample_ids)
-        pending: list[Future[tuple[list[Sample], list[SampleRejection]]]] = []
+        pending: list[Future[_Batch]] = []
         for start in range(0, len(work.sample_ids), config.micro_batch):
             rows = slice(start, start + config.micro_batch)
             ids = list(work.sample_ids[rows])
             seeds = [sample_seed(config.seed, i, work.attempt) for i in ids]
             pixels = self._denoise(conditions[rows], seeds)
             pending.append(self.encoder.submit(self._finish, ids, conditions[rows], seeds, pixels))
-        results = [future.result() for future in pending]
-        samples = [sample for batch, _ in results for sample in batch]
-        self._write(work, samples, [rejection for _, batch in results for rejection in batch])
+        batches = [future.result() for future in pending]
+        samples = [sample for batch in batches for sample in batch.samples]
+        self._write(work, samples, self._rejections(batches))
         return len(samples)
+
+    def _rejections(self, batches: Sequence["_Batch"]) -> list[SampleRejection]:
+        """Return the rejections of a shard, in the order of their ids; all its samples are searched at once."""
+        rejections = [rejection for batch in batches for rejection in batch.rejections]
+        rejected = {rejection.sample_id for rejection in rejections}
+        ids = np.array([sample.sample_id for batch in batches for sample in batch.samples], np.int64)
+        sound = ~np.isin(ids, list(rejected))
+        descriptors_SD = np.concatenate([batch.descriptors_BD for batch in batches])[sound]
+        rejections += check_copies(ids[sound].tolist(), descriptors_SD, self.reference_ND, self.threshold)
+        return sorted(rejections, key=lambda rejection: rejection.sample_id)
 
     def _denoise(self, conditions: Sequence[LabelRow], seeds: Sequence[int]) -> NDArray[np.uint8]:
         """Return the images of one micro-batch, (B, H, W, 3)."""
@@ -81,7 +103,7 @@ class ShardSampler:
 
     def _finish(
         self, sample_ids: list[int], conditions: Sequence[LabelRow], seeds: Sequence[int], pixels: NDArray[np.uint8]
-    ) -> tuple[list[Sample], list[SampleRejection]]:
+    ) -> "_Batch":
         """Annotate, encode and check one micro-batch."""
         config = self.task.plan.config
         torch.set_num_threads(config.resources.num_threads)  # torch keeps this number per thread
@@ -96,7 +118,7 @@ class ShardSampler:
                 sample_ids, encoded, conditions, predicted.annotations, predicted.probability_BV, seeds, strict=True
             )
         ]
-        return samples, check_samples(sample_ids, encoded, pixels, self.reference)
+        return _Batch(samples, check_files(sample_ids, encoded, pixels), copy_descriptor(pixels))
 
     def _write(self, work: ShardWork, samples: Sequence[Sample], rejections: Sequence[SampleRejection]) -> None:
         """Write the shard, then its record, which marks the shard as finished."""

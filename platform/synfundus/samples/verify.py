@@ -1,7 +1,8 @@
 """The rule for rejected samples: an image must decode, must not be blank, and must not copy a training image.
 
-`check_samples` applies it to each micro-batch as it is sampled. The annotator's predictions do not matter: a
-sample whose prediction differs from the request is accepted, because rejecting it would flatter the release.
+`check_files` applies the first two parts to each micro-batch as it is sampled, `check_copies` the third to each shard.
+The annotator's predictions do not matter: a sample whose prediction differs from the request is accepted, because
+rejecting it would flatter the release.
 """
 
 from collections.abc import Sequence
@@ -9,14 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from synfundus.errors import WrongInputError
-from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.descriptors import read_descriptors
 from synfundus.fundus.shard import decode_pixels
 from synfundus.fundus.splits import HELD_OUT_SPLITS
 from synfundus.labels import FloatArray
-from synfundus.measures.copies import copy_descriptor, held_out_threshold, nearest
+from synfundus.measures.copies import held_out_threshold
+from synfundus.measures.nearest import held_out_distances, nearest, reference_on
 from synfundus.samples.rejection import SampleRejection, SampleRejectionReason
+from synfundus.storage import Storage
 
 BLANK_STANDARD_DEVIATION = 2.0
 """Grey levels of 255. An image is blank if no colour channel has a larger standard deviation."""
@@ -33,57 +37,59 @@ class CopyReference:
     """Held-out photographs behind the threshold."""
 
 
-def copy_reference(images: PreparedImages, quantile: float) -> CopyReference:
+def copy_reference(storage: Storage, folder: str, quantile: float) -> CopyReference:
     """Return the reference of a dataset: its training images, with the threshold from its held-out photographs.
+
+    It reads stored descriptors only, no image.
 
     Raises:
         WrongInputError: the dataset has no held-out photographs.
     """
-    training_ND = _descriptors(images, "train")
-    held_out_MD = np.concatenate([_descriptors(images, split) for split in HELD_OUT_SPLITS])
+    training_ND = read_descriptors(storage, folder, "train")
+    held_out_MD = np.concatenate([read_descriptors(storage, folder, split) for split in HELD_OUT_SPLITS])
     if not len(held_out_MD):
         raise WrongInputError(
-            f"{images.folder}: no held-out photographs, so no distance to training images counts as too near;"
+            f"{folder}: no held-out photographs, so no distance to training images counts as too near;"
             " give validation and test a share in data.prepare.split_fractions"
         )
-    threshold = held_out_threshold(nearest(held_out_MD, training_ND).distance, quantile)
-    return CopyReference(training_ND, threshold, len(held_out_MD))
+    distances = held_out_distances(held_out_MD, reference_on(training_ND, "cpu"))
+    return CopyReference(training_ND, held_out_threshold(distances, quantile), len(distances))
 
 
-def _descriptors(images: PreparedImages, split: str) -> FloatArray:
-    """Return the copy descriptors of a split, (N, D)."""
-    empty = copy_descriptor(np.zeros((0, images.size_px, images.size_px, 3), np.uint8))
-    batches = images.batches(split)
-    return np.concatenate([empty, *(copy_descriptor(batch.images_BHWC) for batch in batches)])
-
-
-def check_samples(
-    sample_ids: Sequence[int], encoded: Sequence[bytes], pixels_BHWC: NDArray[np.uint8], reference: CopyReference
+def check_files(
+    sample_ids: Sequence[int], encoded: Sequence[bytes], pixels_BHWC: NDArray[np.uint8]
 ) -> list[SampleRejection]:
-    """Return a rejection for each of these samples that breaks the rule, in the order of `sample_ids`.
+    """Return a rejection for each image that does not decode or is blank.
 
     Args:
         encoded: image files as they will be stored.
         pixels_BHWC: images as the engine returned them.
     """
-    rejections: list[SampleRejection] = []
-    rows: list[int] = []
-    for b, (sample_id, data) in enumerate(zip(sample_ids, encoded, strict=True)):
-        reason = _file_reason(data, pixels_BHWC[b].shape)
-        if reason is None:
-            rows.append(b)
-        else:
-            rejections.append(SampleRejection(sample_id=sample_id, reason=reason))
-    if rows and len(reference.descriptors_ND):
-        distances = nearest(copy_descriptor(pixels_BHWC[rows]), reference.descriptors_ND).distance
-        rejections += [
-            SampleRejection(
-                sample_id=sample_ids[b], reason=SampleRejectionReason.NEAR_TRAINING_IMAGE, distance=distance
-            )
-            for b, distance in zip(rows, distances.tolist(), strict=True)
-            if distance < reference.threshold
-        ]
-    return sorted(rejections, key=lambda rejection: rejection.sample_id)
+    reasons = [_file_reason(data, pixels.shape) for data, pixels in zip(encoded, pixels_BHWC, strict=True)]
+    return [
+        SampleRejection(sample_id=sample_id, reason=reason)
+        for sample_id, reason in zip(sample_ids, reasons, strict=True)
+        if reason is not None
+    ]
+
+
+def check_copies(
+    sample_ids: Sequence[int], descriptors_BD: FloatArray, reference_ND: Tensor, threshold: float
+) -> list[SampleRejection]:
+    """Return a rejection for each sample that lies nearer to a training image than `threshold`.
+
+    Args:
+        descriptors_BD: copy descriptors of the samples; the more at once, the faster.
+        reference_ND: copy descriptors of the training images, on the device that searches.
+    """
+    if not len(sample_ids) or not len(reference_ND):
+        return []
+    distances = nearest(descriptors_BD, reference_ND).distance.tolist()
+    return [
+        SampleRejection(sample_id=sample_id, reason=SampleRejectionReason.NEAR_TRAINING_IMAGE, distance=distance)
+        for sample_id, distance in zip(sample_ids, distances, strict=True)
+        if distance < threshold
+    ]
 
 
 def _file_reason(data: bytes, shape: tuple[int, ...]) -> SampleRejectionReason | None:

@@ -13,6 +13,7 @@ interruption, staged chunks are used again and equal shards are written again.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 import ray
 
@@ -137,7 +138,7 @@ def _write_objects(
     rows: Sequence[FinalRow | None],
     progress: Progress,
 ) -> list[Written]:
-    """Write the shards, `rejected.json` and the contact sheet.
+    """Write the shards with their copy descriptors, `rejected.json` and the contact sheet.
 
     Raises:
         WrongInputError: the folder holds other objects of these names.
@@ -146,7 +147,7 @@ def _write_objects(
     progress.update(len(chunks.records), "writing shards")
     items = chunks_to_finish(chunks, folder, rows)
     try:
-        objects: list[Written] = list(run_on_pool(write_shard, (storage,), items, config.resources))
+        objects = list(chain.from_iterable(run_on_pool(write_shard, (storage,), items, config.resources)))
         objects.append(storage.write_once(f"{folder}/{REJECTED}", rejection_report(verdicts, listing).to_json()))
         sheet = contact_sheet(folder, chunks, verdicts, rows)
         objects.append(storage.write_once(f"{folder}/{CONTACT_SHEET}", sheet))

@@ -6,7 +6,6 @@ import ray
 
 from synfundus.distributed.map import run_on_pool
 from synfundus.environment import Environment
-from synfundus.fundus.dataset import PreparedImages
 from synfundus.progress import Progress
 from synfundus.samples.attempts import sample_plan
 from synfundus.samples.manifest import SamplesManifest
@@ -22,7 +21,7 @@ def sample_on_pool(task: SamplingTask, digest: str, progress: Progress) -> Sampl
         WrongInputError: the folder holds another plan, or the dataset has no held-out photographs.
     """
     config = task.plan.config
-    reference = copy_reference(PreparedImages(task.storage, task.data_folder), config.held_out_quantile)
+    reference = copy_reference(task.storage, task.data_folder, config.held_out_quantile)
     shared = ray.put(reference)
 
     def sample_shards(work: Sequence[ShardWork]) -> Iterator[int]:

@@ -13,6 +13,7 @@ from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.counts import LabelCounts
 from synfundus.diagnosis.fitting import Predictions
 from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.descriptors import write_with_descriptors
 from synfundus.fundus.png import encode_png
 from synfundus.fundus.shard import encode_table
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES
@@ -56,10 +57,10 @@ def make_images(storage: Storage) -> Callable[..., PreparedImages]:
     """Function `make_images(rows, folder=...)` that writes prepared images in shards of 60 rows."""
 
     def make(rows: list[dict[str, Any]], folder: str = FOLDER) -> PreparedImages:
-        objects = [
-            storage.write_once(f"{folder}/images-{shard:05d}.parquet", encode_table(rows[start : start + 60]))
-            for shard, start in enumerate(range(0, len(rows), 60))
-        ]
+        objects = []
+        for shard, start in enumerate(range(0, len(rows), 60)):
+            name = f"{folder}/images-{shard:05d}.parquet"
+            objects += write_with_descriptors(storage, name, encode_table(rows[start : start + 60]))
         objects.append(storage.write_once(f"{folder}/rejected.json", b"{}\n"))
         write_manifest(storage, folder, objects, data_manifest(rows, SIZE_PX))
         return PreparedImages(storage, folder)

@@ -38,7 +38,7 @@ def encoded_again(image: Images) -> Images:
 
 
 def measured(synthetic: FloatArray, num_sampled: int, num_near: int) -> MeasuredPrivacy:
-    privacy, _ = measure_privacy(TRAINING, HELD_OUT, synthetic, 0.01, SampledCounts(num_sampled, num_near))
+    privacy, _ = measure_privacy(TRAINING, HELD_OUT, synthetic, 0.01, SampledCounts(num_sampled, num_near), "cpu")
     assert isinstance(privacy, MeasuredPrivacy)
     return privacy
 
@@ -54,7 +54,7 @@ def test_no_copy_among_n_bounds_the_rate_by_three_over_n() -> None:
 def test_a_generator_that_copies_is_caught() -> None:
     others = phantoms(30, 3)
     copies = np.concatenate([np.stack([encoded_again(image) for image in TRAINING_IMAGES[:10]]), others])
-    privacy, near = measure_privacy(TRAINING, HELD_OUT, copy_descriptor(copies), 0.01, SampledCounts(40, 10))
+    privacy, near = measure_privacy(TRAINING, HELD_OUT, copy_descriptor(copies), 0.01, SampledCounts(40, 10), "cpu")
     assert near is not None
     assert isinstance(privacy, MeasuredPrivacy)
     assert privacy.num_below == 10 + measured(copy_descriptor(others), 30, 0).num_below
@@ -73,7 +73,7 @@ def test_the_rate_of_copies_counts_all_samples_not_only_the_accepted_ones() -> N
 
 
 def test_privacy_is_not_measurable_without_held_out_photographs() -> None:
-    privacy, near = measure_privacy(TRAINING, TRAINING[:0], TRAINING, 0.01, SampledCounts(3, 0))
+    privacy, near = measure_privacy(TRAINING, TRAINING[:0], TRAINING, 0.01, SampledCounts(3, 0), "cpu")
     assert near is None
     assert isinstance(privacy, UnmeasuredPrivacy)
     assert privacy.reason == "there are no held-out images"

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from synfundus.fundus.preprocess import Prepared, prepare_image
-from synfundus.measures.copies import copy_descriptor, held_out_threshold, nearest
+from synfundus.measures.copies import copy_descriptor, held_out_threshold
+from synfundus.measures.nearest import nearest, reference_on
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_record
 
@@ -50,9 +51,9 @@ def mirrored(image: Images) -> Images:
 @pytest.mark.parametrize("change", [brighter, encoded_again, noisy, larger, mirrored], ids=lambda f: f.__name__)
 def test_a_changed_copy_is_found_at_its_original(change: object) -> None:
     training = copy_descriptor(TRAINING)
-    threshold = held_out_threshold(nearest(copy_descriptor(HELD_OUT), training).distance, 0.05)
+    threshold = held_out_threshold(nearest(copy_descriptor(HELD_OUT), reference_on(training, "cpu")).distance, 0.05)
     copies = np.stack([change(image) for image in TRAINING])  # type: ignore[operator]
-    found = nearest(copy_descriptor(copies), training)
+    found = nearest(copy_descriptor(copies), reference_on(training, "cpu"))
     assert np.mean(found.distance < threshold) > 0.95
     assert np.mean(found.index == np.arange(len(copies))) > 0.95
     # A symmetric image may count as mirrored or not.
@@ -61,15 +62,15 @@ def test_a_changed_copy_is_found_at_its_original(change: object) -> None:
 
 def test_an_exact_copy_has_distance_zero_and_another_eye_has_not() -> None:
     training = copy_descriptor(TRAINING)
-    assert nearest(training, training).distance.max() == 0.0
-    assert nearest(copy_descriptor(HELD_OUT), training).distance.min() > 0.1
+    assert nearest(training, reference_on(training, "cpu")).distance.max() == 0.0
+    assert nearest(copy_descriptor(HELD_OUT), reference_on(training, "cpu")).distance.min() > 0.1
 
 
 def test_nearest_is_the_minimum_over_all_and_their_mirrors() -> None:
     training, queries = copy_descriptor(TRAINING), copy_descriptor(HELD_OUT)
     turned = copy_descriptor(TRAINING[:, :, ::-1])
     every = np.stack([np.linalg.norm(queries[:, None] - other[None], axis=2) for other in (training, turned)])
-    found = nearest(queries, training)
+    found = nearest(queries, reference_on(training, "cpu"))
     np.testing.assert_allclose(found.distance, every.min(axis=(0, 2)), atol=1e-5)
     picked = every[:, np.arange(len(queries)), found.index]
     np.testing.assert_allclose(picked.min(axis=0), found.distance, atol=1e-5)
@@ -87,7 +88,9 @@ def test_copies_of_real_photographs_are_found_and_other_photographs_are_not(real
     prepared = [prepare_image(path.read_bytes(), 64) for path in sorted((real_data / "images").iterdir())[:400]]
     images = np.stack([found.pixels_HWC for found in prepared if isinstance(found, Prepared)])
     training, held_out = copy_descriptor(images[::2]), copy_descriptor(images[1::2])
-    threshold = held_out_threshold(nearest(held_out, training).distance, 0.01)
+    threshold = held_out_threshold(nearest(held_out, reference_on(training, "cpu")).distance, 0.01)
     for change in (brighter, encoded_again, mirrored):
-        found = nearest(copy_descriptor(np.stack([change(image) for image in images[::2]])), training)
+        found = nearest(
+            copy_descriptor(np.stack([change(image) for image in images[::2]])), reference_on(training, "cpu")
+        )
         assert np.mean(found.distance < threshold) > 0.97, change.__name__

@@ -11,10 +11,11 @@ from support.datasets_of_phantoms import phantom_dataset
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.measures.copies import copy_descriptor
+from synfundus.measures.nearest import reference_on
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_record
 from synfundus.samples.rejection import SampleRejectionReason
-from synfundus.samples.verify import CopyReference, check_samples, copy_reference
+from synfundus.samples.verify import check_copies, check_files, copy_reference
 from synfundus.storage import Storage
 
 SIZE_PX = 32
@@ -32,12 +33,14 @@ def png(image_HWC: NDArray[np.uint8]) -> bytes:
 
 
 TRAINING = phantoms(8, 1)
-REFERENCE = CopyReference(copy_descriptor(TRAINING), threshold=0.05, num_held_out=1)
+REFERENCE_ND = reference_on(copy_descriptor(TRAINING), "cpu")
 
 
 def rejected(images: NDArray[np.uint8], encoded: list[bytes] | None = None) -> dict[int, SampleRejectionReason]:
     ids = list(range(100, 100 + len(images)))
-    rejections = check_samples(ids, encoded or [png(image) for image in images], images, REFERENCE)
+    rejections = check_files(ids, encoded or [png(image) for image in images], images)
+    sound = [row for row, sample_id in enumerate(ids) if sample_id not in {item.sample_id for item in rejections}]
+    rejections += check_copies([ids[row] for row in sound], copy_descriptor(images[sound]), REFERENCE_ND, 0.05)
     return {rejection.sample_id: rejection.reason for rejection in rejections}
 
 
@@ -68,13 +71,13 @@ def test_a_copy_of_a_training_image_and_its_mirror_image_are_too_near() -> None:
 def test_threshold_is_the_quantile_of_held_out_photographs(storage: Storage) -> None:
     phantom_dataset(storage, "data/p", 100, SIZE_PX)
     images = PreparedImages(storage, "data/p")
-    reference = copy_reference(images, 0.25)
+    reference = copy_reference(storage, "data/p", 0.25)
     assert reference.num_held_out == images.num_images("validation") + images.num_images("test")
     assert len(reference.descriptors_ND) == images.num_images("train")
-    assert reference.threshold > copy_reference(images, 0.01).threshold > 0
+    assert reference.threshold > copy_reference(storage, "data/p", 0.01).threshold > 0
 
 
 def test_a_dataset_without_held_out_photographs_is_refused(storage: Storage) -> None:
     phantom_dataset(storage, "data/p", 2, SIZE_PX)  # of one patient, who trains
     with pytest.raises(WrongInputError, match="data/p: no held-out photographs"):
-        copy_reference(PreparedImages(storage, "data/p"), 0.01)
+        copy_reference(storage, "data/p", 0.01)

@@ -49,7 +49,9 @@ class PrepareSummary:
             unmatched = (
                 f"{manifest.rows_without_image} rows without image, {manifest.images_without_row} images without row"
             )
-            rows.append(("tables", f"{unmatched}; listed in {REJECTED}"))
+            matched = images.total + sum(manifest.rejected.values()) - manifest.images_without_row
+            few = "fewer than half of the rows found an image; " if manifest.rows_without_image > matched else ""
+            rows.append(("tables", f"{few}{unmatched}; listed in {REJECTED}"))
         if self.contact_sheet is not None:
             rows.append(("contact sheet", f"{self.contact_sheet} (private)"))
         return rows
@@ -87,7 +89,7 @@ class PrepareStage(Stage[Listings]):
             )
         require_gpu("data.prepare.resources", study.data.prepare.resources)
         environment = Environment()
-        if environment.patient_key is not None:  # else `run` makes one; a check writes nothing
+        if environment.has_patient_key:  # else `run` makes one; a check writes nothing
             patient_key(environment, study.root)
         listings = tuple(list_source(source) for source in study.data.sources)
         merge_listings(listings)

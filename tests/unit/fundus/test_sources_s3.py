@@ -5,9 +5,11 @@ import pickle
 import shutil
 import socket
 import time
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,14 @@ from pydantic import TypeAdapter
 
 from support.s3_proxy import Proxy, Response, refuse
 from support.s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port
+from synfundus.environment import Environment
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.preprocess import Rejected
 from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.fundus.sources import SourceConfig, SourceListing, list_source
-from synfundus.fundus.sources.place import source_exists
+from synfundus.fundus.sources.image_folder import ImageFolder
+from synfundus.fundus.sources.place import S3Place, source_exists
 from synfundus.fundus.staging import load_and_prepare
 from synfundus.storage.client import BODY_ATTEMPTS, PROBE_ATTEMPTS, s3_client
 
@@ -101,6 +105,26 @@ def test_a_folder_of_nested_images(tmp_path: Path, upload: Upload) -> None:
     assert on_s3.rows_without_image == ["labels.csv row 4: lost.png"]
     both = [listing("folder", path, images=".", csv="./labels.csv") for path in (root, upload(root) + "/")]
     require_equal(*both)
+
+
+def test_names_that_a_table_writes_otherwise(tmp_path: Path, upload: Upload) -> None:
+    root = tmp_path / "other"
+    rows = "images/Müller.jpg,1,7\n/data/images/b.jpg,2,7.0\n1,3,007\n"
+    write(root, "labels.csv", f"file_name,dr_grade,patient_id\n{rows}")
+    put(root, unicodedata.normalize("NFD", "images/Müller.jpg"), "images/b.jfif", "images/sub/001.jpe")
+    on_s3 = listing("folder", upload(root))
+    require_equal(listing("folder", root), on_s3)
+    assert (on_s3.rows_without_image, on_s3.images_without_row) == ([], [])
+    assert {record.patient_id for record in on_s3.records} == {"7"}
+
+
+def test_an_object_below_an_empty_folder_is_named() -> None:
+    """The store of these tests keeps keys as files, which cannot have such names."""
+    keys = ["b/clinic/images//b.png", "b/clinic/images/", "b/clinic/images/a.png", "b/clinic/labels.csv"]
+    root = S3Place(PurePosixPath("b/clinic"), keys, Environment().s3)
+    with pytest.raises(WrongInputError, match=r"^s3://b/clinic/images: the key '/b\.png' has an empty folder in it"):
+        ImageFolder(root / "images", root)
+    assert ImageFolder(replace(root, keys=keys[1:]) / "images", root).names == ["a.png"]
 
 
 def test_a_layout_whose_table_is_searched_for(tmp_path: Path, upload: Upload) -> None:

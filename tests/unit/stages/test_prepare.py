@@ -130,7 +130,12 @@ def test_a_patient_key_that_is_too_short_is_refused_before_any_work(
 
 def test_the_summary_names_counts_reasons_and_unmatched_rows() -> None:
     rejected = dict.fromkeys(ImageRejectionReason, 0) | {ImageRejectionReason.TOO_SMALL: 3}
-    update = {"rejected": rejected, "rows_without_image": 2, "images_counted_as_patient": 5, "joined_patient_ids": 1}
+    update: dict[str, object] = {
+        "rejected": rejected,
+        "rows_without_image": 2,
+        "images_counted_as_patient": 5,
+        "joined_patient_ids": 1,
+    }
     rows = dict(PrepareSummary(data_manifest([], 32).model_copy(update=update), None).rows())
     assert rows == {
         "accepted": "train 0 images of 0 patients; validation 0 images of 0 patients; test 0 images of 0 patients",
@@ -139,6 +144,9 @@ def test_the_summary_names_counts_reasons_and_unmatched_rows() -> None:
         "patient ids": "1 belong to the patient of another id: both show one eye; listed in rejected.json",
         "tables": "2 rows without image, 0 images without row; listed in rejected.json",
     }
+    update["rows_without_image"] = 4
+    rows = dict(PrepareSummary(data_manifest([], 32).model_copy(update=update), None).rows())
+    assert rows["tables"].startswith("fewer than half of the rows found an image; 4 rows without image")
 
 
 def test_a_refusal_names_the_key_as_the_study_spells_it(local: Study, storage: Storage) -> None:

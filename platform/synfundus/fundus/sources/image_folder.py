@@ -163,6 +163,8 @@ class ImageFolder:
 
 def _images(folder: Place) -> Iterator[str]:
     if isinstance(folder, S3Place):
+        if wrong := next(filter(_suffix, folder.names_with_empty_part()), None):
+            raise WrongInputError(f"{folder}: the key {wrong!r} has an empty folder in it; rename such objects")
         yield from filter(_suffix, folder.names())
         return
     pending = [""]

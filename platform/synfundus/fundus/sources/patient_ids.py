@@ -33,9 +33,8 @@ def canonical_patient_id(text: str) -> str | None:
         WrongInputError: a spreadsheet has shortened the id, so several patients may share it.
     """
     protected = _PROTECTED.fullmatch(text.strip())
-    plain = unicodedata.normalize("NFKC", protected[1] if protected else text).casefold()
-    visible = (character for character in plain if unicodedata.category(character) != "Cf")
-    canonical = unicodedata.normalize("NFKC", " ".join("".join(visible).split()))
+    plain = (protected[1] if protected else text).casefold()
+    canonical = " ".join((plain if plain.isascii() else _composed(plain)).split())
     if is_unknown(canonical):
         return None
     if _SHORTENED.fullmatch(canonical):
@@ -44,6 +43,12 @@ def canonical_patient_id(text: str) -> str | None:
             " export the table again with this column as text"
         )
     return whole_number(canonical) or canonical
+
+
+def _composed(text: str) -> str:
+    """Return the compatibility composition without invisible characters, such as a zero-width space."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return unicodedata.normalize("NFKC", "".join(c for c in folded if unicodedata.category(c) != "Cf"))
 
 
 def patient_of(dataset: str, text: str) -> str | None:

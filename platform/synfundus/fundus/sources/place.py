@@ -70,14 +70,23 @@ class S3Place:
 
     def names(self) -> Iterator[str]:
         """Yield the names of all files below this folder, without hidden files and those in hidden folders."""
+        for name in self._names_below():
+            # A key that ends with a slash marks a folder.
+            if all(part and not part.startswith(".") for part in name.split("/")):
+                yield name
+
+    def names_with_empty_part(self) -> Iterator[str]:
+        """Yield names such as `left//a.png`: an upload with a slash too many makes them, and no disk can hold them."""
+        for name in self._names_below():
+            if "" in name.split("/"):
+                yield name
+
+    def _names_below(self) -> Iterator[str]:
         prefix = f"{self.path}/"
         for key in self._keys_from(prefix):
             if not key.startswith(prefix):
                 return
-            name = key[len(prefix) :]
-            # A key with an empty part has no counterpart on disk; one that ends with a slash marks a folder.
-            if all(part and not part.startswith(".") for part in name.split("/")):
-                yield name
+            yield key[len(prefix) :]
 
     def iterdir(self) -> "Iterator[S3Place]":
         yield from (self / name for name in dict.fromkeys(name.split("/")[0] for name in self.names()))

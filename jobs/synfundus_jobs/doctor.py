@@ -47,7 +47,8 @@ def study_rows(study: Study) -> Rows:
     storage = open_storage(study.root, create=not on_s3)  # the probe below makes the first request to a store
     outcome = _probe_folder(storage) if isinstance(storage, LocalStorage) else _probe_store(storage)
     environment = Environment()
-    key = "from SYNFUNDUS_PATIENT_KEY" if environment.patient_key else f"in {environment.config_folder}"
+    file = environment.patient_key_file or environment.config_folder
+    key = "from SYNFUNDUS_PATIENT_KEY" if environment.patient_key else f"in {file}"
     return [("root", f"{storage.root}: {outcome}"), ("patient key", key)]
 
 

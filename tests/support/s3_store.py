@@ -18,6 +18,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from support.certificates import Certificates
+
 BUCKET = "fundus"
 ACCESS_KEY, SECRET_KEY = "tests-access-key", "tests-secret-key-that-nothing-may-repeat"
 START_S = 30
@@ -59,13 +61,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_store(folder: Path) -> Iterator[Store]:
-    """Run a store that keeps its objects below `folder`; stop it at the end."""
+def running_store(folder: Path, certificates: Certificates | None = None) -> Iterator[Store]:
+    """Run a store that keeps its objects below `folder`; stop it at the end. With certificates it speaks TLS only."""
     binary = _versitygw()
     for name in ("objects", "meta"):
         (folder / name).mkdir(parents=True)
-    with _running(_gateway(binary, folder) if binary else _moto()) as endpoint:
-        client(endpoint).create_bucket(Bucket=BUCKET)
+    tls = ["--cert", str(certificates.server), "--key", str(certificates.server_key)] if certificates else []
+    ca_file = str(certificates.authority) if certificates else None
+    with _running(_gateway(binary, folder, *tls) if binary else _moto(certificates), ca_file) as endpoint:
+        client(endpoint, ca_file).create_bucket(Bucket=BUCKET)
         yield Store(endpoint, folder, atomic=binary is not None)
 
 
@@ -83,23 +87,24 @@ def _gateway(binary: str, folder: Path, *options: str) -> list[str]:
     return [binary, *keys, *options, "--port", ADDRESS, "posix", "--sidecar", f"{folder}/meta", f"{folder}/objects"]
 
 
-def _moto() -> list[str]:
-    return [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", PORT]
+def _moto(certificates: Certificates | None) -> list[str]:
+    tls = ["-c", str(certificates.server), "-k", str(certificates.server_key)] if certificates else []
+    return [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", PORT, *tls]
 
 
 @contextmanager
-def _running(command: list[str]) -> Iterator[str]:
+def _running(command: list[str], ca_file: str | None = None) -> Iterator[str]:
     """Run a server, yield its endpoint once it responds, and stop it at the end."""
     port = str(free_port())
     address = {ADDRESS: f"127.0.0.1:{port}", PORT: port}
     filled = [address.get(word, word) for word in command]
     process = subprocess.Popen(filled, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    endpoint = f"http://127.0.0.1:{port}"
+    endpoint = f"{'https' if ca_file else 'http'}://127.0.0.1:{port}"
     end_s = time.monotonic() + START_S
     try:
         while True:
             try:
-                client(endpoint).list_buckets()
+                client(endpoint, ca_file).list_buckets()
                 break
             except Exception:
                 if process.poll() is not None or time.monotonic() > end_s:
@@ -111,8 +116,8 @@ def _running(command: list[str]) -> Iterator[str]:
         process.wait()
 
 
-def client(endpoint: str) -> Any:
+def client(endpoint: str, ca_file: str | None = None) -> Any:
     """Return a client of boto3 that is independent of the library, to look into the store."""
     config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
     keys = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY}
-    return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", config=config, **keys)
+    return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", config=config, verify=ca_file, **keys)

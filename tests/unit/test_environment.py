@@ -11,8 +11,18 @@ from synfundus.errors import WrongInputError
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = ("PATIENT_KEY", "REAL_DATA", "REVISION", "SAMPLING_POOL", "S3_ENDPOINT", "S3_REGION", "S3_ADDRESSING")
-    others = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
+    ours = (
+        "PATIENT_KEY",
+        "PATIENT_KEY_FILE",
+        "S3_CA_FILE",
+        "REAL_DATA",
+        "REVISION",
+        "SAMPLING_POOL",
+        "S3_ENDPOINT",
+        "S3_REGION",
+        "S3_ADDRESSING",
+    )
+    others = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE")
     for name in (*(f"SYNFUNDUS_{name}" for name in ours), *others, "XDG_CONFIG_HOME", "KUBECONFIG", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
 
@@ -20,6 +30,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {
         "SYNFUNDUS_PATIENT_KEY": "k" * 20,
+        "SYNFUNDUS_PATIENT_KEY_FILE": "/secret/key",
         "SYNFUNDUS_REAL_DATA": "/photographs",
         "SYNFUNDUS_REVISION": "abc",
         "SYNFUNDUS_SAMPLING_POOL": "gpu",
@@ -32,6 +43,7 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
     environment = Environment()
     assert environment == Environment(
         patient_key="k" * 20,
+        patient_key_file=Path("/secret/key"),
         real_data="/photographs",
         revision="abc",
         sampling_pool="gpu",

@@ -1,6 +1,6 @@
 """Keyed hashes of patient ids: without the key, a guessed id cannot be tested.
 
-The key is `SYNFUNDUS_PATIENT_KEY`, or is generated once in the user's configuration folder, readable by its owner only.
+The key is `SYNFUNDUS_PATIENT_KEY`, or lies in the file `SYNFUNDUS_PATIENT_KEY_FILE`, or is generated once in the user's configuration folder, readable by its owner only.
 It never lies below a study's root, where everybody who may read the data would find it.
 """
 
@@ -30,6 +30,8 @@ def patient_key(environment: Environment, root: str) -> bytes:
     """
     if environment.patient_key is not None:
         return _derive(environment.patient_key, "SYNFUNDUS_PATIENT_KEY")
+    if environment.patient_key_file is not None:
+        return _derive(_read(environment.patient_key_file), str(environment.patient_key_file))
     path = environment.config_folder / KEY_FILE
     root_folder = unquote(urlsplit(root).path) if urlsplit(root).scheme in ("", "file") else None
     if root_folder is not None and path.resolve().is_relative_to(Path(root_folder).resolve()):
@@ -41,8 +43,8 @@ def patient_key(environment: Environment, root: str) -> bytes:
         if not path.exists():
             if environment.ray_address is not None:
                 raise WrongInputError(
-                    "patient key: there is none, and a key generated in a pod would be lost with it; put an entry"
-                    " SYNFUNDUS_PATIENT_KEY into the Secret that the chart's `secret` names"
+                    "patient key: there is none, and a key generated in a pod would be lost with it; name a"
+                    " Secret with an entry SYNFUNDUS_PATIENT_KEY in the chart's value `patientKeySecret`"
                 )
             _generate(path)
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -53,6 +55,17 @@ def patient_key(environment: Environment, root: str) -> bytes:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise WrongInputError(
             f"patient key: cannot use {path} ({reason}); make it writable or set SYNFUNDUS_PATIENT_KEY"
+        ) from error
+
+
+def _read(path: Path) -> str:
+    """Return the content of the file that SYNFUNDUS_PATIENT_KEY_FILE names. The mode of a mounted Secret is not ours."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise WrongInputError(
+            f"SYNFUNDUS_PATIENT_KEY_FILE: {path} cannot be read ({reason}); name the file that holds the patient key"
         ) from error
 
 

@@ -4,6 +4,7 @@ Credentials are never part of a study, a pickle or a message. Both clients, boto
 chain (environment, profile, web identity, role of the machine), in the process that uses them.
 """
 
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 import pyarrow.fs
 from botocore.config import Config
 from botocore.exceptions import (
@@ -24,6 +26,7 @@ from botocore.exceptions import (
     ProfileNotFound,
     ReadTimeoutError,
     ResponseStreamingError,
+    SSLError,
 )
 
 from synfundus.environment import S3Environment
@@ -57,6 +60,25 @@ def region_of(environment: S3Environment) -> str:
     return environment.region or boto3.Session().region_name or DEFAULT_REGION
 
 
+def ca_file_of(environment: S3Environment) -> str | None:
+    """Return the file of trusted authorities for both clients: that of the environment, else that of AWS's profile.
+
+    Raises:
+        WrongInputError: the file holds no certificates that can be read.
+    """
+    path: str | None = environment.ca_file or botocore.session.get_session().get_config_variable("ca_bundle")
+    if path is None:
+        return None
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # ssl.SSLError is an OSError
+        raise WrongInputError(
+            f"certificates {path}: cannot be read ({error.strerror or error}); set SYNFUNDUS_S3_CA_FILE or"
+            " AWS_CA_BUNDLE to a PEM file with the certificate of the store's authority"
+        ) from error
+    return path
+
+
 @lru_cache
 def arrow_filesystem(environment: S3Environment) -> pyarrow.fs.S3FileSystem:
     """Return Arrow's client of this process. Its pickle holds an address and no credentials."""
@@ -68,6 +90,7 @@ def arrow_filesystem(environment: S3Environment) -> pyarrow.fs.S3FileSystem:
         force_virtual_addressing=environment.addressing == "virtual",
         connect_timeout=CONNECT_TIMEOUT_S,
         request_timeout=READ_TIMEOUT_S,
+        tls_ca_file_path=ca_file_of(environment),
     )
 
 
@@ -84,8 +107,13 @@ def s3_client(environment: S3Environment, *, probing: bool = False) -> Any:
         response_checksum_validation="when_required",
         ignore_configured_endpoint_urls=True,  # because Arrow ignores AWS's configuration file, too
     )
-    session = boto3.Session()
-    return session.client("s3", region_name=region_of(environment), endpoint_url=environment.endpoint, config=config)
+    return boto3.Session().client(
+        "s3",
+        region_name=region_of(environment),
+        endpoint_url=environment.endpoint,
+        config=config,
+        verify=ca_file_of(environment),
+    )
 
 
 def read_object(client: Any, bucket: str, key: str) -> bytes:
@@ -136,6 +164,11 @@ def as_wrong_input(place: str, bucket: str, environment: S3Environment, rights: 
         raise WrongInputError(f"{place}: {_advice(error, bucket, rights)}") from error
     except (ParamValidationError, ValueError) as error:
         raise WrongInputError(f"{place}: {' '.join(str(error).split())}; correct this address or endpoint") from error
+    except SSLError as error:
+        raise WrongInputError(
+            f"{place}: {' '.join(str(error).split())}; set SYNFUNDUS_S3_CA_FILE to a PEM file with the certificate of"
+            " the store's authority"
+        ) from error
     except BotoCoreError as error:
         store = environment.endpoint or "AWS"
         raise WrongInputError(

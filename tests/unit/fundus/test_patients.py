@@ -37,7 +37,7 @@ def test_many_processes_that_generate_a_key_at_once_get_the_same_one(tmp_path: P
 
 def test_no_key_is_generated_in_a_pod(tmp_path: Path) -> None:
     """A key in a pod is lost with the pod, and a retried job would hash patients with another key."""
-    with pytest.raises(WrongInputError, match="an entry SYNFUNDUS_PATIENT_KEY into the Secret"):
+    with pytest.raises(WrongInputError, match="Secret with an entry SYNFUNDUS_PATIENT_KEY in the chart"):
         patient_key(environment(tmp_path, ray_address="head:6379"), "s3://bucket/prefix")
     assert list(tmp_path.iterdir()) == []
     patient_key(environment(tmp_path, "k" * 20, "head:6379"), "s3://bucket/prefix")
@@ -51,6 +51,20 @@ def test_the_variable_overrides_the_file(tmp_path: Path) -> None:
     assert not (tmp_path / "synfundus" / "patient.key").exists()
     with pytest.raises(WrongInputError, match=r"SYNFUNDUS_PATIENT_KEY.*5 characters"):
         patient_key(environment(tmp_path, "short"), root(tmp_path))
+
+
+def test_a_mounted_file_holds_the_key_in_place_of_the_variable(tmp_path: Path) -> None:
+    """A process that inherits the environment of another one then inherits no key."""
+    file = tmp_path / "mounted"
+    file.write_text("correct horse battery staple\n")
+    file.chmod(0o440)  # as Kubernetes mounts a Secret for a group
+    mounted = Environment(patient_key_file=file, config_home=tmp_path / "config", ray_address="head:6379")
+    of_variable = environment(tmp_path, "correct horse battery staple")
+    assert patient_key(mounted, "s3://bucket/prefix") == patient_key(of_variable, "s3://bucket/prefix")
+    assert "correct" not in repr(mounted)
+    file.unlink()
+    with pytest.raises(WrongInputError, match=f"SYNFUNDUS_PATIENT_KEY_FILE: {file} cannot be read"):
+        patient_key(mounted, "s3://bucket/prefix")
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])

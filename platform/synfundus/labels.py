@@ -115,7 +115,7 @@ def parse_value(name: str, text: object) -> int | None:
     if label.is_flag and word.lower() in TRUTH_VALUES:
         return TRUTH_VALUES[word.lower()]
     try:
-        number = float(word)
+        number = math.nan if "_" in word else float(word)  # Python reads 1_0 as 10
     except ValueError:
         number = math.nan
     if not (number.is_integer() and 0 <= number <= label.max_value):

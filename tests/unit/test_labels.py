@@ -50,7 +50,7 @@ def test_true_and_false_are_1_and_0_of_a_flag_but_neither_a_grade_nor_a_side(tex
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("dr_grade", "5"), ("is_gc", "2"), ("is_gc", "-1"), ("dr_grade", "1.5"), ("is_gc", "yes")]
+    ("name", "text"), [("dr_grade", "5"), ("is_gc", "2"), ("is_gc", "-1"), ("dr_grade", "1.5"), ("dr_grade", "0_1"), ("is_gc", "yes")]
 )
 def test_a_value_out_of_range_is_refused_with_label_and_range(name: str, text: str) -> None:
     with pytest.raises(WrongInputError, match=rf"{name} is '{text}'; expected a whole number from 0 to \d"):

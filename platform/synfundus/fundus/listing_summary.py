@@ -26,8 +26,11 @@ def source_rows(listing: SourceListing) -> list[tuple[str, str]]:
 
 
 def warning_rows(listing: SourceListing) -> list[tuple[str, str]]:
-    """Return a line for each table of which fewer than half of the rows find their image."""
-    return [("warning", table.warning) for table in listing.tables if table.warning is not None]
+    """Return a line for each table of which fewer than half of the rows find an image, and one if no label is known."""
+    rows = [("warning", table.warning) for table in listing.tables if table.warning is not None]
+    if not any(value is not None for record in listing.records for value in record.labels.values()):
+        rows.append(("warning", "no image has a label"))
+    return rows
 
 
 def _patients(listing: SourceListing) -> str:

@@ -43,12 +43,13 @@ def write(root: Path, name: str, text: str) -> None:
             (text, "12")
             for text in ("12", "12.0", "12.00", "12.", "0012", "00012.0", " 12 ", "\uff11\uff12", '="0012"')
         ),
+        *((text, "-1") for text in ("-1", "-1.0", "-01")),
         *((text, "0") for text in ("0", "0.0", "000")),
         *((text, "p-12") for text in ("P-12", "p-12", " P-12\u00a0", "P\u200b-12", "\ufeffP-12", "\uff30-12")),
         *((text, "doe, jane") for text in ("Doe, Jane", "DOE,  JANE", "doe,\u00a0jane")),
         *((unicodedata.normalize(form, "Größe"), "grösse") for form in ("NFC", "NFD", "NFKC", "NFKD")),
         # Not whole numbers: what looks like one is text, and stays so.
-        *((text, text) for text in ("1e5", "0x12", "12.5", "1_2", "12a", "p0012", "1,200", "12-0", "-12", "1.2.0")),
+        *((text, text) for text in ("1e5", "0x12", "12.5", "1_2", "12a", "p0012", "1,200", "12-0", "1.2.0", "1" * 99)),
     ],
 )
 def test_spellings_of_one_id_are_one_id_and_others_stay(written: str, canonical: str) -> None:

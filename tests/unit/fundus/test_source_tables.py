@@ -294,3 +294,35 @@ def test_an_empty_table_or_a_header_alone_is_refused(listing: Dataset) -> None:
     ):
         with pytest.raises(WrongInputError, match=message):
             listing(table, "images/a.jpg")
+
+
+def test_a_source_without_any_label_is_warned_about(listing: Dataset) -> None:
+    result = listing("file_name,dr_grade,is_gc\na,,nan\n", "images/a.jpg")
+    rows = dict(source_rows(result))
+    assert rows["columns without value"] == "dr_grade, is_gc"
+    assert rows["warning"] == "no image has a label"
+
+
+@pytest.mark.parametrize("table", ["file_name;dr_grade;note, long\na;1;x, y\n", "file_name\tdr_grade\na\t1\n"])
+def test_another_separator_is_named_though_a_comma_occurs(listing: Dataset, table: str) -> None:
+    with pytest.raises(WrongInputError, match="no column 'file_name'; save the file with ',' between cells"):
+        listing(table, "images/a.jpg")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "\ufefffile_name,dr_grade\na,1.0\nb,\n",
+        "\ufeff\ufefffile_name,dr_grade\na,1\nb,nan\n",
+        "file_name,dr_grade\ra,1\rb,NULL\r",
+        ",file_name,dr_grade,dr_grade.1\n0,a,1,2\n1,b,,3\n",
+        'file_name,dr_grade,note\na,1,"x\ny"\nb,,""\n',
+    ],
+)
+def test_tables_as_programs_write_them_are_read(listing: Dataset, table: str) -> None:
+    assert grades(listing(table, "images/a.jpg", "images/b.jpg")) == {"images/a.jpg": 1, "images/b.jpg": None}
+
+
+def test_a_number_out_of_range_names_no_map(listing: Dataset) -> None:
+    with pytest.raises(WrongInputError, match=r"dr_grade is '9'.*for unknown$"):
+        listing("file_name,dr_grade\na,9\n", "images/a.jpg")

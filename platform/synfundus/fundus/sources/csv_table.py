@@ -6,6 +6,7 @@ Rows are numbered as in a spreadsheet: the header is row 1. Blank rows have a nu
 import csv
 import difflib
 import io
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -135,7 +136,7 @@ class CsvTable:
         """
         if self.has(column):
             return
-        if len(self.index) == 1 and any(mark in next(iter(self.index)) for mark in ";\t"):
+        if any(column in re.split("[;\t]", name) for name in self.index):
             remedy = f"save the file with {self.delimiter!r} between cells"
         else:
             close = difflib.get_close_matches(column, self.index, n=1, cutoff=0.5)

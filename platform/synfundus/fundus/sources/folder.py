@@ -145,7 +145,10 @@ def _value(row: TableRow, name: str, column: LabelColumn) -> int | None:
     try:
         return row.label(name, column.column)
     except WrongInputError as error:
-        texts = f"{{{row.text(column.column)!r}: VALUE, ...}}"
+        text = row.text(column.column)
+        if not any(map(str.isalpha, text)):
+            raise
+        texts = f"{{{text!r}: VALUE, ...}}"
         raise WrongInputError(
-            f"{error}; if the cells hold words, set columns: {{{name}: {{column: {column.column!r}, map: {texts}}}}}"
+            f"{error}; since the cells hold words, set columns: {{{name}: {{column: {column.column!r}, map: {texts}}}}}"
         ) from None

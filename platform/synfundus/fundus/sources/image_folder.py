@@ -101,7 +101,10 @@ class ImageFolder:
                 f"{error.filename}: cannot be listed ({error.strerror}); change its permissions"
             ) from None
         if not self.names:
-            raise WrongInputError(f"{folder}: no image in this folder; put the images there or correct the path")
+            raise WrongInputError(
+                f"{folder}: no image in this folder; put the images there or correct the path"
+                " (linked folders below it are not followed)"
+            )
         _require_utf8(folder, self.names)
         self._exact = frozenset(self.names)
         for name in self.names:

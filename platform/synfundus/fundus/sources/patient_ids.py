@@ -10,7 +10,7 @@ import unicodedata
 from synfundus.errors import WrongInputError
 from synfundus.labels import is_unknown
 
-_WHOLE = re.compile(r"0*([0-9]+)(?:\.0*)?")
+_WHOLE = re.compile(r"(-?\d{1,64})(?:\.0*)?")
 _SHORTENED = re.compile(r"[0-9](?:\.[0-9]+)?e\+[0-9]+")
 """A long number as spreadsheets write it (`1.23457E+11`). An id such as `1e5` has no plus sign, so it stays text."""
 _PROTECTED = re.compile(r'="(.*)"')
@@ -18,9 +18,9 @@ _PROTECTED = re.compile(r'="(.*)"')
 
 
 def whole_number(text: str) -> str | None:
-    """Return the digits of a whole number without leading zeros and decimals (`0012.0` -> `12`), else None."""
+    """Return a whole number without leading zeros and decimals (`0012.0` -> `12`), None if `text` is none."""
     match = _WHOLE.fullmatch(text)
-    return None if match is None else match[1]
+    return None if match is None else str(int(match[1]))
 
 
 def canonical_patient_id(text: str) -> str | None:

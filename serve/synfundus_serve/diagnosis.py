@@ -14,9 +14,10 @@ from ray import serve
 from synfundus.diagnosis.annotator import MICRO_BATCH
 from synfundus.diagnosis.calibration import Calibration
 from synfundus.diagnosis.checkpoint import load_annotator
+from synfundus.diagnosis.operating_points import OperatingPoints
 from synfundus.fundus.preprocess import ByteImage, Prepared, Rejected, prepare_by
 from synfundus.fundus.rejections import ImageRejectionReason
-from synfundus.labels import HEADS, LABEL_NAMES, READABILITY
+from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, READABILITY
 from synfundus.storage import open_storage
 from synfundus.study import Study
 from synfundus_serve.batcher import Batcher
@@ -49,7 +50,9 @@ class Diagnosis:
     def __init__(self, study: Study) -> None:
         resources = study.serving.diagnosis
         device = torch.device("cuda" if resources.num_gpus else "cpu")
-        self._annotator = load_annotator(open_storage(study.root, create=False), study.annotator_folder, device)
+        self._annotator = load_annotator(
+            open_storage(study.root, create=False), study.annotator_folder, device, study.operating_points
+        )
         self._annotator.require_new_images()
         self._prepare = study.data.prepare
         self._predict = Batcher(self._predict_all, MICRO_BATCH, resources.num_threads)
@@ -99,9 +102,9 @@ class Diagnosis:
                 return Refusal(status, f"image {number}: {result.reason.value.replace('_', ' ')} ({result.detail})")
             prepared.append(result)
         predictions = await asyncio.gather(*(self._predict(one.pixels_HWC) for one in prepared))
-        calibration = self._annotator.calibration
+        calibration, points = self._annotator.calibration, self._annotator.points
         return [
-            diagnosis_of(prediction, one.field_px, calibration)
+            diagnosis_of(prediction, one.field_px, calibration, points)
             for prediction, one in zip(predictions, prepared, strict=True)
         ]
 
@@ -120,10 +123,12 @@ class Diagnosis:
         return [predictions[i] for i in range(len(images))]
 
 
-def diagnosis_of(prediction: Prediction, field_px: int, calibration: Calibration) -> ImageDiagnosis:
+def diagnosis_of(
+    prediction: Prediction, field_px: int, calibration: Calibration, points: OperatingPoints
+) -> ImageDiagnosis:
     """Return the diagnosis of a photograph whose field of view has the diameter `field_px`."""
     unusable = calibration.unusable
-    labels = {name: _label(name, prediction, calibration, unusable.get(name)) for name in LABEL_NAMES}
+    labels = {name: _label(name, prediction, points, unusable.get(name)) for name in LABEL_NAMES}
     readable = [labels[name].value for name in READABILITY]
     side = labels["eye_side"].value
     return ImageDiagnosis(
@@ -134,14 +139,17 @@ def diagnosis_of(prediction: Prediction, field_px: int, calibration: Calibration
     )
 
 
-def _label(name: str, prediction: Prediction, calibration: Calibration, reason: str | None) -> LabelPrediction:
+def _label(name: str, prediction: Prediction, points: OperatingPoints, reason: str | None) -> LabelPrediction:
     """Return the prediction of one label; `reason`: why it is unusable."""
     if reason is not None:
         return LabelPrediction(status="not available", reason=reason)
-    heads = list(calibration.heads.values())[HEADS[name]]
+    of_heads = [points.heads[head] for head in HEAD_NAMES[HEADS[name]]]
+    thresholds = [point.threshold for point in of_heads]
     return LabelPrediction(
         status="available",
         value=prediction.annotation[name],
         probability=prediction.probability[name],
-        threshold=heads[0].threshold if len(heads) == 1 else None,
+        threshold=thresholds[0] if len(thresholds) == 1 else thresholds,
+        operating_point=of_heads[0].words,
+        reason=points.unmet.get(name),
     )

@@ -102,13 +102,17 @@ class LabelPrediction(Config):
     status: Literal["available", "not available"]
     """`not available`: the label is unusable, because held-out photographs did not show that it can be predicted."""
     value: int | None = None
-    """Grade, or 0 or 1; null if not available, and for diseases of an image that is not a fundus photograph."""
+    """Grade, or 0 or 1; null if not available, if no threshold meets the operating point, and for diseases of an image
+    that is not a fundus photograph."""
     probability: float | list[float] | None = None
     """Calibrated probability that the label is 1; for `dr_grade`, that of each grade 0 to 4."""
-    threshold: float | None = None
-    """Smallest probability at which the value is 1; null for `dr_grade`, whose value is the rounded expected grade."""
+    threshold: float | list[float | None] | None = None
+    """Smallest probability at which the value is 1; for `dr_grade`, the smallest expected grade at which the value is
+    1, 2, 3 and 4 (null: that grade is never predicted; all null: the value is the most probable grade)."""
+    operating_point: str | None = None
+    """Rule that chose the threshold, such as `matched prevalence`; null if not available."""
     reason: str | None = None
-    """Reason why the label is not available."""
+    """Reason why the label is not available, or has no value."""
 
 
 class GeneratedImage(Config):

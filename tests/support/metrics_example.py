@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from synfundus.diagnosis.metrics import AnnotatorMetrics, HeadMetrics, SplitMetrics
-from synfundus.evaluation.comparison import MEASURE_TEXTS
+from synfundus.diagnosis.operating_points import OperatingPoint
+from synfundus.evaluation.measure_texts import MEASURE_TEXTS
 from synfundus.evaluation.strata import GROUPS, STRATA
 from synfundus.labels import HEAD_NAMES, LABELS, Label
 from synfundus.measures.measure import Measure
@@ -159,6 +160,28 @@ def _privacy() -> MeasuredPrivacy:
         threshold=0.21,
         num_sampled=803,
         num_near=3,
+def _extrapolation() -> Extrapolation:
+    """Return distances on the lines 8 + 3200 / n and 29.5 + 1600 / n."""
+    return Extrapolation(
+        points=tuple(
+            ExtrapolationPoint(n=n, held_out=8 + 3200 / n, synthetic=29.5 + 1600 / n) for n in (800, 533, 400)
+        ),
+        held_out=measure(8.0, 1.0, 800),
+        synthetic=measure(29.5, 2.0, 800),
+        difference=measure(21.5, 2.5, 800),
+    )
+
+
+def _spectrum() -> PowerSpectrum:
+    powers = ((2.0, 4.0, 9000.0, 9100.0), (4.0, 8.0, 800.0, 780.0), (8.0, 16.0, 60.0, 48.0), (16.0, 32.0, 5.0, 3.4))
+    return PowerSpectrum(
+        octaves=tuple(
+            Octave(low=low, high=high, held_out=real, synthetic=made, ratio=measure(made / real, 0.05, 800))
+            for low, high, real, made in powers
+        )
+    )
+
+
         share_near=measure(3 / 803, 0.004, 803),
         share_near_upper_bound=0.00962,
         num_below=0,
@@ -207,7 +230,7 @@ def example_annotator_metrics(seed: int = 0) -> AnnotatorMetrics:
     def head(name: str) -> HeadMetrics:
         usable = name not in UNUSABLE
         unusable = Measure.not_measurable(f"unusable: {reason}", 400)
-        measures = [measure(float(rng.uniform(0.6, 0.95)), 0.04, 400) if usable else unusable for _ in range(5)]
+        measures = [measure(float(rng.uniform(0.6, 0.95)), 0.04, 400) if usable else unusable for _ in range(6)]
         return HeadMetrics(
             num_images=400,
             num_patients=200,
@@ -216,7 +239,8 @@ def example_annotator_metrics(seed: int = 0) -> AnnotatorMetrics:
             average_precision=measures[1],
             sensitivity=measures[2],
             specificity=measures[3],
-            f1=measures[4],
+            ppv=measures[4],
+            f1=measures[5],
             ece=measure(0.03, 0.01, 400) if usable else unusable,
         )
 
@@ -229,3 +253,10 @@ def example_annotator_metrics(seed: int = 0) -> AnnotatorMetrics:
         unusable_heads=dict.fromkeys(UNUSABLE, reason),
         splits={"validation": split(), "test": split()},
     )
+    points = {
+        name: OperatingPoint(rule="matched-prevalence", prevalence=0.2, threshold=0.31)
+        for name in HEAD_NAMES
+        if name not in UNUSABLE
+    }
+        operating_points=points,
+        unmet={},

@@ -1,7 +1,7 @@
 """The annotator in use: images in, calibrated probabilities and annotations out.
 
-A scorer gives the logits: our network, an external network, or a table of predictions. Calibration, thresholds and
-rules are the same for all three.
+A scorer gives the logits: our network, an external network, or a table of predictions. Calibration, operating points
+and rules are the same for all three.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from synfundus.diagnosis.calibration import Calibration
 from synfundus.diagnosis.config import NO_NEW_IMAGES, Column, OutputMapConfig
 from synfundus.diagnosis.model import ModelSpec, preprocess
+from synfundus.diagnosis.operating_points import OperatingPoints
 from synfundus.diagnosis.outputs import head_logits
 from synfundus.errors import WrongInputError
 from synfundus.labels import NUM_VALUES, FloatArray, label_probabilities
@@ -125,7 +126,7 @@ class AnnotatorOutput:
     probability_BV: FloatArray
     """Calibrated probabilities (B, 19); NaN where a label is unusable."""
     annotations: list[dict[str, int | None]]
-    """All 16 labels of each image: grade or 0/1 after the thresholds; None where unusable or ruled out."""
+    """All 16 labels of each image: grade or 0/1 at the operating point; None where unusable or ruled out."""
 
     def probabilities(self, row: int) -> dict[str, float | list[float] | None]:
         """Return each label's calibrated probability, None if unusable; for `dr_grade` the distribution over 0 to 4."""
@@ -133,11 +134,11 @@ class AnnotatorOutput:
 
 
 class Annotator:
-    """A scorer with its calibration; `checkpoint.load_annotator` loads one."""
+    """A scorer with its calibration and operating points; `checkpoint.load_annotator` loads one."""
 
-    def __init__(self, scorer: Scorer, calibration: Calibration, digest: str) -> None:
-        """Take a scorer, its calibration, and the digest of everything that decides the output."""
-        self.scorer, self.calibration, self.digest = scorer, calibration, digest
+    def __init__(self, scorer: Scorer, calibration: Calibration, points: OperatingPoints, digest: str) -> None:
+        """Take a scorer, its calibration and operating points, and the digest of all but the operating points."""
+        self.scorer, self.calibration, self.points, self.digest = scorer, calibration, points, digest
 
     def predict(self, images_BHWC: NDArray[np.uint8], image_ids: Sequence[str] | None = None) -> AnnotatorOutput:
         """Annotate uint8 images (B, H, W, 3) of any size.
@@ -145,7 +146,8 @@ class Annotator:
         Raises:
             WrongInputError: the annotator is a table and no `image_ids` are given.
         """
-        return AnnotatorOutput(*self.calibration.annotate(self.scorer.logits(images_BHWC, image_ids)))
+        p_BV = self.calibration.probabilities(self.scorer.logits(images_BHWC, image_ids))
+        return AnnotatorOutput(p_BV, self.points.annotate(p_BV))
 
     def features(self, images_BHWC: NDArray[np.uint8]) -> FloatArray:
         """Return the pooled features (B, D), float32, of uint8 images; D depends on the network."""

@@ -1,22 +1,18 @@
-"""The annotator's `calibration.json`: from logits to calibrated probabilities and annotations.
+"""The annotator's `calibration.json`: from logits to calibrated probabilities.
 
-Each head has a Platt scaling, P = sigmoid(scale * logit + offset). A binary label is annotated 1 if P reaches the
-threshold of its head. An unusable head has no probability and annotates null. `fitting` fits all of this on the
-validation split.
+Each head has a Platt scaling, P = sigmoid(scale * logit + offset), which `fitting` fits on the validation split. An
+unusable head has no probability. `operating_points` turns probabilities into annotations.
 
-Diabetic retinopathy has four cumulative heads. Its annotation is the rounded expected grade, the sum of P(grade >= k),
-because it minimises the expected squared error that quadratic kappa counts; the most probable grade almost never leaves
-0 if higher grades are rare. An unusable head among the four gets its probability from the nearest usable one by the
-base rates; the label is unusable when all four heads are.
+Diabetic retinopathy has four cumulative heads. An unusable head among the four gets its probability from the nearest
+usable one by the base rates; the label is unusable when all four heads are.
 """
 
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
-from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, NUM_DR_HEADS, FloatArray, apply_rules
+from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, NUM_DR_HEADS, FloatArray
 from synfundus.measures.inputs import Floats
 from synfundus.metadata import Metadata
 
@@ -36,8 +32,6 @@ class HeadCalibration(Metadata):
     """Factor applied to the logit."""
     offset: float = 0.0
     """Number added to the scaled logit."""
-    threshold: float = 0.5
-    """Smallest calibrated probability that is annotated 1; not used for grades."""
 
 
 class Calibration(Metadata):
@@ -45,6 +39,8 @@ class Calibration(Metadata):
 
     version: Literal[1] = 1
     """Schema of this record."""
+    recalibrated: bool = True
+    """False for an external annotator that is used as it is: scale 1, offset 0, grades as they are."""
     heads: dict[str, HeadCalibration]
     """Calibration of each head in `labels.HEAD_NAMES`."""
 
@@ -70,7 +66,7 @@ class Calibration(Metadata):
         p_BV = np.full(logit_BV.shape, np.nan)
         for v, name in enumerate(HEAD_NAMES):
             head = self.heads[name]
-            if head.unusable is None:
+            if head.unusable is None or (name in HEAD_NAMES[HEADS["dr_grade"]] and not self.recalibrated):
                 p_BV[:, v] = expit(head.scale * logit_BV[:, v].astype(np.float64) + head.offset)
         grades = HEADS["dr_grade"]
         p_BV[:, grades] = self._ordered_grades(p_BV[:, grades])
@@ -80,6 +76,8 @@ class Calibration(Metadata):
         """Return P(grade >= k), non-increasing in k; an unusable head follows its nearest usable one by base rates."""
         heads = [self.heads[name] for name in HEAD_NAMES[HEADS["dr_grade"]]]
         usable = [k for k, head in enumerate(heads) if head.unusable is None]
+        if usable and not self.recalibrated:
+            usable = list(range(NUM_DR_HEADS))
         rates = [head.base_rate or 0.0 for head in heads]
         out_B4 = np.full_like(p_B4, np.nan)
         out_B4[:, usable] = np.minimum.accumulate(p_B4[:, usable], axis=1)
@@ -94,27 +92,3 @@ class Calibration(Metadata):
                 share = (1.0 - rates[k]) / (1.0 - rates[above[0]])
                 out_B4[:, k] = 1.0 - (1.0 - out_B4[:, above[0]]) * share
         return out_B4
-
-    def annotate(self, logit_BV: FloatArray) -> tuple[FloatArray, list[dict[str, int | None]]]:
-        """Return the calibrated probabilities (B, 19), and all 16 labels of each image.
-
-        A label is None if it is unusable, has no logit, or is ruled out by another label (`labels.apply_rules`).
-        """
-        p_BV = self.probabilities(logit_BV)
-        grade_B = self.grades(p_BV)
-        rows: list[dict[str, int | None]] = []
-        for p_V, grade in zip(p_BV, grade_B, strict=True):
-            predicted = {name: self._value(name, p_V[HEADS[name]]) for name in LABEL_NAMES[1:]}
-            predicted["dr_grade"] = int(grade) if grade >= 0 else None
-            allowed = apply_rules(predicted)
-            rows.append({name: allowed[name] if predicted[name] is not None else None for name in LABEL_NAMES})
-        return p_BV, rows
-
-    def _value(self, name: str, p: FloatArray) -> int | None:
-        """Return the annotated value of a binary label."""
-        return int(p[0] >= self.heads[name].threshold) if np.isfinite(p[0]) else None
-
-    def grades(self, p_BV: FloatArray) -> NDArray[np.int64]:
-        """Return the DR grade (B,) of calibrated probabilities (B, 19): the expected grade, rounded; -1 where NaN."""
-        expected_B = p_BV[:, HEADS["dr_grade"]].sum(axis=1, dtype=np.float64)
-        return np.where(np.isfinite(expected_B), np.floor(np.nan_to_num(expected_B) + 0.5), -1).astype(np.int64)

@@ -1,8 +1,9 @@
-"""Settings of the annotator: its training, an external one in its place, and the filling of unknown labels."""
+"""Settings of the annotator: its training, an external one in its place, operating points, and filling."""
 
-from typing import ClassVar, Literal
+import math
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from synfundus.config import Config, refusing_value
 from synfundus.errors import WrongInputError
@@ -48,6 +49,60 @@ class AnnotatorConfig(OptimisationConfig, AugmentationConfig):
     the head) are not used."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Dropout probability before the head."""
+
+
+Rule = Literal["matched-prevalence", "minimum-ppv", "minimum-sensitivity", "youden", "most-probable"]
+WITH_MINIMUM: Final = ("minimum-ppv", "minimum-sensitivity")
+"""Rules that need `minimum`."""
+
+
+class OperatingPointConfig(Config):
+    """Rule that turns the probability of a label into a value. For `dr_grade` it holds at each grade >= k."""
+
+    rule: Rule = "matched-prevalence"
+    """`matched-prevalence`: the share annotated 1 equals `prevalence`. `minimum-ppv`: the most sensitive threshold
+    with a positive predictive value of `minimum`. `minimum-sensitivity`: the most specific threshold with a sensitivity
+    of `minimum`. `youden`: the largest sensitivity + specificity. `most-probable`: 1 from a probability of 0.5; the
+    most probable grade."""
+    minimum: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Target of `minimum-ppv` and `minimum-sensitivity`."""
+    prevalence: float | tuple[float, ...] | None = None
+    """Share of the value 1 among the images that will be annotated; for `dr_grade` the shares of the five grades.
+    Default: the share among the experts' training labels (for an external annotator: validation labels)."""
+
+    @model_validator(mode="after")
+    def _check_minimum(self) -> "OperatingPointConfig":
+        if (self.minimum is not None) != (self.rule in WITH_MINIMUM):
+            raise ValueError(f"minimum: expected with {' and '.join(WITH_MINIMUM)}, and only there")
+        return self
+
+    def require_prevalence_of(self, name: str) -> None:
+        """Refuse a prevalence that label `name` cannot have.
+
+        Raises:
+            ValueError: not one share in (0, 1); for `dr_grade`, not five shares with the sum 1.
+        """
+        if self.prevalence is None:
+            return
+        if name == "dr_grade":
+            shares = self.prevalence if isinstance(self.prevalence, tuple) else ()
+            if len(shares) != NUM_DR_GRADES or min(shares) < 0.0 or not math.isclose(sum(shares), 1.0, abs_tol=1e-6):
+                raise ValueError(f"dr_grade.prevalence: expected {NUM_DR_GRADES} shares with the sum 1, one per grade")
+        elif not (isinstance(self.prevalence, float) and 0.0 < self.prevalence < 1.0):
+            raise ValueError(f"{name}.prevalence: expected a share between 0 and 1")
+
+
+def _check_operating_points(points: dict[str, OperatingPointConfig]) -> dict[str, OperatingPointConfig]:
+    with refusing_value():
+        require_known(points, "operating_points")
+    for name, point in points.items():
+        point.require_prevalence_of(name)
+    return points
+
+
+OperatingPointsConfig = Annotated[dict[str, OperatingPointConfig], AfterValidator(_check_operating_points)]
+"""Operating point by label. A label that is not named has the default of `OperatingPointConfig`; with an external
+annotator that is used as it is, `most-probable`."""
 
 
 class OutputMapConfig(Config):
@@ -97,6 +152,9 @@ class ExternalConfig(OutputMapConfig):
     """Model name in timm's registry; not needed when the folder has a config.json."""
     image_size_px: int | None = Field(default=None, ge=32, le=1024)
     """Height and width of the model's input; not needed when the folder has a config.json."""
+    recalibrate: bool = True
+    """Whether its probabilities are calibrated on the validation split. False: they are used as they are, and labels
+    without an entry in `operating_points` get their most probable value."""
 
     @model_validator(mode="after")
     def _check_source(self) -> "ExternalConfig":

@@ -1,7 +1,7 @@
 """An external annotator in place of ours: a table of predictions, or any timm model with a column map.
 
-It is calibrated on the validation split, measured and stored as ours is. Its training images are unknown here: if the
-test images were among them, its metrics are too good.
+It is calibrated on the validation split (unless `recalibrate` is false), measured and stored as ours is. Its training
+images are unknown here: if the test images were among them, its metrics are too good.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from synfundus.diagnosis.annotator import NetworkScorer, Scorer, TableScorer
-from synfundus.diagnosis.calibration import Calibration
+from synfundus.diagnosis.assessment import Assessment, assess
 from synfundus.diagnosis.checkpoint import save_network, save_predictions
 from synfundus.diagnosis.config import ExternalConfig
-from synfundus.diagnosis.fitting import fit_calibration
 from synfundus.diagnosis.manifest import CONFIG, AnnotatorManifest
-from synfundus.diagnosis.measuring import measure_splits, predict_split
-from synfundus.diagnosis.metrics import AnnotatorMetrics
+from synfundus.diagnosis.measuring import predict_split
+from synfundus.diagnosis.metrics import AnnotatorScores
 from synfundus.diagnosis.model import ModelSpec, build_annotator, read_weights
 from synfundus.diagnosis.outputs import head_logits
 from synfundus.errors import WrongInputError
@@ -37,8 +36,10 @@ ID_COLUMN, FILE_COLUMN = "image_id", "file_name"
 
 def adopt_external(
     storage: Storage, folder: str, config: ExternalConfig, images: PreparedImages, digest: str
-) -> AnnotatorMetrics:
+) -> AnnotatorScores:
     """Calibrate an external annotator on the validation split, measure it, and write it to `folder`.
+
+    With `recalibrate: false` its probabilities stay as they are; the rules for unusable labels hold all the same.
 
     Args:
         digest: digest of everything that the result depends on.
@@ -53,21 +54,20 @@ def adopt_external(
     if config.predictions is not None:
         logits = read_predictions(config)
         _require_overlap(logits, images, config.predictions)
-        calibration, metrics = _calibrate(TableScorer(logits), images)
-        save_predictions(storage, folder, logits, calibration, metrics, manifest)
-        return metrics
+        assessment = _assess(TableScorer(logits), images, config)
+        save_predictions(storage, folder, logits, assessment, manifest)
+        return assessment.scores
     network, spec = load_external_network(config)
     scorer = NetworkScorer(network, spec, output_map=config.output_map)
-    calibration, metrics = _calibrate(scorer, images)
-    save_network(storage, folder, network, spec, calibration, metrics, manifest, config.output_map)
-    return metrics
+    assessment = _assess(scorer, images, config)
+    save_network(storage, folder, network, spec, assessment, manifest, config.output_map)
+    return assessment.scores
 
 
-def _calibrate(scorer: Scorer, images: PreparedImages) -> tuple[Calibration, AnnotatorMetrics]:
+def _assess(scorer: Scorer, images: PreparedImages, config: ExternalConfig) -> Assessment:
     """Calibrate on the validation split, measure on validation and test."""
     splits = {split: predict_split(scorer, images, split) for split in HELD_OUT_SPLITS}
-    calibration = fit_calibration(splits["validation"], training=None)
-    return calibration, measure_splits(splits, calibration)
+    return assess(splits, training=None, recalibrate=config.recalibrate)
 
 
 def read_predictions(config: ExternalConfig) -> dict[str, FloatArray]:

@@ -1,11 +1,8 @@
-"""Fit the annotator's calibration and thresholds on the validation split, and find out which heads are usable.
+"""Fit the annotator's calibration on the validation split, and find out which heads are usable.
 
 The scale and offset of each head are fitted by maximum likelihood with the smoothed targets of Platt 1999, with scale
-> 0; with few images of a class only the offset is fitted. The threshold of a binary label has the largest Youden index
-(sensitivity + specificity - 1; Youden 1950).
+> 0; with few images of a class only the offset is fitted. `operating_fit` chooses the thresholds.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +10,8 @@ from scipy.special import expit
 
 from synfundus.diagnosis.calibration import Calibration, HeadCalibration
 from synfundus.diagnosis.counts import LabelCounts
-from synfundus.labels import HEAD_NAMES, FloatArray, expand_known
+from synfundus.diagnosis.held_out import Predictions
+from synfundus.labels import HEAD_NAMES
 from synfundus.measures.inputs import Floats
 from synfundus.measures.roc import auc
 
@@ -21,25 +19,6 @@ MIN_FOR_SCALE = 10
 """Smallest number of images per class with which the scale is fitted too."""
 MIN_SCALE = 0.01
 """Smallest scale that a fit may return."""
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Raw logits and experts' labels of one split."""
-
-    logit_BV: FloatArray
-    """Logits (B, 19); NaN where the annotator has no such output."""
-    p_BV: FloatArray
-    """Experts' labels (B, 19), 0 or 1."""
-    expert_BK: NDArray[np.bool_]
-    """True (B, 16) where an expert labelled the image."""
-    patients: list[str]
-
-    def head(self, v: int) -> tuple[NDArray[np.int64], Floats, NDArray[np.str_]]:
-        """Return label, logit and patient of the images that have label and logit for head `v`."""
-        rows = expand_known(self.expert_BK)[:, v] & np.isfinite(self.logit_BV[:, v])
-        y = self.p_BV[rows, v].round().astype(np.int64)
-        return y, self.logit_BV[rows, v].astype(np.float64), np.asarray(self.patients, np.str_)[rows]
 
 
 def fit_platt(y: NDArray[np.int64], logit: Floats) -> tuple[float, float]:
@@ -66,32 +45,19 @@ def fit_platt(y: NDArray[np.int64], logit: Floats) -> tuple[float, float]:
     return float(fit.x[0]), float(fit.x[1])
 
 
-def youden_threshold(y: NDArray[np.int64], p: Floats) -> float:
-    """Return the threshold with the largest sensitivity + specificity - 1, half-way between two scores.
-
-    Among equally good thresholds, the nearest to 0.5 wins.
-    """
-    scores = np.unique(p)
-    candidates = (scores[1:] + scores[:-1]) / 2 if len(scores) > 1 else scores
-    positive, negative = np.sort(p[y == 1]), np.sort(p[y == 0])
-    sensitivity = 1.0 - np.searchsorted(positive, candidates) / len(positive)
-    specificity = np.searchsorted(negative, candidates) / len(negative)
-    index = sensitivity + specificity
-    best = candidates[index >= index.max() - 1e-12]
-    return float(best[np.argmin(np.abs(best - 0.5))])
-
-
-def fit_calibration(validation: Predictions, training: LabelCounts | None) -> Calibration:
+def fit_calibration(validation: Predictions, training: LabelCounts | None, *, recalibrate: bool = True) -> Calibration:
     """Fit every head on the validation split.
 
     Args:
         validation: logits and experts' labels of the validation split.
         training: label counts of the training split; None for an external annotator, whose training is unknown.
+        recalibrate: False leaves the probabilities as they are, and only finds out which heads are usable.
     """
-    return Calibration(heads={name: _fit_head(validation, training, v) for v, name in enumerate(HEAD_NAMES)})
+    heads = {name: _fit_head(validation, training, v, recalibrate) for v, name in enumerate(HEAD_NAMES)}
+    return Calibration(heads=heads, recalibrated=recalibrate)
 
 
-def _fit_head(validation: Predictions, training: LabelCounts | None, v: int) -> HeadCalibration:
+def _fit_head(validation: Predictions, training: LabelCounts | None, v: int, recalibrate: bool) -> HeadCalibration:
     """Fit head `v`, unless it is unusable."""
     y, logit, _ = validation.head(v)
     num_positive = int(y.sum())
@@ -101,9 +67,10 @@ def _fit_head(validation: Predictions, training: LabelCounts | None, v: int) -> 
     reason = _unusable_reason(validation, training, v)
     if reason is not None:
         return head.model_copy(update={"unusable": reason})
+    if not recalibrate:
+        return head
     scale, offset = fit_platt(y, logit)
-    threshold = youden_threshold(y, expit(scale * logit + offset))
-    return head.model_copy(update={"scale": scale, "offset": offset, "threshold": threshold})
+    return head.model_copy(update={"scale": scale, "offset": offset})
 
 
 def _unusable_reason(validation: Predictions, training: LabelCounts | None, v: int) -> str | None:

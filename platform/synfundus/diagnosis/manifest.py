@@ -6,7 +6,7 @@ from synfundus.digests import digest_of
 from synfundus.storage import METRICS, Manifest
 
 CONFIG, WEIGHTS, OUTPUTS, PREDICTIONS = "config.json", "model.safetensors", "outputs.json", "predictions.parquet"
-CALIBRATION = "calibration.json"
+CALIBRATION, HELD_OUT = "calibration.json", "held_out.parquet"
 
 
 class AnnotatorManifest(Manifest):
@@ -16,13 +16,14 @@ class AnnotatorManifest(Manifest):
     data: str
     """Folder of the prepared images on which the annotator was calibrated."""
     external: bool = False
-    """Made elsewhere and calibrated here."""
+    """Made elsewhere, and only calibrated and measured here."""
 
     @property
     def annotator_digest(self) -> str:
-        """SHA-256 over everything that decides the output: network or table, output map, calibration.
+        """SHA-256 over everything that decides the probabilities, and over the predictions that thresholds come from.
 
-        The metrics do not enter it: the same weights measured on other images are the same annotator.
+        The operating points do not enter it, because they are settings of the study. Nor do the metrics, because they
+        follow from the rest.
         """
         return digest_of({name: entry.sha256 for name, entry in self.files.items() if name != METRICS})
 

@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from synfundus.diagnosis.annotator import NetworkScorer
+from synfundus.diagnosis.assessment import assess
 from synfundus.diagnosis.augmentation import augment
 from synfundus.diagnosis.checkpoint import save_network
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.counts import LabelCounts, count_labels
-from synfundus.diagnosis.fitting import fit_calibration
 from synfundus.diagnosis.manifest import AnnotatorManifest
-from synfundus.diagnosis.measuring import measure_splits, predict_split
-from synfundus.diagnosis.metrics import AnnotatorMetrics
+from synfundus.diagnosis.measuring import predict_split
+from synfundus.diagnosis.metrics import AnnotatorScores
 from synfundus.diagnosis.model import ModelSpec, build_annotator, initialise, preprocess
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
@@ -111,7 +111,7 @@ class AnnotatorLearner(Learner):
         """Return architecture and input size."""
         return ModelSpec(architecture=self.config.architecture, image_size_px=self.config.image_size_px)
 
-    def save(self, storage: Storage, folder: str, digest: str) -> AnnotatorMetrics:
+    def save(self, storage: Storage, folder: str, digest: str) -> AnnotatorScores:
         """Calibrate on the validation split, measure on validation and test, and write the annotator to `folder`.
 
         Called on rank 0 only.
@@ -124,8 +124,7 @@ class AnnotatorLearner(Learner):
         """
         scorer = NetworkScorer(self.network, self.spec(), self.device)
         splits = {split: predict_split(scorer, self.images, split) for split in HELD_OUT_SPLITS}
-        calibration = fit_calibration(splits["validation"], self.counts)
-        metrics = measure_splits(splits, calibration, self.fresh_tensors)
+        assessment = assess(splits, self.counts, fresh_tensors=self.fresh_tensors)
         manifest = AnnotatorManifest(digest=digest, data=self.images.folder)
-        save_network(storage, folder, self.network, self.spec(), calibration, metrics, manifest)
-        return metrics
+        save_network(storage, folder, self.network, self.spec(), assessment, manifest)
+        return assessment.scores

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from synfundus.diagnosis.annotator import Annotator
 from synfundus.diagnosis.checkpoint import load_annotator
-from synfundus.diagnosis.metrics import read_annotator_metrics
+from synfundus.diagnosis.decisions import read_annotator_metrics
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.examples import Examples, Pixels
@@ -35,7 +35,9 @@ from synfundus.measures.nearest import Nearest
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_labels, phantom_record
 from synfundus.samples.shards import read_shard
-from synfundus.storage import METRICS, Storage, write_manifest
+from synfundus.storage import METRICS, Storage, read_manifest, write_manifest
+from synfundus.samples.manifest import SamplesManifest
+from synfundus.samples.plan import read_plan
 
 PHANTOM_SEED = 20231130
 """Seed reserved for the landmark, so that its phantoms never coincide with a study's."""
@@ -60,8 +62,8 @@ class EvaluationTask:
     title: str
     study: Mapping[str, JsonValue]
     """Settings of the study, resolved, for the report."""
-    curves: Mapping[str, Sequence[tuple[int, float]]]
-    """(step, loss) points of each training, by its title."""
+    curves: Sequence[LossCurves]
+    """Losses of each training."""
     provenance: Mapping[str, JsonValue]
     """Versions and digests, for the report."""
     real_photographs: bool
@@ -128,8 +130,11 @@ def _content(
     return ReportContent(
         title=task.title,
         study=task.study,
+    plan = read_plan(
+        task.storage, task.samples_folder, read_manifest(task.storage, task.samples_folder, SamplesManifest)
+    )
         metrics=metrics,
-        annotator_metrics=read_annotator_metrics(task.storage, task.annotator_folder),
+        annotator_metrics=read_annotator_metrics(task.storage, task.annotator_folder, plan.operating_points),
         real_photographs=task.real_photographs,
         curves=task.curves,
         synthetic=synthetic.by_finding(),

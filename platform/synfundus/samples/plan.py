@@ -6,13 +6,14 @@ a release, so they come from combinations that enough patients share (`combinati
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import JsonValue, field_serializer
+from pydantic import Field, JsonValue, field_serializer
 
+from synfundus.diagnosis.config import OperatingPointConfig
 from synfundus.digests import sha256_hex
 from synfundus.fundus.batches import LabelBatch
 from synfundus.labels import LABEL_NAMES, apply_rules
@@ -52,6 +53,8 @@ class Plan(Metadata):
     """Settings. In JSON they lack `resources.pool_size` and `resources.num_gpus`, which change no sample."""
     generator_digest: str
     annotator_digest: str
+    operating_points: dict[str, OperatingPointConfig] = Field(default_factory=dict)
+    """Rule by label for the annotations; a label without one has the default."""
     data_digest: str
     """Digest of the dataset that gave the conditions and whose training images must not be copied."""
     notes: tuple[str, ...]
@@ -108,12 +111,14 @@ def make_plan(
     generator_digest: str,
     annotator_digest: str,
     data_digest: str,
+    operating_points: Mapping[str, OperatingPointConfig] | None = None,
     num_without_patient: int = 0,
 ) -> Plan:
     """Lay out the samples.
 
     Args:
         training: labels of the training split of the filled dataset; not read if the conditions are quotas.
+        operating_points: rule by label for the annotations; None for the default of every label.
         num_without_patient: images of unknown patients, each of which counts as a patient of its own.
 
     Raises:
@@ -128,6 +133,7 @@ def make_plan(
         config=config,
         generator_digest=generator_digest,
         annotator_digest=annotator_digest,
+        operating_points=dict(operating_points or {}),
         data_digest=data_digest,
         notes=tuple(notes),
         combinations=tuple(combinations),

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from synfundus.diagnosis.config import ExternalConfig
-from synfundus.diagnosis.metrics import AnnotatorMetrics, read_annotator_metrics
+from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.fundus.manifest import DataManifest
-from synfundus.labels import HEAD_NAMES, LABEL_NAMES
+from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES
 from synfundus.measures.wording import format_measure
 from synfundus.progress import show_progress
 from synfundus.stages.record import Basis
@@ -33,8 +33,19 @@ class AnnotatorSummary:
         return [
             *self._initial_weights(),
             ("AUC on test", ", ".join(usable) or "not measurable"),
+            ("operating points", self._operating_points()),
+            *((f"{name} stays unknown", reason) for name, reason in metrics.unmet.items()),
             ("unusable", ", ".join(metrics.unusable) or "none"),
         ]
+
+    def _operating_points(self) -> str:
+        """Return the rules in use, each with its labels."""
+        labels: dict[str, list[str]] = {}
+        for name in LABEL_NAMES:
+            head = HEAD_NAMES[HEADS[name].start]
+            if head in self.metrics.operating_points:
+                labels.setdefault(self.metrics.operating_points[head].words, []).append(name)
+        return "; ".join(f"{words}: {', '.join(names)}" for words, names in labels.items()) or "none"
 
     def _initial_weights(self) -> Rows:
         fresh = self.metrics.fresh_tensors
@@ -94,7 +105,9 @@ class TrainAnnotatorStage(Stage[None]):
             train(task, progress)
 
     def summary(self, study: Study, storage: Storage) -> AnnotatorSummary:
-        return AnnotatorSummary(read_annotator_metrics(storage, study.annotator_folder))
+        from synfundus.diagnosis.decisions import read_annotator_metrics
+
+        return AnnotatorSummary(read_annotator_metrics(storage, study.annotator_folder, study.operating_points))
 
     def num_workers(self, study: Study) -> int:
         return study.annotator.resources.num_workers if study.external_annotator is None else 0

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.fundus.manifest import DataManifest, LabelSources
 from synfundus.labels import LABEL_NAMES
 from synfundus.progress import show_progress
-from synfundus.stages.record import Basis
+from synfundus.stages.record import Basis, KeyNames
 from synfundus.stages.requirements import require_gpu
 from synfundus.stages.stage import Rows, Stage
 from synfundus.storage import Storage, manifest_digest, read_manifest
@@ -31,6 +32,7 @@ class FillStage(Stage[None]):
 
     name = "fill"
     help = "Give unknown labels calibrated probabilities, in a new dataset beside the prepared one."
+    names_of_basis: ClassVar[KeyNames] = {"is_fundus": "operating_points.is_fundus"}
 
     def inputs(self, study: Study) -> tuple[str, ...]:
         return (study.data_folder, study.annotator_folder)
@@ -42,7 +44,10 @@ class FillStage(Stage[None]):
         data = read_manifest(storage, study.data_folder, DataManifest)
         annotator = read_manifest(storage, study.annotator_folder, AnnotatorManifest)
         inputs: Basis = {"data": manifest_digest(data), "annotator": manifest_digest(annotator)}
-        return {"fill": study.public["fill"], "inputs": inputs}
+        # The one annotation that filling uses: whether an image is a fundus.
+        point = study.operating_points.get("is_fundus")
+        is_fundus = None if point is None else point.model_dump(mode="json")
+        return {"fill": study.public["fill"], "is_fundus": is_fundus, "inputs": inputs}
 
     def check(self, study: Study, storage: Storage) -> None:  # noqa: ARG002  resources of this machine only
         require_gpu("fill.resources", study.fill.resources)
@@ -59,7 +64,7 @@ class FillStage(Stage[None]):
         folders = (study.data_folder, study.annotator_folder, study.filled_folder)
         num_shards = len(read_manifest(storage, study.data_folder, DataManifest).shards)
         with show_progress(self.name, num_shards, "shards") as progress:
-            fill_on_pool(storage, *folders, study.fill.resources, digest, progress)
+            fill_on_pool(storage, *folders, study.operating_points, study.fill.resources, digest, progress)
 
     def summary(self, study: Study, storage: Storage) -> FillSummary:
         return FillSummary(read_manifest(storage, study.filled_folder, DataManifest).sources)

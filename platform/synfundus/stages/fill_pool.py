@@ -3,6 +3,7 @@
 import torch
 
 from synfundus.diagnosis.checkpoint import load_annotator
+from synfundus.diagnosis.config import OperatingPointsConfig
 from synfundus.diagnosis.fill import FilledShard, close_filled, write_filled_shard
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.distributed.map import run_on_pool
@@ -16,12 +17,19 @@ class Filler:
     """A worker of the pool: fills one shard after the other."""
 
     def __init__(
-        self, storage: Storage, source_folder: str, target_folder: str, annotator_folder: str, resources: PoolResources
+        self,
+        storage: Storage,
+        source_folder: str,
+        target_folder: str,
+        annotator_folder: str,
+        operating_points: OperatingPointsConfig,
+        resources: PoolResources,
     ) -> None:
         """Load the annotator."""
         torch.set_num_threads(resources.num_threads)
         self.storage, self.source_folder, self.target_folder = storage, source_folder, target_folder
-        self.annotator = load_annotator(storage, annotator_folder, "cuda" if resources.num_gpus else "cpu")
+        device = "cuda" if resources.num_gpus else "cpu"
+        self.annotator = load_annotator(storage, annotator_folder, device, operating_points)
 
     def __call__(self, file: str) -> FilledShard:
         """Write the filled shard `file`."""
@@ -33,6 +41,7 @@ def fill_on_pool(
     source_folder: str,
     annotator_folder: str,
     target_folder: str,
+    operating_points: OperatingPointsConfig,
     resources: PoolResources,
     digest: str,
     progress: Progress,
@@ -43,7 +52,7 @@ def fill_on_pool(
         digest: digest of everything that the new dataset depends on.
     """
     files = read_manifest(storage, source_folder, DataManifest).shards
-    arguments = (storage, source_folder, target_folder, annotator_folder, resources)
+    arguments = (storage, source_folder, target_folder, annotator_folder, operating_points, resources)
     shards: list[FilledShard] = []
     for shard in run_on_pool(Filler, arguments, files, resources):
         shards.append(shard)

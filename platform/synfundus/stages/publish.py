@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synfundus.diagnosis.manifest import AnnotatorManifest
-from synfundus.diagnosis.metrics import read_annotator_metrics
 from synfundus.evaluation.manifest import PUBLIC, ReportManifest, read_metrics
 from synfundus.samples.manifest import ReleaseInputs, ReleaseManifest, SamplesManifest
 from synfundus.samples.release_config import ReleaseConfig
@@ -66,7 +65,7 @@ class PublishStage(Stage[None]):
     def run(self, study: Study, storage: Storage, digest: str, found: None) -> None:  # noqa: ARG002  nothing was found
         from synfundus.samples.publish import publish
 
-        evidence = read_evidence(storage, study.report_folder, study.annotator_folder)
+        evidence = read_evidence(storage, study.samples_folder, study.report_folder, study.annotator_folder)
         inputs = _read_inputs(study, storage)
         publish(storage, study.samples_folder, study.release_folder, inputs, evidence, digest)
 
@@ -106,18 +105,21 @@ def read_release_inputs(
     )
 
 
-def read_evidence(storage: Storage, report_folder: str, annotator_folder: str) -> "Evidence":
-    """Return the results that a release shows.
+def read_evidence(storage: Storage, samples_folder: str, report_folder: str, annotator_folder: str) -> "Evidence":
+    """Return the results that a release shows; those of the annotator at the operating points of the samples.
 
     Raises:
         WrongInputError: an input is not complete.
         StorageError: a file differs from its manifest.
     """
+    from synfundus.diagnosis.decisions import read_annotator_metrics
+    from synfundus.samples.plan import read_plan
     from synfundus.samples.publish import Evidence
 
     report = read_manifest(storage, report_folder, ReportManifest)
+    plan = read_plan(storage, samples_folder, read_manifest(storage, samples_folder, SamplesManifest))
     return Evidence(
         read_metrics(storage, report_folder),
-        read_annotator_metrics(storage, annotator_folder),
+        read_annotator_metrics(storage, annotator_folder, plan.operating_points),
         read_trusted(storage, report_folder, PUBLIC, report).decode(),
     )

@@ -54,7 +54,11 @@ class SampleStage(Stage[None]):
         return study.samples_folder
 
     def basis(self, study: Study, storage: Storage) -> Basis:
-        return {"samples": study.public["samples"], "inputs": {**_read_inputs(study, storage).digests}}
+        return {
+            "samples": study.public["samples"],
+            "operating_points": study.public["operating_points"],
+            "inputs": {**_read_inputs(study, storage).digests},
+        }
 
     def check(self, study: Study, storage: Storage) -> None:  # noqa: ARG002  everything is in the study
         require_new_images(study)
@@ -171,6 +175,7 @@ def lay_out(study: Study, storage: Storage) -> Plan:
         generator_digest=inputs.generator,
         annotator_digest=inputs.annotator,
         data_digest=inputs.data,
+        operating_points=study.operating_points,
         num_without_patient=inputs.num_without_patient,
     )
 

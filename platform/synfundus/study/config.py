@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, model_validator
 from pydantic.main import IncEx
 
 from synfundus.config import Config
-from synfundus.diagnosis.config import AnnotatorConfig, ExternalConfig, FillConfig
+from synfundus.diagnosis.config import AnnotatorConfig, ExternalConfig, FillConfig, OperatingPointsConfig
 from synfundus.diffusion.config import GeneratorConfig
 from synfundus.digests import content_digest
 from synfundus.evaluation.config import EvaluationConfig
@@ -77,6 +77,9 @@ class Study(Config):
     """Training of the annotator."""
     external_annotator: ExternalConfig | None = None
     """An annotator made elsewhere, in place of `annotator`."""
+    operating_points: OperatingPointsConfig = Field(default_factory=dict)
+    """Rule by label that turns the annotator's probability into a value. The stages that annotate read it; to change it
+    needs no training."""
     fill: FillConfig = FillConfig()
     """Filling of unknown labels by the annotator."""
     generator: GeneratorConfig

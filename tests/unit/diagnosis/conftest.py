@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from support.data_manifest import data_manifest
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.counts import LabelCounts
-from synfundus.diagnosis.fitting import Predictions
+from synfundus.diagnosis.held_out import Predictions
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.descriptors import write_with_descriptors
 from synfundus.fundus.png import encode_png

@@ -10,11 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from support.data_manifest import data_manifest
+from support.operating_points import half_points, no_predictions
 from synfundus.diagnosis.annotator import MICRO_BATCH, Annotator, NetworkScorer
+from synfundus.diagnosis.assessment import Assessment
 from synfundus.diagnosis.calibration import Calibration, HeadCalibration
 from synfundus.diagnosis.checkpoint import load_annotator, save_network
 from synfundus.diagnosis.manifest import AnnotatorManifest
-from synfundus.diagnosis.metrics import AnnotatorMetrics
+from synfundus.diagnosis.metrics import AnnotatorScores
 from synfundus.diagnosis.model import ModelSpec, build_annotator, preprocess
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.labels import HEAD_NAMES, NUM_VALUES
@@ -25,7 +27,8 @@ SPEC = ModelSpec(architecture="test_resnet", image_size_px=32)
 CALIBRATION = Calibration(
     heads={name: HeadCalibration(num_positive=9, num_negative=9, base_rate=0.5) for name in HEAD_NAMES}
 )
-METRICS = AnnotatorMetrics(unusable={}, unusable_heads={}, splits={})
+SCORES = AnnotatorScores(unusable={}, unusable_heads={}, splits={})
+SPLITS = {"validation": no_predictions(), "test": no_predictions()}
 MANIFEST = AnnotatorManifest(digest="of the run", data="data/tiny")
 SaveTiny = Callable[..., torch.nn.Module]
 
@@ -36,7 +39,7 @@ def save_tiny(storage: Storage) -> SaveTiny:
         torch.manual_seed(seed)
         network = build_annotator("test_resnet").train()
         network(torch.randn(8, 3, 32, 32))  # running statistics other than the initial ones
-        save_network(storage, folder, network, SPEC, calibration, METRICS, MANIFEST)
+        save_network(storage, folder, network, SPEC, Assessment(calibration, SCORES, SPLITS), MANIFEST)
         return network
 
     return save
@@ -100,7 +103,9 @@ def test_the_digest_covers_exactly_what_decides_the_output(storage: Storage, sav
     save_tiny("annotators/a")
     save_tiny("annotators/b")
     save_tiny("annotators/c", seed=1)
-    shifted = Calibration(heads=CALIBRATION.heads | {"eye_side": HeadCalibration(num_positive=9, num_negative=8)})
+    shifted = Calibration(
+        heads=CALIBRATION.heads | {"eye_side": HeadCalibration(num_positive=9, num_negative=8, base_rate=0.5)}
+    )
     save_tiny("annotators/d", calibration=shifted)
     digests = [load_annotator(storage, f"annotators/{name}").digest for name in "abcd"]
     manifests = [read_manifest(storage, f"annotators/{name}", AnnotatorManifest) for name in "abcd"]
@@ -109,7 +114,7 @@ def test_the_digest_covers_exactly_what_decides_the_output(storage: Storage, sav
     assert len(set(digests)) == 3
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "calibration.json", "config.json"])
+@pytest.mark.parametrize("file", ["model.safetensors", "calibration.json", "config.json", "held_out.parquet"])
 def test_a_changed_file_is_refused(storage: LocalStorage, save_tiny: SaveTiny, file: str) -> None:
     save_tiny()
     path: Path = storage.path(f"{FOLDER}/{file}")
@@ -141,7 +146,7 @@ def test_saving_twice_gives_the_same_bytes(storage: LocalStorage, save_tiny: Sav
 def test_probabilities_are_given_by_label_and_none_if_unusable(pixels: NDArray[np.uint8]) -> None:
     heads = CALIBRATION.heads | {"is_gc": HeadCalibration(num_positive=0, num_negative=9, unusable="test")}
     scorer = NetworkScorer(build_annotator("test_resnet"), SPEC)
-    output = Annotator(scorer, Calibration(heads=heads), "digest").predict(pixels)
+    output = Annotator(scorer, Calibration(heads=heads), half_points(), "digest").predict(pixels)
     row = output.probabilities(3)
     assert row["is_gc"] is None
     assert row["is_pm"] == float(output.probability_BV[3, HEAD_NAMES.index("is_pm")])

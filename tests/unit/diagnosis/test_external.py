@@ -16,6 +16,7 @@ from scipy.special import expit, logit, softmax
 from support.models_of_phantoms import fill_here
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.config import ExternalConfig, OutputMapConfig
+from synfundus.diagnosis.decisions import read_annotator_metrics
 from synfundus.diagnosis.external import adopt_external, load_external_network, read_predictions
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diagnosis.model import preprocess
@@ -106,7 +107,8 @@ def test_a_table_is_calibrated_measured_saved_and_fills(
     storage: Storage, labelled: PreparedImages, tmp_path: Path
 ) -> None:
     path = _write_csv(tmp_path / "predictions.csv", labelled)
-    metrics = adopt_external(storage, "annotators/table", _table_config(path), labelled, "of the run")
+    adopt_external(storage, "annotators/table", _table_config(path), labelled, "of the run")
+    metrics = read_annotator_metrics(storage, "annotators/table", {})
     test = metrics.splits["test"]
     assert test.heads["eye_side"].auc.interval[0] > 0.9
     assert test.quadratic_kappa.interval[0] > 0.8

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from support.models_of_phantoms import fill_here
+from support.operating_points import half_points
 from synfundus.diagnosis.annotator import Annotator, TableScorer
 from synfundus.diagnosis.calibration import Calibration, HeadCalibration
 from synfundus.diagnosis.fill import fill_shard
@@ -40,7 +41,7 @@ def annotator_for() -> Callable[[list[dict[str, Any]]], Annotator]:
             name: HeadCalibration(num_positive=9, num_negative=9, unusable="test" if name == UNUSABLE else None)
             for name in HEAD_NAMES
         }
-        return Annotator(TableScorer(logits), Calibration(heads=heads), "digest-of-annotator")
+        return Annotator(TableScorer(logits), Calibration(heads=heads), half_points(), "digest-of-annotator")
 
     return make
 
@@ -159,7 +160,7 @@ def test_filling_again_gives_the_same_bytes_and_an_unfinished_fill_is_not_comple
 def test_a_second_annotator_fills_only_what_the_first_left(storage: Storage, filled: Any) -> None:
     _, after, annotator, _ = filled
     heads = {name: HeadCalibration(num_positive=9, num_negative=9, offset=1.0) for name in HEAD_NAMES}
-    second = Annotator(annotator.scorer, Calibration(heads=heads), "second")
+    second = Annotator(annotator.scorer, Calibration(heads=heads), half_points(), "second")
     data, counts = fill_shard(storage.read("data/after/images-00000.parquet"), second)
     again = pq.read_table(io.BytesIO(data)).to_pylist()
     assert counts[UNUSABLE]["filled"] > 0

@@ -1,13 +1,13 @@
-"""Platt scaling, thresholds and unusable heads, against references and closed forms."""
+"""Platt scaling and unusable heads, against references and closed forms."""
 
 import numpy as np
 import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_curve
 
 from synfundus.diagnosis.counts import LabelCounts
-from synfundus.diagnosis.fitting import Predictions, fit_calibration, fit_platt, youden_threshold
+from synfundus.diagnosis.fitting import fit_calibration, fit_platt
+from synfundus.diagnosis.held_out import Predictions
 from synfundus.labels import HEADS
 
 SIDE = HEADS["eye_side"].start
@@ -45,22 +45,6 @@ def test_separable_data_give_finite_scale_and_offset() -> None:
     assert 0 < scale < 10
     assert abs(offset) < 1
     assert expit(3 * scale + offset) < 1.0
-
-
-def test_youden_threshold_is_the_best_point_of_the_roc_curve() -> None:
-    rng = np.random.default_rng(1)
-    y = rng.integers(0, 2, 200)
-    p = expit(rng.normal(size=200) + y)
-    threshold = youden_threshold(y, p)
-    ours = (p[y == 1] >= threshold).mean() + (p[y == 0] < threshold).mean() - 1
-    fpr, tpr, _ = roc_curve(y, p)
-    assert ours == pytest.approx((tpr - fpr).max())
-
-
-def test_among_equal_thresholds_the_nearest_to_a_half_wins() -> None:
-    assert youden_threshold(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])) == 0.5
-    # 0.2 and 0.825 are equally good: each separates one of four images correctly.
-    assert youden_threshold(np.array([0, 1, 0, 1]), np.array([0.1, 0.3, 0.7, 0.95])) == pytest.approx(0.2)
 
 
 def test_a_head_without_evidence_is_unusable_with_its_reason(validation: Validation) -> None:

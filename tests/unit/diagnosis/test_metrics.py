@@ -1,13 +1,27 @@
 """Measures on real images agree with scikit-learn, and are not measurable if a class is missing."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.metrics import average_precision_score, cohen_kappa_score, f1_score, recall_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    cohen_kappa_score,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
-from synfundus.diagnosis.fitting import Predictions, fit_calibration
-from synfundus.diagnosis.measuring import measure_splits
-from synfundus.diagnosis.metrics import AnnotatorMetrics
+from synfundus.diagnosis.assessment import assess
+from synfundus.diagnosis.config import OperatingPointConfig
+from synfundus.diagnosis.decisions import measure_decisions
+from synfundus.diagnosis.held_out import Predictions, decode_held_out, encode_held_out
+from synfundus.diagnosis.metrics import AnnotatorMetrics, AnnotatorScores
+from synfundus.diagnosis.operating_fit import fit_operating_points
+from synfundus.diagnosis.operating_points import OperatingPoint
 from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES
 
 SIDE = HEADS["eye_side"].start
@@ -27,10 +41,28 @@ def _predictions(seed: int, n: int = 160) -> Predictions:
     return Predictions(logit_BV, p_BV, expert_BK, [f"patient {i // 2}" for i in range(n)])
 
 
+def _measure(validation: Predictions, test: Predictions, **rules: OperatingPointConfig) -> AnnotatorMetrics:
+    """Return the metrics at the operating points of `rules`, as they are after storage."""
+    assessed = assess({"validation": validation, "test": test}, None)
+    points = fit_operating_points(rules, assessed.calibration, validation)
+    splits = decode_held_out(encode_held_out(assessed.splits))
+    scores = AnnotatorScores.from_json(assessed.scores.to_json(), "metrics.json")
+    return measure_decisions(scores, splits, assessed.calibration, points)
+
+
+def _weights(y: NDArray[np.int64], points: Mapping[str, OperatingPoint]) -> NDArray[np.float64]:
+    """Return weights that give the images the prevalence that the side's operating point assumes."""
+    prevalence = points["eye_side"].prevalence
+    return np.where(y == 1, prevalence / y.mean(), (1 - prevalence) / (1 - y.mean()))
+
+
 def test_measures_agree_with_scikit_learn() -> None:
     validation, test = _predictions(0), _predictions(1)
-    calibration = fit_calibration(validation, None)
-    metrics = measure_splits({"validation": validation, "test": test}, calibration)
+    metrics = _measure(validation, test)
+    calibration = assess({"validation": validation}, None).calibration
+    points = fit_operating_points({}, calibration, validation)
+    threshold = metrics.operating_points["eye_side"].threshold
+    assert threshold is not None
     head = calibration.heads["eye_side"]
     y, z = test.p_BV[:80, SIDE].astype(int), test.logit_BV[:80, SIDE].astype(float)
     p = expit(head.scale * z + head.offset)
@@ -39,14 +71,15 @@ def test_measures_agree_with_scikit_learn() -> None:
     for measure, expected in (
         (side.auc, roc_auc_score(y, z)),
         (side.average_precision, average_precision_score(y, z)),
-        (side.sensitivity, recall_score(y, p >= head.threshold)),
-        (side.specificity, recall_score(1 - y, p < head.threshold)),
-        (side.f1, f1_score(y, p >= head.threshold)),
+        (side.sensitivity, recall_score(y, p >= threshold)),
+        (side.specificity, recall_score(1 - y, p < threshold)),
+        (side.f1, f1_score(y, p >= threshold)),
+        (side.ppv, precision_score(y, p >= threshold, sample_weight=_weights(y, metrics.operating_points))),
     ):
         value, low, high = measure.interval
         assert value == pytest.approx(expected, rel=1e-9)
         assert low <= expected <= high
-    grades = [row["dr_grade"] for row in calibration.annotate(test.logit_BV[:80])[1]]
+    grades = [row["dr_grade"] for row in points.annotate(calibration.probabilities(test.logit_BV[:80]))]
     truth = test.p_BV[:80, :4].sum(axis=1).astype(int)
     kappa = metrics.splits["test"].quadratic_kappa
     assert kappa.value == pytest.approx(cohen_kappa_score(truth, grades, weights="quadratic"), rel=1e-9)
@@ -55,10 +88,18 @@ def test_measures_agree_with_scikit_learn() -> None:
 
 def test_labels_without_both_classes_are_not_measurable() -> None:
     predictions = _predictions(0)
-    metrics = measure_splits({"test": predictions}, fit_calibration(predictions, None))
+    metrics = _measure(predictions, predictions)
     for name in LABEL_NAMES[2:]:
         head = metrics.splits["test"].heads[name]
-        for measure in (head.auc, head.average_precision, head.sensitivity, head.specificity, head.f1, head.ece):
+        for measure in (
+            head.auc,
+            head.average_precision,
+            head.sensitivity,
+            head.specificity,
+            head.ppv,
+            head.f1,
+            head.ece,
+        ):
             assert not measure.measurable
             assert measure.value is None
 
@@ -66,8 +107,7 @@ def test_labels_without_both_classes_are_not_measurable() -> None:
 def test_an_unusable_label_has_auc_but_no_measure_of_decisions() -> None:
     validation = _predictions(0)
     validation.logit_BV[:, :5] = np.random.default_rng(3).normal(size=(160, 5))
-    calibration = fit_calibration(validation, None)
-    split = measure_splits({"validation": validation}, calibration).splits["validation"]
+    split = _measure(validation, validation).splits["validation"]
     assert split.heads["eye_side"].auc.measurable
     assert str(split.heads["eye_side"].f1.reason).startswith("unusable: AUC")
     assert not split.quadratic_kappa.measurable
@@ -76,7 +116,7 @@ def test_an_unusable_label_has_auc_but_no_measure_of_decisions() -> None:
 def test_an_empty_split_is_not_measurable_and_json_keeps_it() -> None:
     validation = _predictions(0)
     empty = Predictions(validation.logit_BV[:0], validation.p_BV[:0], validation.expert_BK[:0], [])
-    metrics = measure_splits({"validation": validation, "test": empty}, fit_calibration(validation, None))
+    metrics = _measure(validation, empty)
     assert not metrics.splits["test"].heads["eye_side"].auc.measurable
     assert not metrics.splits["test"].quadratic_kappa.measurable
     assert AnnotatorMetrics.from_json(metrics.to_json(), "metrics.json") == metrics

@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 from support.data_manifest import data_manifest
+from support.operating_points import no_predictions
+from synfundus.diagnosis.assessment import assess
+from synfundus.diagnosis.checkpoint import save_predictions
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diagnosis.metrics import AnnotatorMetrics, HeadMetrics, SplitMetrics
+from synfundus.diagnosis.operating_points import OperatingPoint
 from synfundus.diffusion.config import ScheduleConfig
 from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.diffusion.metrics import GeneratorMetrics
@@ -40,6 +44,7 @@ def _head(auc: Measure) -> HeadMetrics:
         average_precision=none,
         sensitivity=none,
         specificity=none,
+        ppv=none,
         f1=none,
         ece=none,
     )
@@ -51,16 +56,24 @@ def metrics() -> AnnotatorMetrics:
     auc, kappa = Measure.measured(0.91, 0.85, 0.96, 50), Measure.measured(0.7, 0.6, 0.8, 50)
     split = SplitMetrics(heads={name: _head(auc) for name in HEAD_NAMES}, quadratic_kappa=kappa)
     unusable = {name: CHANCE for name in HEAD_NAMES[4:] if name not in ("eye_side", "is_gc")}
-    return AnnotatorMetrics(unusable=unusable, unusable_heads=unusable, splits={"test": split})
+    points = {
+        name: OperatingPoint(rule="youden" if name == "is_gc" else "matched-prevalence", prevalence=0.2, threshold=0.5)
+        for name in HEAD_NAMES
+        if name not in unusable
+    }
+    return AnnotatorMetrics(
+        unusable=unusable, unusable_heads=unusable, operating_points=points, unmet={}, splits={"test": split}
+    )
 
 
 @pytest.fixture
-def finished(storage: Storage, metrics: AnnotatorMetrics) -> Storage:
+def finished(storage: Storage) -> Storage:
     """A root with the manifests and metrics of study `p`: dataset, annotator, filled dataset and generator."""
     write_manifest(storage, "data/p", [], data_manifest([], 32))
     write_manifest(storage, "data/p-filled", [], data_manifest([], 32).model_copy(update={"sources": SOURCES}))
-    written = storage.write_once("annotators/p/metrics.json", metrics.to_json())
-    write_manifest(storage, "annotators/p", [written], AnnotatorManifest(digest="", data="data/p"))
+    splits = {"validation": no_predictions(), "test": no_predictions()}
+    assessment = assess(splits, None)
+    save_predictions(storage, "annotators/p", {}, assessment, AnnotatorManifest(digest="", data="data/p"))
     losses = [StepMetrics(step=step, loss=1 / step, gradient_norm=1.0, learning_rate=1.0) for step in (1, 2, 4)]
     data = GeneratorMetrics(num_parameters=9, losses=tuple(losses)).to_json()
     manifest = GeneratorManifest(digest="", size_px=32, schedule=ScheduleConfig())
@@ -74,12 +87,13 @@ def test_the_annotators_summary_lists_usable_labels_with_their_auc_and_unusable_
     rows = dict(AnnotatorSummary(metrics).rows())
     expected = "dr_grade kappa 0.700 (0.600 to 0.800), eye_side 0.910 (0.850 to 0.960), is_gc 0.910 (0.850 to 0.960)"
     assert rows["AUC on test"] == expected
+    assert rows["operating points"] == "matched prevalence: dr_grade, eye_side; Youden: is_gc"
     assert rows["unusable"] == ", ".join(metrics.unusable)
     assert rows["init_from"] == "all tensors used except 2: fc.weight, fc.bias"
 
 
 def test_summaries_are_read_from_what_the_stages_wrote(finished: Storage) -> None:
-    assert dict(TrainAnnotatorStage().summary(study(finished), finished).rows())["unusable"].startswith("is_amd, ")
+    assert dict(TrainAnnotatorStage().summary(study(finished), finished).rows())["unusable"].startswith("dr_grade, eye")
     assert FillStage().summary(study(finished), finished).rows() == [("filled", "eye_side 7, is_gc 3")]
     rows = dict(TrainGeneratorStage().summary(study(finished, "generator.num_steps=4"), finished).rows())
     assert rows == {"steps": "4", "loss": "1.0000 at step 1, 0.2500 at the end"}
@@ -98,6 +112,15 @@ def test_an_annotator_depends_on_its_settings_and_its_dataset(finished: Storage)
     assert digests[0] == digest_of(stage.basis(study(finished, "generator.num_steps=7"), finished))
     with pytest.raises(WrongInputError, match="data/other is not complete"):
         stage.basis(study(finished, "name=other"), finished)
+
+
+def test_a_changed_operating_point_needs_samples_and_no_training(finished: Storage) -> None:
+    """Only the rule of `is_fundus` reaches the filled dataset, which filling asks for; none reaches a training."""
+    usual, other = study(finished), study(finished, "operating_points.is_gc={rule: youden}")
+    fundus = study(finished, "operating_points.is_fundus={rule: youden}")
+    for stage in (TrainAnnotatorStage(), FillStage(), TrainGeneratorStage()):
+        assert digest_of(stage.basis(usual, finished)) == digest_of(stage.basis(other, finished))
+    assert digest_of(FillStage().basis(usual, finished)) != digest_of(FillStage().basis(fundus, finished))
 
 
 def test_a_filled_dataset_does_not_depend_on_the_size_of_the_pool(finished: Storage) -> None:

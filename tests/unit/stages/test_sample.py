@@ -77,7 +77,8 @@ def test_the_digest_ignores_the_pool_and_depends_on_each_input(tmp_path: Path, s
     digest = digest_of(STAGE.basis(study, storage))
     larger = study_of(tmp_path, "samples.resources.pool_size=7", "samples.resources.num_gpus=1")
     assert digest_of(STAGE.basis(larger, storage)) == digest
-    for change in ("samples.seed=1", "samples.resources.num_threads=2", "samples.resources.precision=fp32"):
+    point = "operating_points.is_gc={rule: youden}"
+    for change in ("samples.seed=1", "samples.resources.num_threads=2", "samples.resources.precision=fp32", point):
         changed = digest_of(STAGE.basis(study_of(tmp_path, change), storage))
         assert changed != digest, change
     basis = STAGE.basis(study, storage)

@@ -160,28 +160,6 @@ def _privacy() -> MeasuredPrivacy:
         threshold=0.21,
         num_sampled=803,
         num_near=3,
-def _extrapolation() -> Extrapolation:
-    """Return distances on the lines 8 + 3200 / n and 29.5 + 1600 / n."""
-    return Extrapolation(
-        points=tuple(
-            ExtrapolationPoint(n=n, held_out=8 + 3200 / n, synthetic=29.5 + 1600 / n) for n in (800, 533, 400)
-        ),
-        held_out=measure(8.0, 1.0, 800),
-        synthetic=measure(29.5, 2.0, 800),
-        difference=measure(21.5, 2.5, 800),
-    )
-
-
-def _spectrum() -> PowerSpectrum:
-    powers = ((2.0, 4.0, 9000.0, 9100.0), (4.0, 8.0, 800.0, 780.0), (8.0, 16.0, 60.0, 48.0), (16.0, 32.0, 5.0, 3.4))
-    return PowerSpectrum(
-        octaves=tuple(
-            Octave(low=low, high=high, held_out=real, synthetic=made, ratio=measure(made / real, 0.05, 800))
-            for low, high, real, made in powers
-        )
-    )
-
-
         share_near=measure(3 / 803, 0.004, 803),
         share_near_upper_bound=0.00962,
         num_below=0,
@@ -248,15 +226,13 @@ def example_annotator_metrics(seed: int = 0) -> AnnotatorMetrics:
         heads = {name: head(name) for name in HEAD_NAMES}
         return SplitMetrics(heads=heads, quadratic_kappa=measure(0.71, 0.05, 400))
 
-    return AnnotatorMetrics(
-        unusable=dict.fromkeys(UNUSABLE, reason),
-        unusable_heads=dict.fromkeys(UNUSABLE, reason),
-        splits={"validation": split(), "test": split()},
-    )
     points = {
         name: OperatingPoint(rule="matched-prevalence", prevalence=0.2, threshold=0.31)
         for name in HEAD_NAMES
         if name not in UNUSABLE
     }
-        operating_points=points,
-        unmet={},
+    return AnnotatorMetrics(
+        unusable=dict.fromkeys(UNUSABLE, reason),
+        unusable_heads=dict.fromkeys(UNUSABLE, reason),
+        splits={"validation": split(), "test": split()},
+    )

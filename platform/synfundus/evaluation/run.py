@@ -34,10 +34,10 @@ from synfundus.measures.metrics import EvaluationMetrics
 from synfundus.measures.nearest import Nearest
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_labels, phantom_record
-from synfundus.samples.shards import read_shard
-from synfundus.storage import METRICS, Storage, read_manifest, write_manifest
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.plan import read_plan
+from synfundus.samples.shards import read_shard
+from synfundus.storage import METRICS, Storage, read_manifest, write_manifest
 
 PHANTOM_SEED = 20231130
 """Seed reserved for the landmark, so that its phantoms never coincide with a study's."""
@@ -62,8 +62,8 @@ class EvaluationTask:
     title: str
     study: Mapping[str, JsonValue]
     """Settings of the study, resolved, for the report."""
-    curves: Sequence[LossCurves]
-    """Losses of each training."""
+    curves: Mapping[str, Sequence[tuple[int, float]]]
+    """(step, loss) points of each training, by its title."""
     provenance: Mapping[str, JsonValue]
     """Versions and digests, for the report."""
     real_photographs: bool
@@ -127,12 +127,12 @@ def _content(
     synthetic: Examples,
     pairs: Sequence[tuple[Pixels, Pixels, float]],
 ) -> ReportContent:
-    return ReportContent(
-        title=task.title,
-        study=task.study,
     plan = read_plan(
         task.storage, task.samples_folder, read_manifest(task.storage, task.samples_folder, SamplesManifest)
     )
+    return ReportContent(
+        title=task.title,
+        study=task.study,
         metrics=metrics,
         annotator_metrics=read_annotator_metrics(task.storage, task.annotator_folder, plan.operating_points),
         real_photographs=task.real_photographs,

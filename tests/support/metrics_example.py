@@ -6,7 +6,7 @@ import numpy as np
 
 from synfundus.diagnosis.metrics import AnnotatorMetrics, HeadMetrics, SplitMetrics
 from synfundus.diagnosis.operating_points import OperatingPoint
-from synfundus.evaluation.measure_texts import MEASURE_TEXTS
+from synfundus.evaluation.comparison import MEASURE_TEXTS
 from synfundus.evaluation.strata import GROUPS, STRATA
 from synfundus.labels import HEAD_NAMES, LABELS, Label
 from synfundus.measures.measure import Measure
@@ -234,5 +234,7 @@ def example_annotator_metrics(seed: int = 0) -> AnnotatorMetrics:
     return AnnotatorMetrics(
         unusable=dict.fromkeys(UNUSABLE, reason),
         unusable_heads=dict.fromkeys(UNUSABLE, reason),
+        operating_points=points,
+        unmet={},
         splits={"validation": split(), "test": split()},
     )

@@ -19,9 +19,9 @@ SHAPE = (3, 16, 16)
 SCHEDULE = ScheduleConfig(kind="cosine", prediction="v")
 MIXED_SOLVERS = (
     SolverConfig(name="ddim", num_steps=12, guidance_scale=3.0),
-    SolverConfig(name="dpmpp-2m", num_steps=7, guidance_scale=1.0),
+    SolverConfig(name="dpmpp-2m", num_steps=7, spacing="karras", guidance_scale=1.0),
     SolverConfig(name="ddpm", num_steps=15, guidance_scale=2.0, guidance_interval=(0.3, 5.0)),
-    SolverConfig(name="ddim", num_steps=9, eta=0.7, guidance_scale=1.5),
+    SolverConfig(name="ddim", num_steps=9, spacing="log-snr", eta=0.7, guidance_scale=1.5),
     SolverConfig(name="dpmpp-2m", num_steps=11, guidance_scale=4.0, guidance_interval=(0.2, 3.0)),
 )
 

@@ -218,7 +218,8 @@ class Engine:
         Ho and Salimans 2022 (arXiv 2207.12598), eq. 6, with w = 1 for no guidance.
         """
         steps = list(zip(state.rows, state.steps_done, strict=True))
-        t_B = torch.tensor([int(row.table.t[step]) for row, step in steps], device=self._device)
+        # The network embeds t in float32, so a whole number gives the bits that it gives as an integer.
+        t_B = torch.tensor([row.table.t[step] for row, step in steps], dtype=torch.float32, device=self._device)
         guided = [b for b, (row, step) in enumerate(steps) if row.table.guided[step]]
         num_rows, largest = len(steps), bucket_sizes[-1]
         rows = [*range(num_rows), *guided]

@@ -9,8 +9,10 @@ predicted noise, not computed again from the clipped x0. So rows of different so
 one vectorised update. Coefficients are float64 and depend only on the step; docs/sampling.md has symbols and equations.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +28,8 @@ Float64Array = NDArray[np.float64]
 class SolverTable:
     """Coefficients of a solver that do not depend on the images; arrays have one entry per step."""
 
-    t: NDArray[np.int64]
-    """Timestep at which the network is evaluated, from T-1 downwards."""
+    t: Float64Array
+    """Timestep at which the network is evaluated, from T-1 downwards; whole numbers if the spacing is `trailing`."""
     alpha: Float64Array
     """Signal level at the start of the step."""
     sigma: Float64Array
@@ -118,15 +120,42 @@ def _coefficients(solver: SolverConfig, levels: _Levels) -> _Coefficients:
 
 
 def timesteps(num_train_timesteps: int, num_steps: int) -> NDArray[np.int64]:
-    """Return the timesteps of a run, from T-1 downwards: round(T - i T / S) - 1, which diffusers calls `trailing`.
-
-    All solvers use trailing timesteps, because a run starts from pure noise, and in training the network met pure noise
-    only at T-1 (Lin et al. 2024, arXiv 2305.08891, section 3.3 and table 2).
-    """
+    """Return timesteps even in t, from T-1 downwards: round(T - i T / S) - 1, which diffusers calls `trailing`."""
     # diffusers rounds the values of arange. The slice drops the extra -1 that arange returns if T / S rounds down, as
     # for S = 61.
     spaced = np.arange(num_train_timesteps, 0, -num_train_timesteps / num_steps)[:num_steps]
     return spaced.round().astype(np.int64) - 1
+
+
+_KARRAS_RHO = 7.0
+
+
+def _noise_levels(spacing: Literal["log-snr", "karras"], highest: float, lowest: float, num_steps: int) -> Float64Array:
+    """Return `num_steps` noise levels sigma / alpha from `highest` to `lowest`; a single step starts at `highest`."""
+    ramp = np.linspace(0.0, 1.0, num_steps)
+    if spacing == "log-snr":  # Lu et al. 2022 (arXiv 2206.00927), section 4.3: the log-SNR is -2 ln(sigma / alpha)
+        return np.exp((1.0 - ramp) * math.log(highest) + ramp * math.log(lowest))
+    start, end = highest ** (1.0 / _KARRAS_RHO), lowest ** (1.0 / _KARRAS_RHO)
+    return (start + ramp * (end - start)) ** _KARRAS_RHO  # Karras et al. 2022 (arXiv 2206.00364), eq. 5
+
+
+def _starts(schedule: ScheduleConfig, solver: SolverConfig) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return timestep, alpha and sigma at the start of each step.
+
+    Every spacing starts at T-1, because a run starts from pure noise, and in training the network met pure noise only
+    there (Lin et al. 2024, arXiv 2305.08891, section 3.3 and table 2). A level between two of the schedule gets a
+    fractional timestep, linear in ln(sigma / alpha) between theirs.
+    """
+    tables = Schedule(schedule)
+    if solver.spacing == "trailing":
+        t = timesteps(schedule.num_train_timesteps, solver.num_steps)
+        return t.astype(np.float64), tables.alpha_t.numpy()[t], tables.sigma_t.numpy()[t]
+    log_level_T = -0.5 * tables.log_snr.numpy()
+    highest, lowest = math.exp(log_level_T[-1]), math.exp(log_level_T[0])
+    level = _noise_levels(solver.spacing, highest, lowest, solver.num_steps)
+    t = np.interp(np.log(level), log_level_T, np.arange(schedule.num_train_timesteps))
+    alpha = 1.0 / np.sqrt(1.0 + level**2)
+    return t, alpha, level * alpha
 
 
 @lru_cache(maxsize=512)
@@ -141,9 +170,7 @@ def solver_table(schedule: ScheduleConfig, solver: SolverConfig) -> SolverTable:
             f"solver: num_steps is {solver.num_steps}, but the generator has {schedule.num_train_timesteps} timesteps;"
             f" set it to at most {schedule.num_train_timesteps}"
         )
-    t = timesteps(schedule.num_train_timesteps, solver.num_steps)
-    tables = Schedule(schedule)
-    alpha, sigma = tables.alpha_t.numpy()[t], tables.sigma_t.numpy()[t]
+    t, alpha, sigma = _starts(schedule, solver)
     levels = _Levels(alpha, sigma, np.append(alpha[1:], 1.0), np.append(sigma[1:], 0.0))
     cx, c0, c0p, ce, cn = _coefficients(solver, levels)
     return SolverTable(t, alpha, sigma, cx, c0, c0p, ce, cn, _guided(solver, sigma / alpha))

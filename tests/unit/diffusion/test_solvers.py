@@ -11,6 +11,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from scipy.special import expit
 
 from synfundus.diffusion.config import ScheduleConfig, SolverConfig
 from synfundus.diffusion.schedule import Schedule
@@ -21,7 +22,7 @@ from synfundus.errors import WrongInputError
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 Array = NDArray[np.float64]
-Model = Callable[[Array, int], Array]
+Model = Callable[[Array, float], Array]
 
 SCHEDULES = [
     ScheduleConfig(kind=kind, prediction=prediction, log_snr_shift=shift)
@@ -42,13 +43,25 @@ SOLVERS = [
     SolverConfig(name="dpmpp-2m", num_steps=10),
     SolverConfig(name="dpmpp-2m", num_steps=15),
     SolverConfig(name="dpmpp-2m", num_steps=30),
+    *(
+        SolverConfig.model_validate({"name": name, "num_steps": num_steps, "spacing": spacing, "clip": clip})
+        for spacing in ("log-snr", "karras")
+        for name, num_steps, clip in (
+            ("dpmpp-2m", 1, True),
+            ("dpmpp-2m", 10, True),
+            ("dpmpp-2m", 25, False),
+            ("ddim", 20, False),
+            ("ddpm", 20, True),
+        )
+    ),
 ]
 
 
 def label(config: ScheduleConfig | SolverConfig) -> str:
     if isinstance(config, ScheduleConfig):
         return f"{config.kind}-{config.prediction}"
-    return f"{config.name}-{config.num_steps}" + (f"-eta{config.eta}" if config.eta else "")
+    eta = f"-eta{config.eta}" if config.eta else ""
+    return f"{config.name}-{config.num_steps}{eta}" + ("" if config.spacing == "trailing" else f"-{config.spacing}")
 
 
 def solve(schedule: ScheduleConfig, solver: SolverConfig, model: Model, x: Array, noise: Array) -> list[Array]:
@@ -56,7 +69,7 @@ def solve(schedule: ScheduleConfig, solver: SolverConfig, model: Model, x: Array
     table = solver_table(schedule, solver)
     x0_prev, states = np.zeros_like(x), []
     for i in range(table.num_steps):
-        alpha, sigma, output = table.alpha[i], table.sigma[i], model(x, int(table.t[i]))
+        alpha, sigma, output = table.alpha[i], table.sigma[i], model(x, table.t[i])
         if schedule.prediction == "epsilon":
             x0, eps = (x - sigma * output) / alpha, output
         else:
@@ -93,6 +106,41 @@ def diffusers_scheduler(schedule: ScheduleConfig, solver: SolverConfig) -> Any:
     return scheduler
 
 
+SPACINGS = {"log-snr": "use_lu_lambdas", "karras": "use_karras_sigmas"}
+"""Setting of diffusers' multistep solver that equals a spacing."""
+ALGORITHMS = {"dpmpp-2m": "dpmsolver++", "ddim": "dpmsolver++", "ddpm": "sde-dpmsolver++"}
+
+
+def spaced_scheduler(schedule: ScheduleConfig, solver: SolverConfig) -> Any:
+    """Return diffusers' scheduler with the spacing of a solver; `ddim` and `ddpm` are its two first-order variants."""
+    scheduler: Any = DPMSolverMultistepScheduler.from_config(
+        Schedule(schedule).scheduler_config(),
+        solver_order=2 if solver.name == "dpmpp-2m" else 1,
+        algorithm_type=ALGORITHMS[solver.name],
+        thresholding=solver.clip,
+        sample_max_value=1.0,
+        **{SPACINGS[solver.spacing]: True},
+    )
+    scheduler.alphas_cumprod = Schedule(schedule).alphas_cumprod
+    scheduler.set_timesteps(solver.num_steps)
+    scheduler.set_begin_index(0)  # its timesteps, which are whole numbers, may repeat
+    return scheduler
+
+
+def diffusers_solve_spaced(
+    schedule: ScheduleConfig, solver: SolverConfig, model: Model, x: Array, noise: Array
+) -> list[Array]:
+    """Solve with diffusers' levels; the network gets our timesteps, which diffusers rounds."""
+    scheduler, t = spaced_scheduler(schedule, solver), solver_table(schedule, solver).t
+    states, sample = [], torch.from_numpy(x)
+    for i in range(solver.num_steps):
+        output = torch.from_numpy(model(sample.numpy(), t[i]))
+        drawn = torch.from_numpy(noise[i]) if solver.name == "ddpm" else None
+        sample = scheduler.step(output, scheduler.timesteps[i], sample, variance_noise=drawn).prev_sample
+        states.append(sample.double().numpy())
+    return states
+
+
 def diffusers_solve(
     schedule: ScheduleConfig,
     solver: SolverConfig,
@@ -125,7 +173,7 @@ def diffusers_solve(
     return states
 
 
-def fake_model(x: Array, t: int) -> Array:
+def fake_model(x: Array, t: float) -> Array:
     """Return a smooth nonlinear function of x and t with outputs of order one, in place of the network."""
     return np.asarray(0.9 * np.tanh(x) * math.cos(t / 300.0) + 0.1 * np.sin(3.0 * x))
 
@@ -141,14 +189,18 @@ def test_every_step_equals_diffusers(
     schedule: ScheduleConfig, solver: SolverConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """diffusers' schedulers run on our float64 levels here, so that the comparison covers the solvers only."""
-    for clip in (True, False) if solver.name == "dpmpp-2m" else (True,):
+    both = solver.name == "dpmpp-2m" and solver.spacing == "trailing"
+    for clip in (True, False) if both else (solver.clip,):
         config = solver.model_copy(update={"clip": clip})
         x, noise = draws(config.num_steps)
         ours = solve(schedule, config, fake_model, x, noise)
-        theirs = diffusers_solve(schedule, config, fake_model, x, noise, monkeypatch)
+        if config.spacing == "trailing":
+            theirs = diffusers_solve(schedule, config, fake_model, x, noise, monkeypatch)
+        else:
+            theirs = diffusers_solve_spaced(schedule, config, fake_model, x, noise)
         assert len(ours) == len(theirs) == config.num_steps
         # DPM-Solver++ casts the sample to float32 in each of its steps; the other two compute in float64 throughout.
-        bound = 2e-5 if solver.name == "dpmpp-2m" else 1e-9
+        bound = 1e-9 if solver.name != "dpmpp-2m" and solver.spacing == "trailing" else 2e-5
         for step, (a, b) in enumerate(zip(ours, theirs, strict=True)):
             scale = max(1.0, float(np.abs(b).max()))
             np.testing.assert_allclose(a, b, rtol=0, atol=bound * scale, err_msg=f"step {step}")
@@ -173,22 +225,45 @@ def test_timesteps_equal_the_trailing_ones_of_diffusers(num_timesteps: int) -> N
     assert num_equal > 0.9 * num_timesteps
 
 
+@pytest.mark.parametrize("num_steps", [1, 2, 10, 25, 100])
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("schedule", SCHEDULES[::2], ids=label)
+def test_noise_levels_and_timesteps_of_a_spacing_equal_those_of_diffusers(
+    schedule: ScheduleConfig, spacing: str, num_steps: int
+) -> None:
+    solver = SolverConfig.model_validate({"name": "dpmpp-2m", "num_steps": num_steps, "spacing": spacing})
+    table, scheduler = solver_table(schedule, solver), spaced_scheduler(schedule, solver)
+    level = table.sigma / table.alpha
+    np.testing.assert_allclose(level, scheduler.sigmas.double().numpy()[:-1], rtol=1e-6)
+    np.testing.assert_allclose(table.alpha**2 + table.sigma**2, 1.0, rtol=1e-12)
+    # diffusers interpolates as we do, and then makes whole numbers of the timesteps.
+    log_level_T = -0.5 * Schedule(schedule).log_snr.numpy()
+    fractional = [float(scheduler._sigma_to_t(sigma, log_level_T)) for sigma in level]
+    np.testing.assert_allclose(table.t, fractional, rtol=0, atol=1e-6)
+    assert np.abs(table.t - scheduler.timesteps.numpy()).max() <= 1.0
+    assert table.t[0] == pytest.approx(999.0, abs=1e-6)
+    if num_steps > 1:
+        assert table.t[-1] == pytest.approx(0.0, abs=1e-6)
+        steps = np.diff(np.log(level) if spacing == "log-snr" else level ** (1 / 7))
+        np.testing.assert_allclose(steps, steps[0], rtol=1e-9)
+
+
 def test_a_step_count_that_does_not_divide_still_ends_without_noise() -> None:
     """DDIMScheduler then steps by T // S and ends above level 0; our steps end at the next timestep."""
     table = solver_table(ScheduleConfig(), SolverConfig(name="ddim", num_steps=7))
     tables = Schedule(ScheduleConfig())
-    np.testing.assert_array_equal(table.c0[:-1], tables.alpha_t.numpy()[table.t[1:]])
-    np.testing.assert_array_equal(table.ce[:-1], tables.sigma_t.numpy()[table.t[1:]])
+    np.testing.assert_array_equal(table.c0[:-1], tables.alpha_t.numpy()[table.t[1:].astype(int)])
+    np.testing.assert_array_equal(table.ce[:-1], tables.sigma_t.numpy()[table.t[1:].astype(int)])
     assert (table.c0[-1], table.ce[-1]) == (1.0, 0.0)
 
 
 def gaussian_model(schedule: ScheduleConfig, std: float) -> Model:
     """The exact network for data N(0, std^2): E[eps | x_t] = sigma x / (alpha^2 std^2 + sigma^2), or v from it."""
-    tables = Schedule(schedule)
-    alphas, sigmas = tables.alpha_t.numpy(), tables.sigma_t.numpy()
+    log_snr_T = Schedule(schedule).log_snr.numpy()
 
-    def model(x: Array, t: int) -> Array:
-        alpha, sigma = alphas[t], sigmas[t]
+    def model(x: Array, t: float) -> Array:
+        alpha = math.sqrt(expit(np.interp(t, np.arange(len(log_snr_T)), log_snr_T)))
+        sigma = math.sqrt(1.0 - alpha**2)
         variance = alpha**2 * std**2 + sigma**2
         x0, eps = alpha * std**2 / variance * x, sigma / variance * x
         return np.asarray(eps if schedule.prediction == "epsilon" else alpha * eps - sigma * x0)
@@ -247,7 +322,7 @@ def test_ancestral_sampling_of_gaussian_data_has_their_variance(solver: SolverCo
         config = solver.model_copy(update={"num_steps": num_steps, "clip": False})
         table, variance = solver_table(schedule, config), 1.0
         for i in range(num_steps):
-            alpha, sigma, v = table.alpha[i], table.sigma[i], float(model(np.ones(1), int(table.t[i]))[0])
+            alpha, sigma, v = table.alpha[i], table.sigma[i], float(model(np.ones(1), table.t[i])[0])
             gain = table.cx[i] + table.c0[i] * (alpha - sigma * v) + table.ce[i] * (alpha * v + sigma)
             variance = gain**2 * variance + table.cn[i] ** 2
         errors.append(abs(variance / std**2 - 1.0))

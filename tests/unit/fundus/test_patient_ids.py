@@ -48,8 +48,15 @@ def write(root: Path, name: str, text: str) -> None:
         *((text, "p-12") for text in ("P-12", "p-12", " P-12\u00a0", "P\u200b-12", "\ufeffP-12", "\uff30-12")),
         *((text, "doe, jane") for text in ("Doe, Jane", "DOE,  JANE", "doe,\u00a0jane")),
         *((unicodedata.normalize(form, "Größe"), "grösse") for form in ("NFC", "NFD", "NFKC", "NFKD")),
-        # Not whole numbers: what looks like one is text, and stays so.
-        *((text, text) for text in ("1e5", "0x12", "12.5", "1_2", "12a", "p0012", "1,200", "12-0", "1.2.0", "1" * 99)),
+        # pandas reads a column of such ids as numbers, and writes them so.
+        *((text, "100000") for text in ("1e5", "1E5", "100000.0", "10e4", "001e5")),
+        *((text, "12.5") for text in ("12.5", "12.50", "012.500")),
+        ("9" * 40 + ".0", "9" * 40),
+        # What only resembles a number is text, and stays so.
+        *(
+            (text, text)
+            for text in ("0x12", "1_2", "12a", "p0012", "1,200", "12-0", "1.2.0", "1e5a", "1e999", "1" * 99)
+        ),
     ],
 )
 def test_spellings_of_one_id_are_one_id_and_others_stay(written: str, canonical: str) -> None:
@@ -79,6 +86,7 @@ def test_the_words_for_unknown_are_written_as_they_are_compared() -> None:
     [
         ("{0}", "{0}.0"),
         ("{0}", "{0:04d}"),
+        ("{0}e3", "{0}000.0"),
         ("P{0}", "p{0}"),
         ("Müller {0}", unicodedata.normalize("NFD", "Müller {0}")),
         ("Doe {0}", "Doe  {0}"),

@@ -161,6 +161,7 @@ def test_csv_files_as_spreadsheets_write_them_are_read(dataset: Callable[..., Pa
         ("file_name,is_gc\na,1\nb,\nc,yes\n", r"row 4, column 'is_gc': is_gc is 'yes'; .*from 0 to 1"),
         ("file_name,dr_grade\n\n\na,-1\n", r"row 4, column 'dr_grade'"),
         ("fil_name,dr_grade\na,1\n", r"labels\.csv: no column 'file_name'; did you mean 'fil_name'\?"),
+        ("FILE NAME,dr_grade\na,1\n", r"labels\.csv: no column 'file_name'; did you mean 'FILE NAME'\?"),
         ("file_name;dr_grade\na;1\n", r"no column 'file_name'; save the file with ',' between cells"),
         ("file_name,camera\na,Kowa\n", r"no label column; .*its columns are file_name, camera"),
         ("file_name,dr_grade,dr_grade\na,1,2\n", r"the column 'dr_grade' twice"),

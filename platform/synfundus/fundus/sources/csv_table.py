@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from synfundus.errors import WrongInputError
+from synfundus.fundus.sources.near_names import near_name
 from synfundus.fundus.sources.patient_ids import canonical_patient_id
 from synfundus.fundus.sources.place import Place
 from synfundus.labels import is_unknown, parse_value
@@ -139,8 +140,9 @@ class CsvTable:
         if any(column in re.split("[;\t]", name) for name in self.index):
             remedy = f"save the file with {self.delimiter!r} between cells"
         else:
-            close = difflib.get_close_matches(column, self.index, n=1, cutoff=0.5)
-            remedy = f"did you mean {close[0]!r}?" if close else f"its columns are {', '.join(self.index)}"
+            close = [near_name(column, self.index), *difflib.get_close_matches(column, self.index, n=1, cutoff=0.5)]
+            near = next(filter(None, close), None)
+            remedy = f"did you mean {near!r}?" if near else f"its columns are {', '.join(self.index)}"
         raise WrongInputError(f"{self.path}: no column {column!r}; {remedy}")
 
     def rows(self) -> Iterator[TableRow]:

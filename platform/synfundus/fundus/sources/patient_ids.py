@@ -6,13 +6,16 @@ share a split. So spellings that programs and people exchange are one id (docs/s
 
 import re
 import unicodedata
+from decimal import Decimal
 
 from synfundus.errors import WrongInputError
 from synfundus.labels import is_unknown
 
-_WHOLE = re.compile(r"(-?\d{1,64})(?:\.0*)?")
+_WHOLE = re.compile(r"(\d{1,64})(?:\.0*)?")
+_NUMBER = re.compile(r"-?\d{1,64}(?:\.\d*)?(?:e\d{1,2})?")
+"""A number that pandas rewrites when it reads a column of numbers: `1e5` as `100000.0`, `12.50` as `12.5`."""
 _SHORTENED = re.compile(r"[0-9](?:\.[0-9]+)?e\+[0-9]+")
-"""A long number as spreadsheets write it (`1.23457E+11`). An id such as `1e5` has no plus sign, so it stays text."""
+"""A long number as spreadsheets write it (`1.23457E+11`)."""
 _PROTECTED = re.compile(r'="(.*)"')
 """A cell that keeps its leading zeros in a spreadsheet: `="0012"`."""
 
@@ -27,7 +30,7 @@ def canonical_patient_id(text: str) -> str | None:
     """Return the canonical form of a patient id, or None for a word that means unknown.
 
     The form has Unicode's compatibility composition (NFKC), small letters, single spaces and no invisible characters.
-    An id of digits alone loses leading zeros and `.0`.
+    An id that is a number is written without leading zeros, exponent and zeros after the point.
 
     Raises:
         WrongInputError: a spreadsheet has shortened the id, so several patients may share it.
@@ -42,7 +45,13 @@ def canonical_patient_id(text: str) -> str | None:
             f"patient id {text!r} is a number that a spreadsheet has shortened, so its digits are lost;"
             " export the table again with this column as text"
         )
-    return whole_number(canonical) or canonical
+    return _plain_number(canonical) if _NUMBER.fullmatch(canonical) else canonical
+
+
+def _plain_number(text: str) -> str:
+    """Return all digits of a number; `Decimal` is exact, whatever their number."""
+    digits = format(Decimal(text), "f")
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 def _composed(text: str) -> str:

@@ -6,8 +6,7 @@ Each stage runs in a new process with a Ray session of its own. The table has th
 private pages, libraries, and the touched pages of Ray's object store) of two processes:
 driver     the process that calls the stage
 worker     the largest process that Ray started for the stage
-Images have 16 px. The networks are tiny (the annotator is a resnet10t), training takes 20 steps and denoising one. The
-reader's cache of decoded pixels is set from 512 MiB to 1 MiB, so that 20,000 tiny images overflow it.
+Images have 16 px. The networks are tiny (the annotator is a resnet10t), training takes 20 steps and denoising one.
 Writes tests/benchmarks/results/memory_cpu2_202611.md.
 """
 
@@ -27,14 +26,12 @@ import psutil
 import torch
 from report_table import ENVIRONMENT, Silent, keep, machine, own_ray_session, table
 from tiny_images import tiny_listing
-from wrapped_task import SmallCache
 
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diffusion.config import GeneratorConfig
 from synfundus.distributed.train import train
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.run import EvaluationTask, run_evaluation
-from synfundus.fundus import dataset
 from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.dataset import PreparedImages, read_labels
 from synfundus.fundus.splits import SPLITS
@@ -54,7 +51,6 @@ from synfundus.storage import Storage, open_storage
 
 COMMAND = "python tests/benchmarks/memory_growth.py"
 SIZE_PX = 16
-CACHE_BYTES = 2**20
 WATCH_PERIOD_S = 0.1
 BATCH = 256
 OPTIMISATION = {"num_steps": 20, "batch_size": 16, "learning_rate": 1e-3, "resources": {"num_threads": 1}}
@@ -82,8 +78,7 @@ Command: `{command}`
 {machine}
 
 Peak resident memory in MiB of each stage, in new processes with a Ray session of its own; the smallest peak of
-{repeats} run(s). Images of {size_px} px, tiny networks. The reader's cache of decoded pixels is set from 512 MiB to
-{cache_mib} MiB, so that the many images overflow it. Driver: the process that calls the stage. Worker: the largest
+{repeats} run(s). Images of {size_px} px, tiny networks. Driver: the process that calls the stage. Worker: the largest
 process that Ray started for the stage, with the pages of the object store that it touched. OMP_NUM_THREADS=1, as Ray
 sets it. `+ a million`: the growth extrapolated to a million, noise included.
 
@@ -99,8 +94,7 @@ def run_prepare(storage: Storage, num_images: int, num_samples: int) -> None:
 
 
 def run_annotator(storage: Storage, num_images: int, num_samples: int) -> None:
-    task = AnnotatorTask(ANNOTATOR, storage, "annotator", "data/tiny", "annotators/tiny", "")
-    train(SmallCache(task, CACHE_BYTES), Silent())
+    train(AnnotatorTask(ANNOTATOR, storage, "annotator", "data/tiny", "annotators/tiny", ""), Silent())
 
 
 def run_fill(storage: Storage, num_images: int, num_samples: int) -> None:
@@ -108,8 +102,7 @@ def run_fill(storage: Storage, num_images: int, num_samples: int) -> None:
 
 
 def run_generator(storage: Storage, num_images: int, num_samples: int) -> None:
-    task = GeneratorTask(GENERATOR, storage, "generator", "data/filled", "generators/tiny", "")
-    train(SmallCache(task, CACHE_BYTES), Silent())
+    train(GeneratorTask(GENERATOR, storage, "generator", "data/filled", "generators/tiny", ""), Silent())
 
 
 def run_sample(storage: Storage, num_images: int, num_samples: int) -> None:
@@ -141,7 +134,7 @@ def run_evaluate(storage: Storage, num_images: int, num_samples: int) -> None:
         digest="",
         title="Tiny images",
         study={},
-        curves={},
+        curves=(),
         provenance={},
         real_photographs=False,
     )
@@ -191,7 +184,6 @@ STAGES = (
 
 
 def _run(stage: MeasuredStage, root: str, num_images: int, num_samples: int) -> None:
-    dataset.CACHE_BYTES = CACHE_BYTES
     torch.set_num_threads(1)
     with own_ray_session() if stage.on_ray else contextlib.nullcontext():
         stage.run(open_storage(root), num_images, num_samples)
@@ -302,7 +294,6 @@ def main() -> None:
         machine=machine("torch", "ray", "pyarrow", "numpy"),
         repeats=options.repeats,
         size_px=SIZE_PX,
-        cache_mib=CACHE_BYTES // 2**20,
         rows=table(heads, table_rows(found, options.sizes)),
         pixel_bytes=3 * SIZE_PX**2,
     )

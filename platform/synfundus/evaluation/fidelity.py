@@ -1,4 +1,4 @@
-"""Distances between two sets of features: Fréchet distance and kernel distance (KID), both in float64."""
+"""Distances between two sets of features: kernel distance (KID) and Fréchet distance, both in float64."""
 
 from dataclasses import dataclass
 
@@ -36,6 +36,24 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     cross = np.linalg.svd(a.root @ b.root.T, compute_uv=False).sum()
     spread = np.sum(a.root**2) + np.sum(b.root**2) - 2.0 * cross
     return float(max(0.0, np.sum((a.mean - b.mean) ** 2) + spread))
+
+
+def effective_dimension(features_ND: Features) -> float:
+    """Return the effective dimension d of at least two feature vectors that decides the bias of the Fréchet distance.
+
+    With the eigenvalues l_i of the covariance, d is the sum of 2 l_i l_j / (l_i + l_j) over i and j, divided by the sum
+    of l_i: D for D equal eigenvalues. The second-order expansion of the Bures distance, the sum of
+    |E_ij|^2 / (2 (l_i + l_j)) over the error E of the covariance (Bhatia, Jain & Lim 2019,
+    doi 10.1016/j.exmath.2018.01.002), gives two sets of n images of one Gaussian a mean distance of about
+    T ((d + 1) / (2 n) + 2 / n) with T the sum of l_i. For few images the result is too small; it is at most N - 1.
+    """
+    x = np.asarray(features_ND, np.float64)
+    value_D = np.linalg.svd(fit_gaussian(x).root, compute_uv=False) ** 2
+    value_D = value_D[value_D > value_D.max() * np.finfo(np.float64).eps]
+    if not len(value_D):
+        return 0.0
+    pairs_DD = value_D[:, None] * value_D / (value_D[:, None] + value_D)
+    return float(2.0 * pairs_DD.sum() / value_D.sum())
 
 
 def _kernel_sum(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

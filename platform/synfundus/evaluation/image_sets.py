@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from synfundus.evaluation.comparison import FeatureSet
 from synfundus.evaluation.examples import Examples
+from synfundus.evaluation.feature_sets import FeatureSet
 from synfundus.evaluation.spaces import Extractors
 from synfundus.evaluation.strata import Labels
 from synfundus.fundus.batches import ImageBatch, LabelBatch
@@ -21,6 +21,7 @@ from synfundus.fundus.descriptors import read_descriptors
 from synfundus.fundus.shard import decode_pixels
 from synfundus.labels import HEADS, LABEL_NAMES, LABELS, NUM_LABELS, FloatArray, grade_distribution
 from synfundus.measures.copies import SampledCounts, copy_descriptor
+from synfundus.measures.spectrum import octave_powers
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.shards import read_samples
 from synfundus.samples.verification import count_sampled
@@ -50,6 +51,8 @@ class Photographs:
     """(M,) rows whose features are compared, ascending."""
     features: Mapping[str, FloatArray]
     """(M, D) features, by space."""
+    octave_powers_MO: NDArray[np.float64]
+    """Power of the chosen images in each octave."""
 
     def feature_set(self, space: str, rows_M: NDArray[np.bool_]) -> FeatureSet:
         """Return the features of those chosen images for which `rows_M` is true."""
@@ -73,6 +76,8 @@ class Samples:
     """(M,) rows whose features are compared, ascending."""
     features: Mapping[str, FloatArray]
     """(M, D) features, by space."""
+    octave_powers_MO: NDArray[np.float64]
+    """Power of the chosen images in each octave."""
     descriptors_MD: FloatArray
     """Copy descriptors of the chosen samples."""
     files: list[str]
@@ -91,19 +96,24 @@ def _choose(num_images: int, max_images: int, seed: int) -> NDArray[np.int64]:
 
 
 class _Features:
-    """Features of images in all spaces, batch by batch."""
+    """Features of images in all spaces, and their power in each octave, batch by batch."""
 
     def __init__(self, extractors: Extractors) -> None:
         self.extractors = extractors
         self.batches: dict[str, list[FloatArray]] = {space: [] for space in extractors}
+        self.powers: list[NDArray[np.float64]] = []
 
     def add(self, images_BHWC: NDArray[np.uint8]) -> None:
+        self.powers.append(octave_powers(images_BHWC))
         for space, extract in self.extractors.items():
             self.batches[space].append(extract(images_BHWC))
 
     def joined(self) -> dict[str, FloatArray]:
         empty = np.zeros((0, 1), np.float32)
         return {space: np.concatenate(batches) if batches else empty for space, batches in self.batches.items()}
+
+    def joined_powers(self) -> NDArray[np.float64]:
+        return np.concatenate(self.powers) if self.powers else np.zeros((0, 0))
 
 
 class _LabelCounts:
@@ -161,6 +171,7 @@ def read_photographs(
         np.concatenate([read_descriptors(images.storage, images.folder, split) for split in splits]),
         chosen,
         features.joined(),
+        features.joined_powers(),
     )
 
 
@@ -224,6 +235,7 @@ def read_accepted_samples(
         np.concatenate(scores),
         chosen,
         features.joined(),
+        features.joined_powers(),
         np.concatenate(descriptors),
         files,
         count_sampled(storage, folder),

@@ -8,12 +8,17 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from synfundus.errors import WrongInputError
-from synfundus.evaluation.comparison import MEASURE_TEXTS, FeatureSet, compare, compare_with_phantoms
+from synfundus.evaluation.comparison import compare
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.consistency import measure_consistency
+from synfundus.evaluation.extrapolation import extrapolate
+from synfundus.evaluation.feature_sets import FeatureSet
 from synfundus.evaluation.image_sets import Photographs, Samples
+from synfundus.evaluation.landmark import compare_with_phantoms
+from synfundus.evaluation.measure_texts import MEASURE_TEXTS
 from synfundus.evaluation.privacy import measure_privacy
 from synfundus.evaluation.spaces import SPACES
+from synfundus.evaluation.spectrum import compare_spectra
 from synfundus.evaluation.strata import GROUPS, STRATA, Labels
 from synfundus.labels import LABEL_BY_NAME, LABELS, FloatArray
 from synfundus.measures.metrics import (
@@ -26,6 +31,7 @@ from synfundus.measures.metrics import (
     Fidelity,
     LabelDistribution,
     Landmark,
+    PowerSpectrum,
     Privacy,
     ProtocolSettings,
     SetCounts,
@@ -48,6 +54,7 @@ def evaluate(
     unusable: Mapping[str, str],
     quantile: float,
     phantoms: Mapping[str, FloatArray] | None,
+    size_px: int,
 ) -> tuple[EvaluationMetrics, Nearest | None]:
     """Measure the samples, and find the nearest training photograph of each chosen sample.
 
@@ -58,6 +65,7 @@ def evaluate(
         unusable: unusable labels, with the reason.
         quantile: quantile of held-out photographs' distances below which a sample is too near to a training image.
         phantoms: features of phantoms in each computed space, as a landmark; None if the photographs are phantoms.
+        size_px: side of all images in pixels.
 
     Raises:
         WrongInputError: a patient is in both sets of photographs.
@@ -67,6 +75,12 @@ def evaluate(
         reference, held_out, samples, quantile, "cuda" if config.resources.num_gpus else "cpu"
     )
     fidelity = _measure_fidelity(reference, held_out, samples, config, spaces, phantoms)
+    spectrum = compare_spectra(
+        held_out.octave_powers_MO,
+        [held_out.patients[row] for row in held_out.chosen],
+        samples.octave_powers_MO,
+        size_px,
+    )
     consistency = measure_consistency(
         samples.requested_NK, samples.predicted_NK, samples.score_NK, unusable, config.seed
     )
@@ -75,9 +89,10 @@ def evaluate(
         counts=_counts(reference, held_out, samples),
         label_distributions=_distributions(reference, held_out, samples),
         fidelity=fidelity,
+        spectrum=spectrum,
         consistency=consistency,
         privacy=privacy,
-        notes=tuple(_notes(fidelity, consistency, privacy, unusable)),
+        notes=tuple(_notes(fidelity, spectrum, consistency, privacy, unusable)),
     ), near
 
 
@@ -164,7 +179,7 @@ def _measure_space(
         )
         for key, stratum in STRATA.items()
     }
-    # Both groups have the same n, because a Fréchet distance depends on n and readers compare the two.
+    # Both groups have the same n, because measures have a bias that depends on n and readers compare the two.
     group_images = min(int(rows.sum()) for key in GROUPS for rows in members[key])
     strata = {
         key: compare(
@@ -178,8 +193,22 @@ def _measure_space(
         )
         for key, (in_reference, in_held_out, in_samples) in members.items()
     }
+    reference_set, held_out_set, synthetic_set = (
+        _all_chosen(space, images) for images in (reference, held_out, samples)
+    )
     landmark = None if phantoms_ND is None else _landmark(space, held_out, samples, phantoms_ND, config)
-    return ComputedSpace(title=title, dim=reference.features[space].shape[1], strata=strata, landmark=landmark)
+    return ComputedSpace(
+        title=title,
+        dim=reference.features[space].shape[1],
+        strata=strata,
+        extrapolation=extrapolate(reference_set, held_out_set, synthetic_set, strata["overall"], config.seed),
+        landmark=landmark,
+    )
+
+
+def _all_chosen(space: str, images: Photographs | Samples) -> FeatureSet:
+    """Return the features of all chosen images."""
+    return images.feature_set(space, np.ones(len(images.chosen), np.bool_))
 
 
 def _landmark(
@@ -187,8 +216,8 @@ def _landmark(
 ) -> Landmark:
     """Compare samples with phantoms by their distance from held-out photographs."""
     return compare_with_phantoms(
-        held_out.feature_set(space, np.ones(len(held_out.chosen), np.bool_)),
-        samples.feature_set(space, np.ones(len(samples.chosen), np.bool_)),
+        _all_chosen(space, held_out),
+        _all_chosen(space, samples),
         FeatureSet(phantoms_ND, [str(i) for i in range(len(phantoms_ND))]),
         min_images=config.min_images,
         seed=config.seed,
@@ -226,20 +255,36 @@ def closest_rows(near: Nearest) -> list[int]:
 
 
 def _notes(
-    fidelity: Fidelity, consistency: Consistency, privacy: Privacy, unusable: Mapping[str, str]
+    fidelity: Fidelity,
+    spectrum: PowerSpectrum,
+    consistency: Consistency,
+    privacy: Privacy,
+    unusable: Mapping[str, str],
 ) -> Iterator[str]:
     """Yield what was not measured, and why, one line each."""
     for space in fidelity.spaces.values():
         if isinstance(space, SkippedSpace):
             yield f"{space.title}: {space.reason}"
-            continue
-        for key, compared in space.strata.items():
-            measure = compared.synthetic.frechet_distance
-            if not measure.measurable:
-                yield f"{space.title}, {fidelity.strata[key].title}: {measure.reason}"
+        else:
+            yield from _fidelity_notes(space, fidelity)
+    if (top := spectrum.top) is None:
+        yield "Power spectrum: images of fewer than 8 px have no octave"
+    elif not top.ratio.measurable:
+        yield f"Power spectrum: {top.ratio.reason}"
     for name, entry in consistency.labels.items():
         if not entry.requested.measurable:
             reason = f"unusable: {unusable[name]}" if name in unusable else entry.requested.reason
             yield f"{LABEL_BY_NAME[name].title}, agreement with the request: {reason}"
     if isinstance(privacy, UnmeasuredPrivacy):
         yield f"Nearness to training images: {privacy.reason}"
+
+
+def _fidelity_notes(space: ComputedSpace, fidelity: Fidelity) -> Iterator[str]:
+    """Yield the strata without any measure, then those that lack the Fréchet distance alone."""
+    for key, compared in space.strata.items():
+        if not compared.synthetic.kid.measurable:
+            yield f"{space.title}, {fidelity.strata[key].title}: {compared.synthetic.kid.reason}"
+    for key, compared in space.strata.items():
+        if compared.synthetic.kid.measurable and not compared.synthetic.frechet_distance.measurable:
+            reason = compared.synthetic.frechet_distance.reason
+            yield f"{space.title}, {fidelity.strata[key].title}, Fréchet distance: {reason}"

@@ -4,17 +4,19 @@ The private edition may show real photographs. The public one shows none, and no
 `public_content` removes them before the template is rendered.
 """
 
-import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import jinja2
 from pydantic import JsonValue
 
 from synfundus.diagnosis.metrics import AnnotatorMetrics
-from synfundus.evaluation import report_figures as figures
 from synfundus.evaluation import report_tables as tables
+from synfundus.evaluation.data_uri import image_uri
 from synfundus.evaluation.examples import Pixels
+from synfundus.evaluation.figures.labels import labels_not_measurable, labels_without_values
+from synfundus.evaluation.figures.training import LossCurves
+from synfundus.evaluation.report_figures import plot_figures
 from synfundus.evaluation.report_summary import summary_tiles
 from synfundus.evaluation.report_text import MEANINGS
 from synfundus.measures.editions import Edition, edition_mark, withhold
@@ -35,8 +37,8 @@ class ReportContent:
     annotator_metrics: AnnotatorMetrics
     real_photographs: bool = True
     """False if the study's photographs are phantoms: the page then says so."""
-    curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
-    """(step, loss) points of each training, by its title."""
+    curves: Sequence[LossCurves] = ()
+    """Losses of each training."""
     synthetic: Mapping[str, Sequence[Pixels]] = field(default_factory=dict)
     """Samples, by the title of the requested finding."""
     real: Mapping[str, Sequence[Pixels]] = field(default_factory=dict)
@@ -58,7 +60,6 @@ def public_content(content: ReportContent) -> ReportContent:
         study=withhold(content.study),
         metrics=metrics,
         annotator_metrics=withhold(content.annotator_metrics),
-        curves={withhold(title): points for title, points in content.curves.items()},
         synthetic={withhold(title): images for title, images in content.synthetic.items()},
         real={},
         closest_pairs=(),
@@ -97,53 +98,15 @@ def render_report(content: ReportContent, edition: Edition) -> str:
         not_measured=list(dict.fromkeys(metrics.notes)),
         study=list(tables.flatten(shown.study)),
         provenance=list(tables.flatten(shown.provenance)),
-        figures=_plot_figures(shown),
+        octaves=tables.octave_rows(metrics.spectrum),
+        without_values=labels_without_values(metrics.label_distributions),
+        without_score=labels_not_measurable(metrics.consistency),
+        figures=plot_figures(metrics, shown.curves),
         sheets=sheets,
         hero=_hero(sheets),
         pairs=[
-            (figures.image_uri(sample), figures.image_uri(photograph), distance)
-            for sample, photograph, distance in shown.closest_pairs
+            (image_uri(sample), image_uri(photograph), distance) for sample, photograph, distance in shown.closest_pairs
         ],
-    )
-
-
-@dataclass(frozen=True)
-class ReportFigures:
-    """The figures as data URIs; None for a figure without data."""
-
-    distributions: str
-    consistency: str
-    roc: str | None
-    strata: Mapping[str, str]
-    """One figure for each feature space with a measurable stratum, by the title of the space."""
-    distances: str | None
-    losses: str | None
-
-    def items(self) -> Iterator[tuple[str, str]]:
-        """Yield name and URI of each figure that has data."""
-        for name in ("distributions", "consistency", "roc", "distances", "losses"):
-            uri: str | None = getattr(self, name)
-            if uri is not None:
-                yield name, uri
-        for number, uri in enumerate(self.strata.values()):
-            yield f"strata-{number}", uri
-
-
-def figure_files(content: ReportContent) -> dict[str, bytes]:
-    """Return the figures as SVG by name; none of them shows a photograph or names a person."""
-    return {name: base64.b64decode(uri.partition(",")[2]) for name, uri in sorted(_plot_figures(content).items())}
-
-
-def _plot_figures(content: ReportContent) -> ReportFigures:
-    metrics = content.metrics
-    strata = {space.title: figures.plot_strata(space, metrics.fidelity) for space in metrics.fidelity.computed_spaces}
-    return ReportFigures(
-        distributions=figures.plot_distributions(metrics.label_distributions),
-        consistency=figures.plot_consistency(metrics.consistency),
-        roc=figures.plot_roc(metrics.consistency),
-        strata={title: uri for title, uri in strata.items() if uri is not None},
-        distances=figures.plot_distances(metrics.privacy) if isinstance(metrics.privacy, MeasuredPrivacy) else None,
-        losses=figures.plot_losses(content.curves),
     )
 
 
@@ -160,8 +123,8 @@ def _sheets(content: ReportContent) -> list[Sheet]:
     return [
         Sheet(
             title=title,
-            synthetic=[figures.image_uri(image) for image in content.synthetic.get(title, ())],
-            real=[figures.image_uri(image) for image in content.real.get(title, ())],
+            synthetic=[image_uri(image) for image in content.synthetic.get(title, ())],
+            real=[image_uri(image) for image in content.real.get(title, ())],
         )
         for title in dict.fromkeys([*content.synthetic, *content.real])
     ]

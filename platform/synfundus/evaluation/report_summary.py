@@ -6,7 +6,14 @@ from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.evaluation.report_tables import format_percent
 from synfundus.labels import NUM_LABELS
 from synfundus.measures.measure import Measure
-from synfundus.measures.metrics import Counts, EvaluationMetrics, Fidelity, MeasuredPrivacy, Privacy
+from synfundus.measures.metrics import (
+    Counts,
+    EvaluationMetrics,
+    Fidelity,
+    MeasuredPrivacy,
+    PowerSpectrum,
+    Privacy,
+)
 from synfundus.measures.wording import NOT_MEASURABLE, format_number
 
 
@@ -39,6 +46,7 @@ def summary_tiles(metrics: EvaluationMetrics, annotator: AnnotatorMetrics) -> li
             f" {NUM_LABELS - num_measurable} of {NUM_LABELS} labels cannot be measured",
         ),
         _distance_tile(metrics.fidelity),
+        _detail_tile(metrics.spectrum),
         _copies_tile(metrics.privacy),
         SummaryTile(
             "Usable labels",
@@ -65,14 +73,27 @@ def _distance_tile(fidelity: Fidelity) -> SummaryTile:
     title = "Distance from real photographs"
     spaces = fidelity.computed_spaces
     overall = spaces[0].strata["overall"] if spaces else None
-    if overall is None or (synthetic := overall.synthetic.frechet_distance.value) is None:
+    if overall is None or (synthetic := overall.synthetic.kid.value) is None:
         return SummaryTile(title, NOT_MEASURABLE, "see the section on likeness")
-    held_out = overall.held_out.frechet_distance.value
+    held_out = overall.held_out.kid.value
     return SummaryTile(
         title,
         format_number(synthetic),
-        f"is the Fréchet distance of the samples in {spaces[0].title.lower()}; held-out photographs:"
+        f"is the kernel distance (KID) of the samples in {spaces[0].title.lower()}; held-out photographs:"
         f" {NOT_MEASURABLE if held_out is None else format_number(held_out)}; lower is nearer",
+    )
+
+
+def _detail_tile(spectrum: PowerSpectrum) -> SummaryTile:
+    title = "Fine detail"
+    if (top := spectrum.top) is None or not top.ratio.measurable:
+        return SummaryTile(title, NOT_MEASURABLE, "see the section on likeness")
+    _, low, high = top.ratio.interval
+    return SummaryTile(
+        title,
+        _share(top.ratio),
+        f"of the power that held-out photographs have in the top octave ({top.title});"
+        f" 95 % interval {100 * low:.0f} to {100 * high:.0f} %; 100 % is equal",
     )
 
 

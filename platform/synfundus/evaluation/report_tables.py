@@ -12,12 +12,14 @@ from synfundus.measures.metrics import (
     Comparison,
     ComputedSpace,
     Consistency,
+    Extrapolation,
     Fidelity,
     FidelityMeasures,
     LabelConsistency,
     Landmark,
+    PowerSpectrum,
 )
-from synfundus.measures.wording import NOT_MEASURABLE, format_measure
+from synfundus.measures.wording import NOT_MEASURABLE, format_measure, format_number
 
 REPORTED_SPLIT = "test"
 """Split on which the report shows the annotator's measures."""
@@ -119,11 +121,20 @@ class StratumRow:
 
 @dataclass(frozen=True)
 class LandmarkRow:
-    """Fréchet distance of samples and of phantoms from held-out photographs."""
+    """KID of samples and of phantoms from held-out photographs."""
 
     n: int
     synthetic: str
     phantoms: str
+
+
+@dataclass(frozen=True)
+class ExtrapolationRow:
+    """Fréchet distances at an unlimited number of images."""
+
+    held_out: str
+    synthetic: str
+    difference: str
 
 
 @dataclass(frozen=True)
@@ -135,6 +146,7 @@ class SpaceTable:
     n: int = 0
     overall: Sequence[MeasureRow] = ()
     strata: Sequence[StratumRow] = ()
+    extrapolation: ExtrapolationRow | None = None
     landmark: LandmarkRow | None = None
 
 
@@ -165,6 +177,7 @@ def _space_table(fidelity: Fidelity, space: ComputedSpace) -> SpaceTable:
             for key, compared in space.strata.items()
             if key != "overall"
         ],
+        extrapolation=_extrapolation_row(space.extrapolation),
         landmark=_landmark_row(space.landmark),
     )
 
@@ -183,6 +196,12 @@ def _measure_rows(fidelity: Fidelity, compared: Comparison) -> list[MeasureRow]:
     ]
 
 
+def _extrapolation_row(limit: Extrapolation) -> ExtrapolationRow | None:
+    if not limit.points:
+        return None
+    return ExtrapolationRow(*map(format_measure, (limit.held_out, limit.synthetic, limit.difference)))
+
+
 def _landmark_row(landmark: Landmark | None) -> LandmarkRow | None:
     if landmark is None:
         return None
@@ -193,6 +212,35 @@ def _common_reason(measures: FidelityMeasures) -> str | None:
     """Return why no measure of a comparison is measurable; None if one is."""
     reasons = [measure.reason for _, measure in measures.items()]
     return None if None in reasons else reasons[0]
+
+
+@dataclass(frozen=True)
+class OctaveRow:
+    """Power of photographs and samples in one octave."""
+
+    title: str
+    held_out: str
+    synthetic: str
+    ratio: str
+    reason: str | None
+
+
+def octave_rows(spectrum: PowerSpectrum) -> list[OctaveRow]:
+    """Return one row for each octave, from coarse to fine."""
+
+    def power(value: float | None) -> str:
+        return NOT_MEASURABLE if value is None else format_number(value)
+
+    return [
+        OctaveRow(
+            octave.title,
+            power(octave.held_out),
+            power(octave.synthetic),
+            format_measure(octave.ratio),
+            octave.ratio.reason,
+        )
+        for octave in spectrum.octaves
+    ]
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,13 @@ from synfundus.diagnosis.decisions import read_annotator_metrics
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.examples import Examples, Pixels
+from synfundus.evaluation.figures.training import LossCurves
 from synfundus.evaluation.image_sets import Samples, read_accepted_samples, read_photographs
 from synfundus.evaluation.inception import build_inception
 from synfundus.evaluation.manifest import PRIVATE, PUBLIC, ReportManifest
 from synfundus.evaluation.protocol import closest_rows, evaluate
-from synfundus.evaluation.report import ReportContent, figure_files, render_report
+from synfundus.evaluation.report import ReportContent, render_report
+from synfundus.evaluation.report_figures import plot_figures
 from synfundus.evaluation.spaces import Extractor, Extractors, skipped_spaces
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.shard import decode_pixels
@@ -62,8 +64,8 @@ class EvaluationTask:
     title: str
     study: Mapping[str, JsonValue]
     """Settings of the study, resolved, for the report."""
-    curves: Mapping[str, Sequence[tuple[int, float]]]
-    """(step, loss) points of each training, by its title."""
+    curves: Sequence[LossCurves]
+    """Losses of each training."""
     provenance: Mapping[str, JsonValue]
     """Versions and digests, for the report."""
     real_photographs: bool
@@ -104,6 +106,7 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
         unusable=annotator.calibration.unusable,
         quantile=task.quantile,
         phantoms=phantoms,
+        size_px=images.size_px,
     )
     pairs = _closest_pairs(task, images, samples, near) if near is not None else ()
     _write(task, _content(task, metrics, annotator, real, synthetic, pairs))
@@ -145,11 +148,12 @@ def _content(
 
 
 def _write(task: EvaluationTask, content: ReportContent) -> None:
+    figures = plot_figures(content.metrics, content.curves).files()
     files = {
         METRICS: content.metrics.to_json(),
         PRIVATE: render_report(content, "private").encode(),
         PUBLIC: render_report(content, "public").encode(),
-        **{f"figures/{name}.svg": svg for name, svg in figure_files(content).items()},
+        **{f"figures/{name}.svg": svg for name, svg in figures.items()},
     }
     written = [task.storage.write_once(f"{task.report_folder}/{name}", data) for name, data in files.items()]
     write_manifest(task.storage, task.report_folder, written, ReportManifest(digest=task.digest))

@@ -14,8 +14,8 @@ from synfundus.metadata import Metadata
 
 Better = Literal["lower", "higher"]
 StratumKind = Literal["overall", "disease", "grade", "group"]
-MeasureName = Literal["frechet_distance", "kid", "precision", "recall", "density", "coverage"]
-MEASURE_NAMES: tuple[MeasureName, ...] = ("frechet_distance", "kid", "precision", "recall", "density", "coverage")
+MeasureName = Literal["kid", "precision", "recall", "density", "coverage", "frechet_distance"]
+MEASURE_NAMES: tuple[MeasureName, ...] = ("kid", "precision", "recall", "density", "coverage", "frechet_distance")
 
 
 class ProtocolSettings(Metadata):
@@ -121,8 +121,6 @@ class GroupText(Metadata):
 class FidelityMeasures(Metadata):
     """The six measures of one set of images against the reference; of `difference`, synthetic minus held-out."""
 
-    frechet_distance: Measure
-    """Squared Fréchet distance, 0 or more; lower is better."""
     kid: Measure
     """Kernel distance (unbiased squared MMD), 0 on average for equal distributions; lower is better."""
     precision: Measure
@@ -133,6 +131,8 @@ class FidelityMeasures(Metadata):
     """Mean number of reference neighbourhoods around an image over k, 0 or more; higher is better."""
     coverage: Measure
     """Share of the reference whose neighbourhood holds an image, 0 to 1; higher is better."""
+    frechet_distance: Measure
+    """Squared Fréchet distance, 0 or more; lower is better. Not measurable at small n, which rewards less variety."""
 
     def items(self) -> Iterator[tuple[MeasureName, Measure]]:
         """Yield name and measure in a fixed order."""
@@ -154,6 +154,8 @@ class Comparison(Metadata):
 
     n: int
     """Images of each of the three sets."""
+    effective_dimension: float | None
+    """Effective dimension of the reference's features; null if nothing is measurable."""
     held_out: FidelityMeasures
     synthetic: FidelityMeasures
     difference: FidelityMeasures
@@ -161,12 +163,34 @@ class Comparison(Metadata):
 
 
 class Landmark(Metadata):
-    """Fréchet distance from the held-out photographs, of samples and of rendered phantoms."""
+    """Kernel distance (KID) from the held-out photographs, of samples and of rendered phantoms."""
 
     n: int
     """Images of each set."""
     synthetic: Measure
     phantoms: Measure
+
+
+class ExtrapolationPoint(Metadata):
+    """Fréchet distances from the reference at one number of images."""
+
+    n: int
+    """Images of each of the three sets."""
+    held_out: float
+    """Mean distance over subsets of n images."""
+    synthetic: float
+
+
+class Extrapolation(Metadata):
+    """Fréchet distances of all images at an unlimited number of images, from a line in 1 / n."""
+
+    points: tuple[ExtrapolationPoint, ...]
+    """Points of the line, largest n first; none if not measurable."""
+    held_out: Measure
+    """The line's value at 1 / n = 0. It may be slightly negative."""
+    synthetic: Measure
+    difference: Measure
+    """Synthetic minus held-out."""
 
 
 class ComputedSpace(Metadata):
@@ -179,6 +203,8 @@ class ComputedSpace(Metadata):
     """Number of features."""
     strata: dict[str, Comparison]
     """Comparison of each stratum, by the keys of `Fidelity.strata`."""
+    extrapolation: Extrapolation
+    """Fréchet distances of all images at an unlimited number of images."""
     landmark: Landmark | None = None
     """Null if the study's own photographs are phantoms."""
 
@@ -209,6 +235,38 @@ class Fidelity(Metadata):
     def computed_spaces(self) -> list[ComputedSpace]:
         """Spaces with numbers."""
         return [space for space in self.spaces.values() if isinstance(space, ComputedSpace)]
+
+
+class Octave(Metadata):
+    """Power of held-out photographs and of samples in one octave of spatial frequency."""
+
+    low: float
+    """Lowest frequency, in cycles per image side."""
+    high: float
+    """Frequency at which the octave ends, in cycles per image side."""
+    held_out: float | None
+    """Mean power of the held-out photographs, in squared grey levels (0 to 255); null without an image."""
+    synthetic: float | None
+    """Mean power of the samples."""
+    ratio: Measure
+    """Synthetic over held-out: 1 for equal power, less than 1 for lost detail, more than 1 for noise."""
+
+    @property
+    def title(self) -> str:
+        """`16 to 32 cycles per image side`."""
+        return f"{self.low:g} to {self.high:g} cycles per image side"
+
+
+class PowerSpectrum(Metadata):
+    """Radial power spectrum of the chosen samples, compared with that of the chosen held-out photographs."""
+
+    octaves: tuple[Octave, ...]
+    """From coarse to fine; the last one ends at the Nyquist frequency. None for images of fewer than 8 px."""
+
+    @property
+    def top(self) -> Octave | None:
+        """Octave of the finest detail."""
+        return self.octaves[-1] if self.octaves else None
 
 
 class RocCurve(Metadata):
@@ -347,6 +405,7 @@ class EvaluationMetrics(Metadata):
     label_distributions: dict[str, LabelDistribution]
     """One entry for each of the 16 labels."""
     fidelity: Fidelity
+    spectrum: PowerSpectrum
     consistency: Consistency
     privacy: Privacy
     notes: tuple[str, ...]

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diffusion.manifest import GeneratorManifest
+from synfundus.diffusion.metrics import read_generator_metrics
 from synfundus.digests import digest_of
 from synfundus.evaluation.inception_weights import read_inception_weights
 from synfundus.evaluation.manifest import PRIVATE, read_metrics
@@ -52,19 +53,25 @@ class EvaluateSummary:
         if consistency.not_measurable:
             rows.append(("not measurable", ", ".join(consistency.not_measurable)))
         rows += _distance_rows(self.metrics.fidelity)
+        if (top := self.metrics.spectrum.top) is not None:
+            ratio = format_measure(top.ratio)
+            rows.append(("fine detail", f"{ratio} of the power of held-out photographs in the top octave, {top.title}"))
         if isinstance(privacy, MeasuredPrivacy):
             rows.append(("too near to training", f"{privacy.num_near} of {privacy.num_sampled} samples rejected"))
         return [*rows, ("report", f"{self.report} (private)")]
 
 
 def _distance_rows(fidelity: Fidelity) -> Rows:
-    """Return the Fréchet distance of all images in each computed space."""
+    """Return the KID of all images in each computed space, and the Fréchet distance where there is one."""
     rows = []
     for space in fidelity.computed_spaces:
-        overall = space.strata["overall"]
-        samples, held_out = (format_measure(m.frechet_distance) for m in (overall.synthetic, overall.held_out))
+        overall, limit = space.strata["overall"], space.extrapolation
+        samples, held_out = (format_measure(m.kid) for m in (overall.synthetic, overall.held_out))
         text = f"{samples}; held-out photographs {held_out}; n = {overall.n}"
-        rows.append((f"Fréchet distance, {space.title.lower()}", text))
+        rows.append((f"KID, {space.title.lower()}", text))
+        if limit.points:
+            text = f"{format_measure(limit.synthetic)}; held-out photographs {format_measure(limit.held_out)}"
+            rows.append((f"Fréchet distance, {space.title.lower()}", f"{text}; extrapolated to unlimited n"))
     return rows
 
 
@@ -131,8 +138,10 @@ class EvaluateStage(Stage[None]):
 
 def make_task(study: Study, storage: Storage, digest: str) -> "EvaluationTask":
     """Return the study's evaluation, with the texts of its report."""
+    from synfundus.evaluation.figures.training import LossCurves
     from synfundus.evaluation.run import EvaluationTask
 
+    held_out = read_generator_metrics(storage, study.generator_folder).held_out_losses
     generator = read_manifest(storage, study.generator_folder, GeneratorManifest)
     return EvaluationTask(
         storage=storage,
@@ -145,10 +154,14 @@ def make_task(study: Study, storage: Storage, digest: str) -> "EvaluationTask":
         digest=digest,
         title=study.release.title,
         study=study.shown,
-        curves={
-            "Annotator": _loss_curve(storage, TrainAnnotatorStage().run_name(study)),
-            "Generator": _loss_curve(storage, TrainGeneratorStage().run_name(study)),
-        },
+        curves=(
+            LossCurves("Annotator", _loss_curve(storage, TrainAnnotatorStage().run_name(study))),
+            LossCurves(
+                "Generator",
+                _loss_curve(storage, TrainGeneratorStage().run_name(study)),
+                [(point.step, point.loss) for point in held_out],
+            ),
+        ),
         provenance={
             "study": digest_of(study.public),
             "generator": generator.generator_digest,

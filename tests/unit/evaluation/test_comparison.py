@@ -1,19 +1,17 @@
 """Comparisons: equal n, whole patients, intervals at their level, and the closed form of known distributions."""
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synfundus.evaluation.comparison import (
-    NUM_GROUPS,
-    FeatureSet,
-    compare,
-    compare_with_phantoms,
-    jackknife,
-    measure_pair,
-)
+from synfundus.evaluation.comparison import compare, measure_pair
+from synfundus.evaluation.extrapolation import extrapolate
+from synfundus.evaluation.feature_sets import NUM_GROUPS, FeatureSet, jackknife
+from synfundus.evaluation.fidelity import fit_gaussian, frechet_distance, kernel_distance
+from synfundus.evaluation.landmark import compare_with_phantoms
 from synfundus.evaluation.strata import STRATA
 from synfundus.labels import LABEL_NAMES
 from synfundus.measures.metrics import MEASURE_NAMES
@@ -112,14 +110,86 @@ def test_a_copy_of_the_reference_is_at_distance_zero_and_covers_it() -> None:
     assert found["precision"] == found["recall"] == found["coverage"] == 1.0
 
 
-def test_landmark_orders_samples_and_phantoms_by_their_distance_from_held_out_photographs() -> None:
+SPECTRUM = 264.0 * np.exp(-np.arange(120) / 10) / np.exp(-np.arange(120) / 10).sum()
+"""Eigenvalues of features with the total variance of the annotator's, and an effective dimension of 28."""
+
+
+def photographs(rng: np.random.Generator, n: int, spread: float = 1.0) -> FeatureSet:
+    """Return features of one distribution, whose standard deviations are multiplied by `spread`."""
+    features = spread * rng.normal(size=(n, len(SPECTRUM))) * np.sqrt(SPECTRUM)
+    return FeatureSet(features.astype(np.float32), [f"{spread}-{i}" for i in range(n)])
+
+
+def test_lost_variety_is_not_rewarded_at_small_n() -> None:
+    """At n = 50 a set with 0.64 of the variance has a smaller Fréchet distance than photographs: it is refused."""
+    rewarded, kid = [], []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        reference, held_out, lost = photographs(rng, 400), photographs(rng, 50), photographs(rng, 50, spread=0.8)
+        gaussian = fit_gaussian(reference.features_ND[:50])
+        distances = [frechet_distance(gaussian, fit_gaussian(images.features_ND)) for images in (held_out, lost)]
+        rewarded.append(distances[1] < distances[0])
+        kid.append(
+            kernel_distance(reference.features_ND, lost.features_ND)
+            - kernel_distance(reference.features_ND, held_out.features_ND)
+        )
+    assert np.mean(rewarded) > 0.5
+    assert np.mean(kid) > 0.0
+    found = compare(reference, held_out, lost, **SETTINGS)
+    for column in (found.held_out, found.synthetic, found.difference):
+        assert column.frechet_distance.reason is not None
+        assert re.fullmatch(
+            r"50 images; needs 2\d\d, 10 times the effective dimension 2\d\.\d", column.frechet_distance.reason
+        )
+        assert all(measure.measurable for name, measure in column.items() if name != "frechet_distance")
+
+
+@pytest.mark.parametrize("spread", [0.8, 0.9])
+def test_lost_variety_scores_worse_at_the_smallest_n_of_a_frechet_distance(spread: float) -> None:
+    worse = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        found = compare(photographs(rng, 400), photographs(rng, 300), photographs(rng, 300, spread), **SETTINGS)
+        worse += found.difference.frechet_distance.interval[0] > 0.0
+    assert worse >= 7
+
+
+def test_the_extrapolated_distance_has_no_bias_and_its_interval_holds_the_closed_form() -> None:
+    """N(0, I) and N(0.5, I) in 8 dimensions have a squared distance of 2, and two sets of N(0, I) one of 0."""
+    covered, biased = np.zeros(3), 0
+    rounds = 40
+    for seed in range(rounds):
+        rng = np.random.default_rng(seed)
+        sets = feature_set(rng, 240, dim=8), feature_set(rng, 240, dim=8), feature_set(rng, 240, shift=0.5, dim=8)
+        compared = compare(*sets, **SETTINGS)
+        limit = extrapolate(*sets, compared, seed)
+        assert [point.n for point in limit.points] == [240, 160, 120]
+        for place, (measure, truth) in enumerate(((limit.held_out, 0), (limit.synthetic, 2), (limit.difference, 2))):
+            _, low, high = measure.interval
+            covered[place] += low <= truth <= high
+        biased += compared.held_out.frechet_distance.interval[1] > 0.0
+        assert limit.points[0].held_out == pytest.approx(compared.held_out.frechet_distance.value, rel=1e-9)
+    assert (covered >= 0.85 * rounds).all(), covered
+    assert biased >= 0.85 * rounds  # intervals of the distance at n itself miss 0
+
+
+def test_without_a_frechet_distance_nothing_is_extrapolated() -> None:
+    rng = np.random.default_rng(11)
+    sets = photographs(rng, 60), photographs(rng, 60), photographs(rng, 60)
+    limit = extrapolate(*sets, compare(*sets, **SETTINGS), seed=0)
+    assert limit.points == ()
+    assert limit.difference.reason == limit.synthetic.reason == limit.held_out.reason
+    assert (limit.synthetic.reason or "").startswith("60 images; needs ")
+
+
+def test_landmark_orders_samples_and_phantoms_by_their_kernel_distance_from_held_out_photographs() -> None:
+    """A small shift m in D dimensions has a kernel distance of about 3 |m|^2 / D: 0.75 for 0.5, much more for 2."""
     rng = np.random.default_rng(8)
     near, far = feature_set(rng, 200, shift=0.5), feature_set(rng, 150, shift=2.0)
     found = compare_with_phantoms(feature_set(rng, 300), near, far, min_images=50, seed=0)
     assert found.n == 150
-    _, low, high = found.phantoms.interval
-    assert found.synthetic.interval[2] < low
-    assert low < 16.0 < high
+    assert found.synthetic.interval[2] < found.phantoms.interval[1]
+    assert found.synthetic.interval[1] > 0.0
 
 
 def _labels(**values: int) -> NDArray[np.int8]:

@@ -1,4 +1,4 @@
-"""Fréchet and kernel distance equal torch-fidelity, torchmetrics and closed forms."""
+"""Kernel and Fréchet distance equal torch-fidelity, torchmetrics and closed forms; the bias follows its expansion."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from torchmetrics.image.kid import poly_mmd
 
 from synfundus.evaluation import fidelity
-from synfundus.evaluation.fidelity import fit_gaussian, frechet_distance, kernel_distance
+from synfundus.evaluation.fidelity import effective_dimension, fit_gaussian, frechet_distance, kernel_distance
 
 
 def _features(n: int, dim: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -73,3 +73,42 @@ def test_kernel_distance_does_not_depend_on_chunks(monkeypatch: pytest.MonkeyPat
     whole = kernel_distance(x, y)
     monkeypatch.setattr(fidelity, "CHUNK_ROWS", 7)
     assert kernel_distance(x, y) == pytest.approx(whole, rel=1e-12)
+
+
+def _exact_covariance(value_D: np.ndarray) -> np.ndarray:
+    """Return features whose covariance is exactly diagonal with these eigenvalues."""
+    x = np.concatenate([np.diag(np.sqrt(value_D)), -np.diag(np.sqrt(value_D))])
+    return np.asarray(x * np.sqrt((len(x) - 1) / 2))
+
+
+def test_effective_dimension_is_the_number_of_equal_eigenvalues() -> None:
+    assert effective_dimension(_exact_covariance(np.full(7, 3.0))) == pytest.approx(7.0, rel=1e-9)
+    constant_too = np.concatenate([_exact_covariance(np.full(7, 3.0)), np.ones((14, 30))], axis=1)
+    assert effective_dimension(constant_too) == pytest.approx(7.0, rel=1e-9)
+    assert effective_dimension(np.ones((5, 4))) == 0.0
+
+
+def test_effective_dimension_of_two_eigenvalues_is_the_closed_form() -> None:
+    """For eigenvalues a and b it is (a + b + 4 a b / (a + b)) / (a + b)."""
+    a, b = 5.0, 0.5
+    expected = (a + b + 4 * a * b / (a + b)) / (a + b)
+    assert effective_dimension(_exact_covariance(np.array([a, b]))) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "value_D",
+    [np.ones(24), np.arange(1, 200.0) ** -1.5, np.arange(1, 300.0) ** -2.0, np.exp(-np.arange(120) / 10)],
+    ids=["white", "power 1.5", "power 2", "exponential"],
+)
+def test_bias_of_the_frechet_distance_follows_the_effective_dimension(value_D: np.ndarray) -> None:
+    """Two sets of one Gaussian have a mean distance of T ((d + 1) / (2 n) + 2 / n); checked at n = 10 d and 20 d.
+
+    The participation ratio T^2 / sum l_i^2 would not do: it is 5 where d is 49, for eigenvalues i^-1.5.
+    """
+    pairs = value_D[:, None] * value_D / (value_D[:, None] + value_D)
+    d = 2 * pairs.sum() / value_D.sum()
+    rng = np.random.default_rng(0)
+    for n in (round(10 * d), round(20 * d)):
+        draws = rng.normal(size=(8, 2, n, len(value_D))) * np.sqrt(value_D)
+        mean = np.mean([_frechet(x, y) for x, y in draws])
+        assert mean == pytest.approx(value_D.sum() * ((d + 1) / (2 * n) + 2 / n), rel=0.12)

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from support.metrics_example import IMAGE_ID, UNUSABLE, UNUSABLE_REASON, example_annotator_metrics, example_metrics
-from synfundus.evaluation import report_figures, report_tables
-from synfundus.evaluation.report import ReportContent, figure_files, render_report
+from synfundus.evaluation import report_tables
+from synfundus.evaluation.data_uri import image_uri
+from synfundus.evaluation.figures.training import LossCurves
+from synfundus.evaluation.report import ReportContent, render_report
+from synfundus.evaluation.report_figures import plot_figures
 from synfundus.evaluation.report_summary import summary_tiles
 from synfundus.evaluation.report_text import MEANINGS
 from synfundus.labels import LABELS
@@ -55,7 +58,10 @@ def content(**changes: Any) -> ReportContent:
             f"patient {PATIENT} has one photograph only: scan_0042.jpg",
         ),
         "annotator_metrics": example_annotator_metrics(),
-        "curves": {"Annotator": [(25, 0.7), (50, 0.5), (75, 0.4)], "Generator": [(25, 1.0), (50, 0.2)]},
+        "curves": (
+            LossCurves("Annotator", [(25, 0.7), (50, 0.5), (75, 0.4)]),
+            LossCurves("Generator", [(25, 1.0), (50, 0.2)], [(25, 0.9), (50, 0.3)]),
+        ),
         "synthetic": {"Right eye": SYNTHETIC[:3], "Left eye": SYNTHETIC[3:5]},
         "real": {"Right eye": REAL[:3], "Left eye": REAL[3:5]},
         "closest_pairs": [(SYNTHETIC[5], REAL[5], 0.31)],
@@ -95,7 +101,7 @@ def test_public_edition_shows_no_real_photograph() -> None:
     assert all(shows(PRIVATE, image) for image in REAL)
     assert not any(shows(PUBLIC, image) for image in REAL)
     for image in REAL:
-        assert report_figures.image_uri(image) not in PUBLIC
+        assert image_uri(image) not in PUBLIC
     assert all(shows(PUBLIC, image) for image in SYNTHETIC[:5])
     assert not shows(PUBLIC, SYNTHETIC[5])  # half of a closest pair: it resembles a person's eye
 
@@ -148,7 +154,7 @@ def test_every_label_has_a_row_of_requested_and_predicted_values() -> None:
 
 
 def test_phantoms_are_the_landmark_of_real_studies_only() -> None:
-    assert "321.0 (312.0 to 330.0)" in PUBLIC
+    assert "<strong>3.210 (3.120 to 3.300)</strong>" in PUBLIC
     space = example_metrics().fidelity.spaces["annotator"]
     assert isinstance(space, ComputedSpace)
     page = render_report(content(metrics=with_space(space.model_copy(update={"landmark": None}))), "public")
@@ -216,7 +222,7 @@ def without_numbers() -> EvaluationMetrics:
 
 def test_a_study_without_any_measurable_number_still_has_a_report() -> None:
     metrics = without_numbers()
-    poor = content(metrics=metrics, curves={}, synthetic={}, real={}, closest_pairs=[], provenance={})
+    poor = content(metrics=metrics, curves=(), synthetic={}, real={}, closest_pairs=[], provenance={})
     page = render_report(poor, "public")
     assert "Not measured: no held-out photograph" in page
     assert "This report has no example images." in page
@@ -227,8 +233,17 @@ def test_a_study_without_any_measurable_number_still_has_a_report() -> None:
 
 
 def test_figure_files_are_those_of_the_page() -> None:
-    files = figure_files(content())
-    assert sorted(files) == ["consistency", "distances", "distributions", "losses", "roc", "strata-0"]
+    files = plot_figures(content().metrics, content().curves).files()
+    assert list(files) == [
+        "consistency",
+        "distances",
+        "distributions",
+        "extrapolation-0",
+        "losses",
+        "roc",
+        "spectrum",
+        "strata-0",
+    ]
     for svg in files.values():
         assert base64.b64encode(svg).decode() in PRIVATE
 
@@ -261,8 +276,8 @@ def test_plain_words_and_digests_of_models_stay(text: str) -> None:
 
 def test_large_images_are_shrunk_and_small_ones_kept() -> None:
     small, large = images(3, 1, 64)[0], images(3, 1, 512)[0]
-    (kept,) = embedded(report_figures.image_uri(small))
-    (shrunk,) = embedded(report_figures.image_uri(large))
+    (kept,) = embedded(image_uri(small))
+    (shrunk,) = embedded(image_uri(large))
     assert np.array_equal(kept, small)
     assert shrunk.shape == (256, 256, 3)
     reference = np.asarray(Image.fromarray(large).resize((256, 256), Image.Resampling.LANCZOS), float)

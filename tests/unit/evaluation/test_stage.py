@@ -40,7 +40,16 @@ def test_summary_names_the_main_results_and_the_private_report(storage: Storage)
     assert rows["side agreement"].endswith("; shuffled requests: 0.450 (0.400 to 0.500)")
     assert rows["not measurable"] == "is_em, is_htr"
     assert rows["too near to training"] == "3 of 803 samples rejected"
-    assert rows["Fréchet distance, annotator features"].endswith("n = 800")
+    names = list(rows)
+    assert (
+        rows["KID, annotator features"]
+        == "0.021 (0.019 to 0.023); held-out photographs 0.0004 (0.00036 to 0.00044); n = 800"
+    )
+    assert names.index("KID, annotator features") < names.index("Fréchet distance, annotator features")
+    assert rows["Fréchet distance, annotator features"].endswith("extrapolated to unlimited n")
+    assert rows["fine detail"] == (
+        "0.680 (0.630 to 0.730) of the power of held-out photographs in the top octave, 16 to 32 cycles per image side"
+    )
     assert rows["report"].endswith("reports/tests/index.html (private)")
 
 

@@ -1,0 +1,1 @@
+"""The report's figures, as SVG in data URIs: the same numbers give the same bytes. None shows a photograph."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from synfundus.fundus import dataset
 from synfundus.storage import Storage
 from synfundus.training.config import OptimisationConfig
 from synfundus.training.learner import Learner
@@ -42,14 +41,3 @@ class WrappedTask:
 
     def finish(self, learner: Learner, losses: Sequence[StepMetrics]) -> None:
         self.task.finish(learner, losses)
-
-
-@dataclass(frozen=True)
-class SmallCache(WrappedTask):
-    """A task whose workers cache at most `cache_bytes` of decoded pixels."""
-
-    cache_bytes: int
-
-    def build(self, device: torch.device, rank: int, world_size: int) -> Learner:
-        dataset.CACHE_BYTES = self.cache_bytes
-        return super().build(device, rank, world_size)

@@ -5,10 +5,9 @@ import io
 from PIL import Image
 
 from support.data_manifest import data_manifest
+from support.shards_of_rows import write_shards
 from synfundus.digests import sha256_hex
-from synfundus.fundus.descriptors import write_with_descriptors
 from synfundus.fundus.manifest import DataManifest
-from synfundus.fundus.shard import encode_table
 from synfundus.labels import LABEL_NAMES
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_record
@@ -47,8 +46,5 @@ def phantom_dataset(
             value = record.labels[name]
             row |= {name: value, f"source_{name}": "unknown" if value is None else "expert", f"filled_{name}": None}
         rows.append(row)
-    written = []
-    for number, start in enumerate(range(0, num_images, rows_per_shard)):
-        shard = encode_table(rows[start : start + rows_per_shard])
-        written += write_with_descriptors(storage, f"{folder}/images-{number:05d}.parquet", shard)
-    return write_manifest(storage, folder, written, data_manifest(rows, size_px))
+    objects = write_shards(storage, folder, rows, rows_per_shard)
+    return write_manifest(storage, folder, objects, data_manifest(rows, size_px))

@@ -10,13 +10,11 @@ import torch
 from support.data_manifest import data_manifest
 from support.datasets_of_phantoms import png
 from support.models_of_phantoms import ANNOTATOR, GENERATOR, fill_here
+from support.shards_of_rows import write_shards
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.training import AnnotatorLearner
 from synfundus.diffusion.training import GeneratorLearner
-from synfundus.fundus import dataset
 from synfundus.fundus.dataset import PreparedImages, read_labels
-from synfundus.fundus.descriptors import write_with_descriptors
-from synfundus.fundus.shard import encode_table
 from synfundus.fundus.splits import SPLITS
 from synfundus.labels import LABEL_NAMES
 from synfundus.samples.config import SamplesConfig
@@ -28,10 +26,7 @@ from synfundus.samples.work import divide
 from synfundus.storage import Storage, open_storage, write_manifest
 
 SIZE_PX = 32
-CACHE_BYTES = 2**20
-"""Cache of decoded images; small, so that it does not hide growth."""
 DISTINCT = 64
-ROWS_PER_SHARD = 256
 SAMPLES = SamplesConfig.model_validate(
     {
         "num_samples": 1,
@@ -60,11 +55,7 @@ def write_noise_images(storage: Storage, folder: str, num_images: int) -> None:
             value = int(rng.integers(0, 2)) if name in ("eye_side", "is_amd") else None
             row |= {name: value, f"source_{name}": "unknown" if value is None else "expert", f"filled_{name}": None}
         rows.append(row)
-    written = []
-    for start in range(0, num_images, ROWS_PER_SHARD):
-        shard = encode_table(rows[start : start + ROWS_PER_SHARD])
-        written += write_with_descriptors(storage, f"{folder}/images-{start:05d}.parquet", shard)
-    write_manifest(storage, folder, written, data_manifest(rows, SIZE_PX))
+    write_manifest(storage, folder, write_shards(storage, folder, rows, 256), data_manifest(rows, SIZE_PX))
 
 
 def _read(storage: Storage, folder: str, number: int) -> None:
@@ -115,7 +106,6 @@ STAGES: dict[str, Callable[[Storage, str, int], None]] = {
 
 def peak_mib(stage: str, root: str, folder: str, number: int) -> float:
     """Run a stage and return the peak resident memory of this process in MiB. The process does nothing else."""
-    dataset.CACHE_BYTES = CACHE_BYTES
     torch.set_num_threads(1)
     pa.set_cpu_count(1)  # each of Arrow's threads has its own heap, whose size varies by 15 MiB from run to run
     STAGES[stage](open_storage(root), folder, number)

@@ -13,6 +13,7 @@ import numpy as np
 
 from synfundus.diagnosis.annotator import Annotator, AnnotatorOutput
 from synfundus.fundus.descriptors import descriptor_file
+from synfundus.fundus.index import Records, index_shard, write_index
 from synfundus.fundus.manifest import REJECTED, DataManifest, LabelSources, ParentDataset
 from synfundus.fundus.shard import decode_pixels, encode_table
 from synfundus.labels import DISEASES, LABEL_NAMES
@@ -31,7 +32,9 @@ class FilledShard:
     """One shard of the new dataset."""
 
     objects: tuple[Written, ...]
-    """The shard and its copy descriptors."""
+    """The shard, then its copy descriptors."""
+    records: Records
+    """Records of its images in the index."""
     counts: SourceCounts
 
 
@@ -67,7 +70,8 @@ def write_filled_shard(
     descriptors = read_trusted(storage, source_folder, descriptor_file(file), manifest)
     filled, counts = fill_shard(read_trusted(storage, source_folder, file, manifest), annotator)
     objects = {file: filled, descriptor_file(file): descriptors}
-    return FilledShard(tuple(storage.write_once(f"{target_folder}/{k}", data) for k, data in objects.items()), counts)
+    written = tuple(storage.write_once(f"{target_folder}/{name}", data) for name, data in objects.items())
+    return FilledShard(written, index_shard(filled), counts)
 
 
 def close_filled(
@@ -85,11 +89,14 @@ def close_filled(
     """
     parent = read_manifest(storage, source_folder, DataManifest)
     objects: list[Written] = []
+    records: dict[str, Records] = {}
     counts: SourceCounts = {name: Counter() for name in LABEL_NAMES}
     for shard in shards:
         objects += shard.objects
+        records[shard.objects[0].name] = shard.records
         for name, shard_counts in shard.counts.items():
             counts[name] += shard_counts
+    objects.append(write_index(storage, target_folder, records))
     if REJECTED in parent.files:
         data = read_trusted(storage, source_folder, REJECTED, parent)
         objects.append(storage.write_once(f"{target_folder}/{REJECTED}", data))

@@ -22,12 +22,14 @@ from synfundus.diagnosis.measuring import predict_split
 from synfundus.diagnosis.metrics import AnnotatorScores
 from synfundus.diagnosis.model import ModelSpec, build_annotator, initialise, preprocess
 from synfundus.errors import WrongInputError
+from synfundus.fundus.batches import ImageBatch, join_batches
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.splits import HELD_OUT_SPLITS
 from synfundus.labels import NUM_VALUES, FloatArray, expand_known
 from synfundus.seeds import derive_seed
 from synfundus.storage import Storage
 from synfundus.training.learner import Learner, image_indices
+from synfundus.training.read_ahead import ReadAhead
 
 MAX_IMBALANCE = 10.0
 """Largest ratio of the weights of a head's two classes; with more, single images would decide rare labels."""
@@ -68,6 +70,7 @@ class AnnotatorLearner(Learner):
     """The annotator in training on the `train` split of prepared images."""
 
     config: AnnotatorConfig
+    inputs: ReadAhead[ImageBatch]
 
     def __init__(
         self, images: PreparedImages, config: AnnotatorConfig, device: torch.device, rank: int = 0, world_size: int = 1
@@ -80,8 +83,8 @@ class AnnotatorLearner(Learner):
         self.images = images
         self.counts = count_labels(images.storage, images.folder, "train")
         # Images without a label to learn from are omitted, because they would make the effective batch smaller.
-        self.teaching = self.counts.teaching()
-        if not len(self.teaching):
+        self.teaching = teaching = self.counts.teaching()
+        if not len(teaching):
             raise WrongInputError(
                 f"{images.folder}: no label has both values in its {images.num_images('train')} training images;"
                 " add labelled images"
@@ -92,12 +95,15 @@ class AnnotatorLearner(Learner):
         self.fresh_tensors = tuple(initialise(network, config.init_from)) if config.init_from is not None else None
         super().__init__(network, config, device, rank, world_size)
         self._weights = tuple(torch.from_numpy(w_V).to(device) for w_V in class_weights(self.counts))
+        self.inputs = ReadAhead(
+            lambda positions: images.batch("train", teaching[image_indices(config.seed, positions, len(teaching))]),
+            join_batches,
+        )
 
     def loss(self, positions: range) -> Tensor:
         """Return the masked loss of the images at these global sample positions, augmented."""
         config = self.config
-        rows = self.teaching[image_indices(config.seed, positions, len(self.teaching))]
-        batch = self.images.batch("train", rows)
+        batch = self.inputs.take(positions)
         x_BCHW = preprocess(torch.from_numpy(batch.images_BHWC).to(self.device), config.image_size_px)
         p_BV = torch.from_numpy(batch.p_BV).to(self.device)
         x_BCHW, p_BV = augment(x_BCHW, p_BV, config, config.seed, positions)

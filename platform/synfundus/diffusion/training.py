@@ -25,7 +25,7 @@ from synfundus.diffusion.noise import normal, uniform
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS, build_unet
 from synfundus.errors import WrongInputError
-from synfundus.fundus.batches import ImageBatch
+from synfundus.fundus.batches import ImageBatch, join_batches
 from synfundus.labels import (
     HEADS,
     LABEL_NAMES,
@@ -39,6 +39,7 @@ from synfundus.seeds import derive_seed
 from synfundus.storage import Storage
 from synfundus.training.learner import Learner, image_indices
 from synfundus.training.metadata import StepMetrics
+from synfundus.training.read_ahead import ReadAhead
 
 MAX_LOSS_RATIO = 10.0
 """Largest loss, as a multiple of the loss of a constant output 0. Above it the training has diverged."""
@@ -123,6 +124,7 @@ class GeneratorLearner(Learner):
     """The generator in training."""
 
     config: GeneratorConfig
+    inputs: ReadAhead[ImageBatch]
 
     def __init__(
         self,
@@ -141,8 +143,8 @@ class GeneratorLearner(Learner):
             raise WrongInputError(
                 f"unet.size_px: is {config.unet.size_px}, but the images have {images.size_px} px; make them equal"
             )
-        self._num_images = images.num_images("train")
-        if self._num_images == 0:
+        self._num_images = num_images = images.num_images("train")
+        if num_images == 0:
             raise WrongInputError("the split train has no images; add photographs, or raise its fraction")
         unet = build_unet(
             config.unet, derive_seed("weights", config.seed), gradient_checkpointing=config.gradient_checkpointing
@@ -151,6 +153,9 @@ class GeneratorLearner(Learner):
             load_weights(unet, read_unet_weights(config.init_from), config.init_from)
         super().__init__(unet, config, device, rank, world_size)
         self._images = images
+        self.inputs = ReadAhead(
+            lambda positions: images.batch("train", image_indices(config.seed, positions, num_images)), join_batches
+        )
         self.schedule = Schedule(config.schedule, device)
         self._shape_CHW = (IMAGE_CHANNELS, config.unet.size_px, config.unet.size_px)
         self.ema_network = copy.deepcopy(self.network).requires_grad_(False).eval()
@@ -163,7 +168,7 @@ class GeneratorLearner(Learner):
     def _inputs(self, positions: range) -> tuple[Tensor, Tensor]:
         """Return augmented images (B, C, H, W) in [-1, 1] and conditions (B, 36)."""
         config = self.config
-        batch = self._images.batch("train", image_indices(config.seed, positions, self._num_images))
+        batch = self.inputs.take(positions)
         position_B = torch.arange(positions.start, positions.stop)
         draws = uniform(torch.full_like(position_B, self._draw_seed), position_B, 2 + 2 * NUM_LABELS).numpy()
         null_B, flip_B = draws[:, 0] < config.null_probability, draws[:, 1] < config.flip_probability

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,12 @@ def train_loop(settings: dict[str, Any]) -> bytes:
         learner = task.build(device, rank, world_size)
     except WrongInputError as error:  # every rank raises it, because all build from the same input
         return carry_error(error)
+    with closing(learner):
+        return _train(task, learner, rank, world_size)
+
+
+def _train(task: TrainingTask, learner: Learner, rank: int, world_size: int) -> bytes:
+    """Resume, take all steps and write the model on rank 0; return what `train_loop` returns."""
     start, losses = _resume(learner)
     try:
         _take_steps(task, learner, start, losses, rank)

@@ -1,5 +1,6 @@
 """Batches of prepared images: labels alone, or labels with pixels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,13 +32,14 @@ class ImageBatch(LabelBatch):
 
     images_BHWC: NDArray[np.uint8]
 
-    def take(self, rows: NDArray[np.int64]) -> "ImageBatch":
-        """Return the batch of these rows, in this order."""
-        return ImageBatch(
-            self.p_BV[rows],
-            self.known_BK[rows],
-            self.expert_BK[rows],
-            [self.image_ids[r] for r in rows],
-            [self.patients[r] for r in rows],
-            self.images_BHWC[rows],
-        )
+
+def join_batches(batches: Sequence[ImageBatch]) -> ImageBatch:
+    """Return one or more batches as one, in this order."""
+    return ImageBatch(
+        np.concatenate([batch.p_BV for batch in batches]),
+        np.concatenate([batch.known_BK for batch in batches]),
+        np.concatenate([batch.expert_BK for batch in batches]),
+        [image_id for batch in batches for image_id in batch.image_ids],
+        [patient for batch in batches for patient in batch.patients],
+        np.concatenate([batch.images_BHWC for batch in batches]),
+    )

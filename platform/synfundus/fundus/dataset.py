@@ -1,152 +1,154 @@
 """Readers of the prepared images in `data/<name>/`: labels only, or labels with pixels in bounded memory."""
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from synfundus.errors import StorageError
 from synfundus.fundus.batches import ImageBatch, LabelBatch
+from synfundus.fundus.index import INDEX, Records, addresses, decode_labels, open_index
 from synfundus.fundus.manifest import DataManifest
 from synfundus.fundus.shard import decode_pixels
 from synfundus.fundus.splits import SPLITS
-from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES, encode_values
-from synfundus.storage import Storage, read_manifest
-from synfundus.storage.parquet import open_parquet
+from synfundus.storage import LocalCopies, Storage, read_manifest, read_trusted
 
-MAX_OPEN_FILES = 4
-"""Parquet files that one reader keeps open. Each holds a file descriptor and its footer, about 100 KiB."""
-CACHE_BYTES = 512 * 2**20
-"""Bytes of decoded pixels that one reader keeps."""
 READ_BATCH = 256
 """Images that `PreparedImages.batches` decodes at once, unless its caller says otherwise."""
-LABEL_COLUMNS = ("image_id", "patient", *LABEL_NAMES, *(f"filled_{name}" for name in LABEL_NAMES))
 
 
 def read_labels(storage: Storage, folder: str, split: str) -> Iterator[LabelBatch]:
-    """Yield the labels of a split in stored order, one row group at a time; no image is read.
+    """Yield the labels of a split in stored order, `READ_BATCH` images at a time; no shard is opened.
 
     Raises:
         WrongInputError: the folder is not complete or holds no prepared images.
     """
-    for name in read_manifest(storage, folder, DataManifest).shards:
-        with storage.open_input(f"{folder}/{name}") as source:
-            file = open_parquet(source)
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=["split", *LABEL_COLUMNS])
-                rows = np.flatnonzero(table.column("split").to_numpy() == split)
-                if len(rows):
-                    yield _decode_labels(table.take(rows))
-
-
-def _decode_labels(table: pa.Table) -> LabelBatch:
-    rows = table.select(LABEL_COLUMNS).to_pylist()
-    p_BV, expert_BK = encode_values(rows)
-    known_BK = expert_BK.copy()
-    for b, row in enumerate(rows):
-        for k, name in enumerate(LABEL_NAMES):
-            filled = row[f"filled_{name}"]
-            if filled is not None and not expert_BK[b, k]:
-                # P(grade >= k) is the sum of the distribution from k on.
-                p_BV[b, HEADS[name]] = np.cumsum(filled[::-1])[::-1][1:] if k == 0 else filled
-                known_BK[b, k] = True
-    image_ids, patients = ([row[column] for row in rows] for column in ("image_id", "patient"))
-    return LabelBatch(p_BV, known_BK, expert_BK, image_ids, patients)
-
-
-def _decode_images(table: pa.Table) -> ImageBatch:
-    labels = _decode_labels(table)
-    images_BHWC = np.stack([decode_pixels(image["bytes"]) for image in table.column("image").to_pylist()])
-    return ImageBatch(
-        labels.p_BV, labels.known_BK, labels.expert_BK, labels.image_ids, labels.patients, images_BHWC=images_BHWC
-    )
-
-
-def _join(batches: Sequence[ImageBatch]) -> ImageBatch:
-    return ImageBatch(
-        np.concatenate([batch.p_BV for batch in batches]),
-        np.concatenate([batch.known_BK for batch in batches]),
-        np.concatenate([batch.expert_BK for batch in batches]),
-        [image_id for batch in batches for image_id in batch.image_ids],
-        [patient for batch in batches for patient in batch.patients],
-        np.concatenate([batch.images_BHWC for batch in batches]),
-    )
+    images = PreparedImages(storage, folder)
+    for start in range(0, images.num_images(split), READ_BATCH):
+        yield images.labels(split, range(start, min(start + READ_BATCH, images.num_images(split))))
 
 
 class PreparedImages:
-    """Reader of one complete `data/<name>/`. Memory: an index of 8 bytes per image and `CACHE_BYTES` of pixels."""
+    """Reader of one complete `data/<name>/`. Any number of threads may use it at once.
+
+    Memory: 4 bytes per image, the index (161 bytes per image, mapped, so that the processes of a machine share it), and
+    the images that are returned. Encoded images are read where they lie: in the files of a root on this machine, else
+    in copies on its disk (`synfundus.storage.local_copies`).
+    """
 
     def __init__(self, storage: Storage, folder: str) -> None:
-        """Index the rows of each split; no image is read.
+        """Read the manifest and open the index; no shard is opened.
 
         Raises:
             WrongInputError: the folder is not complete or holds no prepared images.
+            StorageError: the index is missing or damaged.
         """
         self.storage, self.folder = storage, folder
         self.manifest = read_manifest(storage, folder, DataManifest)
         self.size_px = self.manifest.size_px
-        self._files: dict[str, pq.ParquetFile] = {}
-        self._cache: OrderedDict[int, ImageBatch] = OrderedDict()
-        self._cached_bytes = 0
-        self._groups: list[tuple[str, int]] = []
-        self._places = self._index_rows()
-
-    def _index_rows(self) -> dict[str, NDArray[np.int32]]:
-        """Return split -> (N, 2): number of the row group and row within it, of each image."""
-        places: dict[str, list[NDArray[np.int32]]] = {split: [np.zeros((0, 2), np.int32)] for split in SPLITS}
-        for name in self.manifest.shards:
-            file = self._open(name)
-            for group in range(file.num_row_groups):
-                column = file.read_row_group(group, columns=["split"]).column("split").to_numpy()
-                for split in SPLITS:
-                    rows = np.flatnonzero(column == split).astype(np.int32)
-                    number = np.full(len(rows), len(self._groups), np.int32)
-                    places[split].append(np.stack([number, rows], axis=1))
-                self._groups.append((name, group))
-        return {split: np.concatenate(groups) for split, groups in places.items()}
-
-    def _open(self, name: str) -> pq.ParquetFile:
-        file = self._files.pop(name, None)
-        if file is None:
-            file = open_parquet(self.storage.open_input(f"{self.folder}/{name}"))
-        self._files[name] = file  # the last used comes last
-        while len(self._files) > MAX_OPEN_FILES:
-            self._files.pop(next(iter(self._files))).close(force=True)
-        return file
-
-    def _group(self, number: int) -> ImageBatch:
-        """Return a decoded row group, from the cache or from storage."""
-        if number in self._cache:
-            self._cache.move_to_end(number)
-            return self._cache[number]
-        name, group = self._groups[number]
-        batch = _decode_images(self._open(name).read_row_group(group))
-        self._cache[number] = batch
-        self._cached_bytes += batch.images_BHWC.nbytes
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].images_BHWC.nbytes
-        return batch
+        self.manifest.sha256(INDEX)  # refuses a dataset without an index
+        self._copies = LocalCopies(storage, folder, self.manifest)
+        self._shards = self.manifest.shards
+        self._paths: dict[int, Path] = {}
+        self._records = open_index(self._copies.path(INDEX), f"{folder}/{INDEX}")
+        split_N = self._records["split"]
+        self._rows = {split: np.flatnonzero(split_N == i).astype(np.int32) for i, split in enumerate(SPLITS)}
 
     def num_images(self, split: str) -> int:
-        return len(self._places[split])
+        return len(self._rows[split])
+
+    def copy_to_this_machine(self) -> None:
+        """Copy all shards to this machine's disk, unless the root lies on it; for a reader in random order.
+
+        Raises:
+            FullDiskError: the shards do not fit.
+            StorageError: a shard differs from the manifest, or the cache cannot be written.
+        """
+        self._copies.copy(self._shards)
+
+    def labels(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> LabelBatch:
+        """Return the labels of images of a split, in the order of `indices`."""
+        return decode_labels(self._of(split, indices))
 
     def batch(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> ImageBatch:
-        """Return images of a split in the order of `indices`, which run from 0 to num_images(split) - 1."""
-        places = self._places[split][np.asarray(indices, np.int64)]
-        batches, order = [], []
-        for group in np.unique(places[:, 0]):
-            rows = np.flatnonzero(places[:, 0] == group)
-            batches.append(self._group(int(group)).take(places[rows, 1].astype(np.int64)))
-            order.append(rows)
-        if not batches:
-            no_labels = np.zeros((0, NUM_LABELS), np.bool_)
-            no_pixels = np.zeros((0, self.size_px, self.size_px, 3), np.uint8)
-            return ImageBatch(np.zeros((0, NUM_VALUES), np.float32), no_labels, no_labels, [], [], no_pixels)
-        return _join(batches).take(np.argsort(np.concatenate(order), kind="stable"))
+        """Return images of a split in the order of `indices`, which run from 0 to num_images(split) - 1.
+
+        Raises:
+            StorageError: an image cannot be read or decoded; the text names the shard.
+        """
+        records_B = self._of(split, indices)
+        return self._decode(records_B, (self._read(*address) for address in addresses(records_B)))
 
     def batches(self, split: str, batch_size: int = READ_BATCH) -> Iterator[ImageBatch]:
-        """Yield all images of a split in stored order; the last batch may be short."""
-        for start in range(0, self.num_images(split), batch_size):
-            yield self.batch(split, range(start, min(start + batch_size, self.num_images(split))))
+        """Yield all images of a split in stored order; the last batch may be short.
+
+        A shard that has no file on this machine is held in memory, one at a time, and not copied to the disk.
+        """
+        num_images = self.num_images(split)
+        held: dict[int, bytes | None] = {}
+        for start in range(0, num_images, batch_size):
+            records_B = self._of(split, range(start, min(start + batch_size, num_images)))
+            yield self._decode(records_B, self._read_in_order(records_B, held))
+
+    def _of(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> Records:
+        return self._records[self._rows[split][np.asarray(indices, np.int64)]]
+
+    def _decode(self, records_B: Records, encoded: Iterable[bytes]) -> ImageBatch:
+        labels = decode_labels(records_B)
+        images_BHWC = np.empty((len(records_B), self.size_px, self.size_px, 3), np.uint8)
+        for b, data in enumerate(encoded):
+            try:
+                images_BHWC[b] = decode_pixels(data)
+            except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on a broken file
+                what = f"image {labels.image_ids[b]} does not decode ({error})"
+                raise self._damaged(int(records_B["shard"][b]), what) from error
+        return ImageBatch(
+            labels.p_BV, labels.known_BK, labels.expert_BK, labels.image_ids, labels.patients, images_BHWC=images_BHWC
+        )
+
+    def _read(self, shard: int, offset: int, size: int) -> bytes:
+        """Return an encoded image, read from the file of its shard.
+
+        The file is opened for each image, so that no number of shards reaches the limit of open files. It is not mapped
+        into memory, because a fault of the disk would then end the process without a message.
+        """
+        try:
+            file = self._open(shard)
+            try:
+                data = os.pread(file, size, offset)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise self._damaged(shard, f"cannot be read ({error.strerror})") from error
+        if len(data) < size:
+            raise self._damaged(shard, f"ends before byte {offset + size}, where an image ends")
+        return data
+
+    def _open(self, shard: int) -> int:
+        """Return a descriptor of the file of a shard, which the caller closes."""
+        if shard not in self._paths:
+            self._paths[shard] = self._copies.path(self._shards[shard])
+        try:
+            return os.open(self._paths[shard], os.O_RDONLY)
+        except FileNotFoundError:  # the user may empty the cache at any time
+            return os.open(self._copies.path(self._shards[shard]), os.O_RDONLY)
+
+    def _read_in_order(self, records_B: Records, held: dict[int, bytes | None]) -> Iterator[bytes]:
+        """Yield encoded images in stored order.
+
+        Args:
+            held: the bytes of the last shard, or None if it has a file; kept from call to call.
+        """
+        for shard, offset, size in addresses(records_B):
+            if shard not in held:
+                held.clear()
+                file = self._shards[shard]
+                is_file = self._copies.existing(file) is not None
+                held[shard] = None if is_file else read_trusted(self.storage, self.folder, file, self.manifest)
+            data = held[shard]
+            yield self._read(shard, offset, size) if data is None else data[offset : offset + size]
+
+    def _damaged(self, shard: int, what: str) -> StorageError:
+        return StorageError(f"{self.folder}/{self._shards[shard]}: {what}; restore the file or make the folder again")

@@ -31,8 +31,11 @@ SCHEMA = pa.schema(
 
 
 def encode_table(rows: Sequence[Mapping[str, object]]) -> bytes:
-    """Return rows in `SCHEMA` as one Parquet file; equal rows give equal bytes."""
-    return encode_parquet(pa.Table.from_pylist(list(rows), schema=SCHEMA))
+    """Return rows in `SCHEMA` as one Parquet file; equal rows give equal bytes.
+
+    An encoded image is one run of bytes in the file, so that `fundus/index.py` can address it.
+    """
+    return encode_parquet(pa.Table.from_pylist(list(rows), schema=SCHEMA), plain="image.bytes")
 
 
 def decode_pixels(data: bytes) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from synfundus.fundus.chunks import Chunks
 from synfundus.fundus.codes import CODE_WORDS, Codes, candidates
 from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.descriptors import write_with_descriptors
+from synfundus.fundus.index import Records, index_shard
 from synfundus.fundus.likeness import Likeness, Pattern, compare_patterns, pattern
 from synfundus.fundus.preprocess import Rejected
 from synfundus.fundus.sources import SourceRecord
@@ -142,7 +143,18 @@ def chunks_to_finish(chunks: Chunks, folder: str, rows: Sequence[FinalRow | None
     return items
 
 
-def write_shard(item: ChunkToFinish, storage: Storage) -> list[Written]:
+@dataclass(frozen=True)
+class FinishedShard:
+    """Result of pass 2."""
+
+    objects: Sequence[Written]
+    """The shard, then its copy descriptors."""
+    records: Records
+    """Records of its images in the index."""
+
+
+def write_shard(item: ChunkToFinish, storage: Storage) -> FinishedShard:
     """Write the shard of a chunk, and the copy descriptors of its images."""
     with storage.open_input(item.staged_name) as file:
-        return write_with_descriptors(storage, item.shard_name, finish_chunk(file, item.rows))
+        shard = finish_chunk(file, item.rows)
+    return FinishedShard(write_with_descriptors(storage, item.shard_name, shard), index_shard(shard))

@@ -13,7 +13,6 @@ interruption, staged chunks are used again and equal shards are written again.
 """
 
 from collections.abc import Sequence
-from itertools import chain
 
 import ray
 
@@ -24,6 +23,7 @@ from synfundus.errors import AlreadyExistsError, WrongInputError
 from synfundus.fundus.chunks import Chunks
 from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.contact_sheet import contact_sheet
+from synfundus.fundus.index import write_index
 from synfundus.fundus.listing import listing_digest, merge_listings
 from synfundus.fundus.manifest import CONTACT_SHEET, REJECTED, DataManifest
 from synfundus.fundus.patients import patient_key
@@ -138,7 +138,7 @@ def _write_objects(
     rows: Sequence[FinalRow | None],
     progress: Progress,
 ) -> list[Written]:
-    """Write the shards with their copy descriptors, `rejected.json` and the contact sheet.
+    """Write the shards with their copy descriptors, the index, `rejected.json` and the contact sheet.
 
     Raises:
         WrongInputError: the folder holds other objects of these names.
@@ -147,7 +147,9 @@ def _write_objects(
     progress.update(len(chunks.records), "writing shards")
     items = chunks_to_finish(chunks, folder, rows)
     try:
-        objects = list(chain.from_iterable(run_on_pool(write_shard, (storage,), items, config.resources)))
+        shards = list(run_on_pool(write_shard, (storage,), items, config.resources))
+        objects = [written for shard in shards for written in shard.objects]
+        objects.append(write_index(storage, folder, {shard.objects[0].name: shard.records for shard in shards}))
         objects.append(storage.write_once(f"{folder}/{REJECTED}", rejection_report(verdicts, listing).to_json()))
         sheet = contact_sheet(folder, chunks, verdicts, rows)
         objects.append(storage.write_once(f"{folder}/{CONTACT_SHEET}", sheet))

@@ -32,8 +32,10 @@ class _Task(Generic[AnyConfig]):
     """Digest of everything that the training depends on."""
 
     def images(self) -> PreparedImages:
-        """Return the dataset to train on."""
-        return PreparedImages(self.storage, self.data_folder)
+        """Return the dataset to train on, with its shards on this machine's disk."""
+        images = PreparedImages(self.storage, self.data_folder)
+        images.copy_to_this_machine()
+        return images
 
 
 class AnnotatorTask(_Task[AnnotatorConfig]):

@@ -2,6 +2,7 @@
 
 from synfundus.storage.base import FULL_DISK, MUTABLE, Storage, Written, below_root
 from synfundus.storage.local import LocalStorage
+from synfundus.storage.local_copies import LocalCopies
 from synfundus.storage.manifest import (
     MANIFEST,
     METRICS,
@@ -22,6 +23,7 @@ __all__ = [
     "METRICS",
     "MUTABLE",
     "FileEntry",
+    "LocalCopies",
     "LocalStorage",
     "Manifest",
     "Storage",

@@ -15,14 +15,35 @@ import pyarrow.parquet as pq
 ROW_GROUP_ROWS = 256
 
 
-def encode_parquet(table: pa.Table) -> bytes:
+def encode_parquet(table: pa.Table, plain: str | None = None) -> bytes:
     """Return a table as one Parquet file, with its schema's metadata; equal tables give equal bytes.
 
     zstd shrinks columns of labels, and costs little on images, which are compressed already.
+
+    Args:
+        plain: path of a column of bytes that is neither compressed nor dictionary-encoded, so that each of its values
+            is one run of bytes in the file.
     """
     sink = io.BytesIO()
-    pq.write_table(table, sink, row_group_size=ROW_GROUP_ROWS, compression="zstd")
+    encoded = [path for path in _column_paths(table.schema) if path != plain]
+    compression = dict.fromkeys(encoded, "zstd") | ({} if plain is None else {plain: "none"})
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=ROW_GROUP_ROWS,
+        compression=compression,
+        use_dictionary=encoded,
+        write_statistics=encoded,
+    )
     return sink.getvalue()
+
+
+def _column_paths(schema: pa.Schema) -> list[str]:
+    """Return the paths of the columns of Parquet, such as `image.bytes`."""
+    sink = io.BytesIO()
+    pq.write_table(schema.empty_table(), sink)
+    columns = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
+    return [columns.column(number).path for number in range(len(columns))]
 
 
 def open_parquet(source: bytes | pa.NativeFile) -> pq.ParquetFile:

@@ -9,6 +9,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from synfundus.errors import TrainingDivergedError
 from synfundus.seeds import random_numbers
 from synfundus.training.config import OptimisationConfig
 from synfundus.training.metadata import StepMetrics
+from synfundus.training.read_ahead import NUM_AHEAD, ReadAhead
 
 
 def learning_rate_at(step: int, config: OptimisationConfig) -> float:
@@ -56,6 +59,9 @@ def image_indices(seed: int, positions: range, num_images: int) -> NDArray[np.in
 class Learner(ABC):
     """A model in training. A subclass defines the loss; optimiser, precision, workers and state are here."""
 
+    inputs: ReadAhead[Any] | None = None
+    """Reader of the inputs of `loss`; `train_step` starts it for the next micro-batches. None: nothing is read."""
+
     def __init__(
         self, network: nn.Module, config: OptimisationConfig, device: torch.device, rank: int = 0, world_size: int = 1
     ) -> None:
@@ -87,12 +93,24 @@ class Learner(ABC):
         """Return an image (H, W, 3) that shows the model's progress, or None. Rank 0 calls this at each checkpoint."""
         return None
 
+    def close(self) -> None:
+        """End the threads that read inputs."""
+        if self.inputs is not None:
+            self.inputs.close()
+
     def _positions(self, step: int) -> Iterator[range]:
         """Yield the global sample positions of this worker's micro-batches at a step."""
         size = self.config.batch_size // (self.world_size * self.config.accumulation_steps)
         first = step * self.config.batch_size + self.rank * size * self.config.accumulation_steps
         for micro in range(self.config.accumulation_steps):
             yield range(first + micro * size, first + (micro + 1) * size)
+
+    def _read_ahead(self, step: int, micro: int) -> None:
+        """Start to read the inputs of this micro-batch and of the next ones, up to the last step."""
+        if self.inputs is not None:
+            steps = range(step, max(step + 1, self.config.num_steps))
+            following = (positions for later in steps for positions in self._positions(later))
+            self.inputs.start(islice(following, micro, micro + 1 + NUM_AHEAD))
 
     def train_step(self, step: int) -> StepMetrics:
         """Take one optimiser step on global batch `step`, counted from 0.
@@ -110,6 +128,7 @@ class Learner(ABC):
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for micro, positions in enumerate(self._positions(step)):
+            self._read_ahead(step, micro)
             last = micro == self.config.accumulation_steps - 1
             if isinstance(self.forward_network, DistributedDataParallel):
                 self.forward_network.require_backward_grad_sync = last

@@ -9,13 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from support.data_manifest import data_manifest
+from support.shards_of_rows import write_shards
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.counts import LabelCounts
 from synfundus.diagnosis.held_out import Predictions
 from synfundus.fundus.dataset import PreparedImages
-from synfundus.fundus.descriptors import write_with_descriptors
 from synfundus.fundus.png import encode_png
-from synfundus.fundus.shard import encode_table
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES
 from synfundus.resources import TrainingResources
 from synfundus.storage import Storage, write_manifest
@@ -57,10 +56,7 @@ def make_images(storage: Storage) -> Callable[..., PreparedImages]:
     """Function `make_images(rows, folder=...)` that writes prepared images in shards of 60 rows."""
 
     def make(rows: list[dict[str, Any]], folder: str = FOLDER) -> PreparedImages:
-        objects = []
-        for shard, start in enumerate(range(0, len(rows), 60)):
-            name = f"{folder}/images-{shard:05d}.parquet"
-            objects += write_with_descriptors(storage, name, encode_table(rows[start : start + 60]))
+        objects = write_shards(storage, folder, rows, 60)
         objects.append(storage.write_once(f"{folder}/rejected.json", b"{}\n"))
         write_manifest(storage, folder, objects, data_manifest(rows, SIZE_PX))
         return PreparedImages(storage, folder)

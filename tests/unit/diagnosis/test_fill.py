@@ -136,7 +136,7 @@ def test_the_manifest_names_parent_annotator_and_counts(storage: LocalStorage, f
     assert manifest.annotator_digest == "digest-of-annotator"
     assert (manifest.kind, manifest.size_px, manifest.num_images.total) == ("data", 32, 140)
     names = [f"{kind}-{shard:05d}.{end}" for kind, end in KINDS_OF_FILE for shard in range(3)]
-    assert sorted(manifest.files) == [*names, "rejected.json"]
+    assert sorted(manifest.files) == [*names, "index.npy", "rejected.json"]
     for shard in range(3):
         name = f"descriptors-{shard:05d}.safetensors"
         assert manifest.files[name] == before.files[name], "no image changed, so its copy descriptor did not"

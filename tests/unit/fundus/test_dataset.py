@@ -1,37 +1,129 @@
 """Readers of prepared images."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from support.data_manifest import data_manifest
-from support.datasets_of_phantoms import phantom_dataset
-from synfundus.errors import WrongInputError
-from synfundus.fundus import dataset, shard
+from support.datasets_of_phantoms import phantom_dataset, png
+from support.shards_of_rows import write_shards
+from synfundus.errors import StorageError, WrongInputError
+from synfundus.fundus import shard
 from synfundus.fundus.batches import ImageBatch
-from synfundus.fundus.dataset import MAX_OPEN_FILES, PreparedImages, read_labels
+from synfundus.fundus.dataset import PreparedImages, read_labels
+from synfundus.fundus.index import INDEX, addresses, decode_labels, index_shard, open_index
 from synfundus.fundus.manifest import DataManifest
 from synfundus.fundus.shard import encode_table
 from synfundus.fundus.splits import SPLITS
-from synfundus.labels import LABEL_NAMES
-from synfundus.storage import Storage, read_manifest, write_manifest
+from synfundus.labels import LABEL_NAMES, NUM_VALUES, encode_values
+from synfundus.storage import LocalStorage, Storage, read_manifest, write_manifest
+from synfundus.storage.parquet import encode_parquet
+from synfundus.training.learner import image_indices
 
 FOLDER = "data/p"
 
 
-def test_few_files_stay_open_and_every_batch_holds_the_requested_images(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    phantom_dataset(storage, FOLDER, 60, 32, rows_per_shard=6)
-    whole = PreparedImages(storage, FOLDER).batch("train", range(36))
-    monkeypatch.setattr(dataset, "CACHE_BYTES", 1)
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_every_batch_holds_the_requested_images_and_no_shard_stays_open(storage: Storage) -> None:
+    phantom_dataset(storage, FOLDER, 60, 32, rows_per_shard=2)
     reader = PreparedImages(storage, FOLDER)
-    order = np.random.default_rng(0).permutation(36)
+    whole = next(reader.batches("train"))
+    before, order = open_files(), np.random.default_rng(0).permutation(36)
     for start in range(0, 36, 5):
         batch = reader.batch("train", order[start : start + 5])
         assert batch.image_ids == [whole.image_ids[i] for i in order[start : start + 5]]
         np.testing.assert_array_equal(batch.images_BHWC, whole.images_BHWC[order[start : start + 5]])
-        assert len(reader._files) <= MAX_OPEN_FILES
+    assert open_files() == before
+
+
+def test_a_batch_without_images_is_empty(storage: Storage) -> None:
+    phantom_dataset(storage, FOLDER, 12, 32)
+    batch = PreparedImages(storage, FOLDER).batch("train", [])
+    assert (len(batch), batch.images_BHWC.shape, batch.p_BV.shape) == (0, (0, 32, 32, 3), (0, NUM_VALUES))
+
+
+def test_the_index_holds_the_place_and_the_labels_of_every_image_of_the_shards(storage: Storage) -> None:
+    """Equal image bytes occur twice, and the Parquet file has several pages and row groups."""
+    images = [np.random.default_rng(i).bytes(3000 + i) for i in range(600)]
+    images[5] = images[4]
+    rows = [row(i, image={"bytes": images[i], "path": None}) for i in range(600)]
+    rows[3] |= {"dr_grade": 3, "source_dr_grade": "expert", "is_gc": 0, "source_is_gc": "expert"}
+    write_shards(storage, FOLDER, rows, 300, descriptors=False)
+    records = open_index(storage.path(f"{FOLDER}/{INDEX}"), INDEX)  # type: ignore[attr-defined]
+    shards = [storage.read(f"{FOLDER}/images-0000{number}.parquet") for number in range(2)]
+    found = [shards[shard][offset : offset + size] for shard, offset, size in addresses(records)]
+    assert found == images
+    labels = decode_labels(records)
+    p_BV, known_BK = encode_values([{name: r.get(name) for name in LABEL_NAMES} for r in rows])  # type: ignore[misc]
+    np.testing.assert_array_equal(labels.p_BV, p_BV)
+    np.testing.assert_array_equal(labels.expert_BK, known_BK)
+    assert labels.image_ids == [r["image_id"] for r in rows]
+    assert labels.patients == [r["patient"] for r in rows]
+
+
+def test_an_image_that_is_compressed_again_has_no_address() -> None:
+    rows = [row(i, image={"bytes": bytes(5000), "path": None}) for i in range(3)]
+    with pytest.raises(ValueError, match="not in its shard as one run of bytes"):
+        index_shard(encode_parquet(pa.Table.from_pylist(rows, schema=shard.SCHEMA)))
+
+
+def test_an_id_that_the_index_would_cut_is_refused() -> None:
+    with pytest.raises(ValueError, match="image_id: longer than 16 bytes"):
+        index_shard(encode_table([row(0, image_id="0123456789abcdefg")]))
+
+
+@pytest.mark.parametrize("size_px", [64, 256, 512])
+def test_a_batch_of_256_spans_the_hospitals_at_every_size(storage: Storage, size_px: int) -> None:
+    """Images sorted by name come hospital by hospital, as in a folder for each."""
+    encoded = png(np.zeros((size_px, size_px, 3), np.uint8))
+    rows = [
+        row(i, image_id=f"h{i * 8 // 2048}-{i:06d}", image={"bytes": encoded, "path": None}, split="train")
+        for i in range(2048)
+    ]
+    write_manifest(
+        storage, FOLDER, write_shards(storage, FOLDER, rows, 256, descriptors=False), data_manifest(rows, size_px)
+    )
+    images = PreparedImages(storage, FOLDER)
+    for step in range(2048 // 256):
+        indices = image_indices(0, range(step * 256, (step + 1) * 256), images.num_images("train"))
+        assert len({name[:2] for name in images.labels("train", indices).image_ids}) >= 7
+
+
+@pytest.mark.parametrize("damage", ["bytes", "length", "missing"])
+def test_an_image_that_cannot_be_read_is_named_with_its_shard(storage: LocalStorage, damage: str) -> None:
+    phantom_dataset(storage, FOLDER, 12, 32, rows_per_shard=6)
+    images = PreparedImages(storage, FOLDER)
+    path = storage.path(f"{FOLDER}/images-00001.parquet")
+    data = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(bytes(len(data)) if damage == "bytes" else data[:100])
+    expected = {"bytes": "image .* does not decode", "length": "ends before byte", "missing": "cannot be read"}
+    with pytest.raises(StorageError, match=rf"^{FOLDER}/images-00001\.parquet: {expected[damage]}.*; restore the file"):
+        images.batch("train", range(images.num_images("train")))
+
+
+@pytest.mark.parametrize("damaged", [b"", b"no index", b"\x93NUMPY\x01\x00"])
+def test_a_damaged_index_is_named(storage: LocalStorage, damaged: bytes) -> None:
+    phantom_dataset(storage, FOLDER, 12, 32)
+    path = storage.path(f"{FOLDER}/{INDEX}")
+    path.unlink()
+    path.write_bytes(damaged)
+    with pytest.raises(StorageError, match=rf"^{FOLDER}/index\.npy: no index of a dataset.*; restore it"):
+        PreparedImages(storage, FOLDER)
+
+
+def test_a_dataset_without_an_index_is_refused(storage: Storage) -> None:
+    rows = [row(0)]
+    objects = [item for item in write_shards(storage, FOLDER, rows, descriptors=False) if not item.name.endswith(INDEX)]
+    write_manifest(storage, FOLDER, objects, data_manifest(rows, 32))
+    with pytest.raises(StorageError, match=r"the manifest of the data does not name index\.npy"):
+        PreparedImages(storage, FOLDER)
 
 
 def row(number: int, **columns: object) -> dict[str, object]:
@@ -62,8 +154,7 @@ def test_label_reader_reads_no_image(storage: Storage) -> None:
         row(1),
         row(2, filled_dr_grade=grades, source_dr_grade="filled", filled_is_gc=0.3, source_is_gc="filled"),
     ]
-    written = storage.write_once(f"{FOLDER}/images-00000.parquet", encode_table(rows))
-    write_manifest(storage, FOLDER, [written], data_manifest(rows, 32))
+    write_manifest(storage, FOLDER, write_shards(storage, FOLDER, rows, descriptors=False), data_manifest(rows, 32))
     (batch,) = read_labels(storage, FOLDER, "train")
     assert batch.image_ids == ["image-0", "image-2"]
     side, gc = (LABEL_NAMES.index(name) for name in ("eye_side", "is_gc"))

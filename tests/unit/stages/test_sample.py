@@ -6,12 +6,12 @@ import pytest
 
 from support.data_manifest import data_manifest
 from support.datasets_of_phantoms import SPLIT_OF_PATIENT
+from support.shards_of_rows import write_shards
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diffusion.manifest import SCHEDULER_CONFIG, UNET_CONFIG, UNET_WEIGHTS, GeneratorManifest
 from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.fundus.manifest import ParentDataset
-from synfundus.fundus.shard import encode_table
 from synfundus.labels import LABEL_NAMES
 from synfundus.stages.sample import SampleStage, lay_out
 from synfundus.storage import Storage, write_manifest
@@ -52,8 +52,9 @@ def write_inputs(study: Study, storage: Storage, *, annotator_files: tuple[str, 
         rows.append(row)
     parent = ParentDataset(folder=study.data_folder, manifest_sha256="", digest="digest of the preparation")
     data = data_manifest(rows, 64).model_copy(update={"parent": parent})
-    shard = storage.write_once(f"{study.filled_folder}/images-00000.parquet", encode_table(rows))
-    write_manifest(storage, study.filled_folder, [shard], data)
+    write_manifest(
+        storage, study.filled_folder, write_shards(storage, study.filled_folder, rows, 100, descriptors=False), data
+    )
     weights = [storage.write_once(f"{study.annotator_folder}/{name}", b"no weights") for name in annotator_files]
     write_manifest(storage, study.annotator_folder, weights, AnnotatorManifest(digest="", data=study.data_folder))
     files = (UNET_CONFIG, UNET_WEIGHTS, SCHEDULER_CONFIG)

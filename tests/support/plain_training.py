@@ -27,7 +27,12 @@ def _work(task: TrainingTask, rank: int, meeting_point: str) -> None:
     dist.init_process_group("gloo", init_method=meeting_point, rank=rank, world_size=resources.num_workers)
     try:
         learner = task.build(torch.device("cpu"), rank, resources.num_workers)
-        losses = [learner.train_step(step) for step in range(config.num_steps)]
+        losses = []
+        for step in range(config.num_steps):
+            losses.append(learner.train_step(step))
+            done = step + 1
+            if rank == 0 and (done % config.checkpoint_every_steps == 0 or done == config.num_steps):
+                learner.held_out_losses += filter(None, [learner.held_out_loss(done)])
         if rank == 0:
             task.finish(learner, losses)
     finally:

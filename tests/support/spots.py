@@ -39,16 +39,18 @@ class Spots:
     size_px = 8
     unknown_side_every = 5
 
-    def __init__(self, num_images: int = 40) -> None:
-        self._num_images = num_images
+    def __init__(self, num_images: int = 40, num_validation: int = 0) -> None:
+        self._num_images = {"train": num_images, "validation": num_validation}
+        self.read: dict[str, list[int]] = {"train": [], "validation": []}
+        """Indices that were asked for so far, by split."""
 
     def num_images(self, split: str) -> int:
-        """Return the number of images of a split; only `train` has images."""
-        return self._num_images if split == "train" else 0
+        """Return the number of images of a split."""
+        return self._num_images[split]
 
     def batch(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> ImageBatch:
-        """Return images of `train` by index, with their labels."""
-        assert split == "train"
+        """Return images by index, with their labels; an index has the same image in both splits."""
+        self.read[split] += [int(i) for i in indices]
         rows = [{"eye_side": int(i) % 2, "dr_grade": int(i) % 5, "is_fundus": 1} for i in indices]
         p_BV, expert_BK = encode_values(rows)
         unknown_B = np.array([int(i) % self.unknown_side_every == self.unknown_side_every - 1 for i in indices])
@@ -71,9 +73,11 @@ def changed(**changes: Any) -> GeneratorConfig:
     return GeneratorConfig.model_validate(TINY.model_dump() | changes)
 
 
-def learner_of(config: GeneratorConfig = TINY, *, perturb: bool = False, num_images: int = 40) -> GeneratorLearner:
+def learner_of(
+    config: GeneratorConfig = TINY, *, perturb: bool = False, num_images: int = 40, num_validation: int = 0
+) -> GeneratorLearner:
     """Return a learner; with `perturb` its last convolution is not zero, so that every weight has a gradient."""
-    learner = GeneratorLearner(Spots(num_images), config, CPU)
+    learner = GeneratorLearner(Spots(num_images, num_validation), config, CPU)
     if perturb:
         generator = torch.Generator().manual_seed(2)
         for network in (learner.network, learner.ema_network):

@@ -5,18 +5,9 @@ from typing import Literal
 from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.metadata import Metadata
 from synfundus.storage import METRICS, Storage, read_manifest, read_record
-from synfundus.training.metadata import StepMetrics
+from synfundus.training.metadata import HeldOutLoss, StepMetrics
 
-
-class HeldOutLoss(Metadata):
-    """Denoising loss of the averaged weights on validation images, at one checkpoint."""
-
-    step: int
-    """Optimiser steps done."""
-    loss: float
-    """Mean loss per image, with the weights of the training's loss; noise and timesteps are the same at each step."""
-    num_images: int
-    """Number of validation images that the mean is over."""
+__all__ = ["GeneratorMetrics", "HeldOutLoss", "read_generator_metrics"]
 
 
 class GeneratorMetrics(Metadata):

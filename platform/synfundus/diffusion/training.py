@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from diffusers.models.resnet import ResnetBlock2D
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from synfundus.diffusion.checkpoint import load_weights, read_unet_weights, save_generator
 from synfundus.diffusion.config import GeneratorConfig
 from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.manifest import GeneratorManifest
-from synfundus.diffusion.metrics import GeneratorMetrics
+from synfundus.diffusion.metrics import GeneratorMetrics, HeldOutLoss
 from synfundus.diffusion.noise import normal, uniform
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS, build_unet
@@ -41,6 +41,10 @@ from synfundus.training.learner import Learner, image_indices
 from synfundus.training.metadata import StepMetrics
 from synfundus.training.read_ahead import ReadAhead
 
+NUM_HELD_OUT = 256
+"""Evaluations of the network in a held-out loss: the largest number of validation images. Fewer images repeat."""
+_HELD_OUT_BATCH = 16
+"""Images of one of its passes; fixed, so that its rounding depends neither on batch size nor on the world size."""
 MAX_LOSS_RATIO = 10.0
 """Largest loss, as a multiple of the loss of a constant output 0. Above it the training has diverged."""
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
@@ -120,6 +124,11 @@ def _weighted_mean_square(x_BCHW: Tensor, weight_B: Tensor) -> Tensor:
     return (weight_B * x_BCHW.square().mean(dim=(1, 2, 3))).mean()
 
 
+def _pixels(images_BHWC: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Return images as float32 (B, C, H, W) in [-1, 1] on `device`."""
+    return torch.from_numpy(images_BHWC).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
 class GeneratorLearner(Learner):
     """The generator in training."""
 
@@ -176,10 +185,21 @@ class GeneratorLearner(Learner):
         value_BV, known_BK = draw_labels(batch.p_BV, batch.known_BK, draws[:, 2 + NUM_LABELS :])
         value_BV[flip_B, _SIDE_HEAD] = 1.0 - value_BV[flip_B, _SIDE_HEAD]
         pixels_BHWC = np.where(flip_B[:, None, None, None], batch.images_BHWC[:, :, ::-1], batch.images_BHWC)
-        x0_BCHW = torch.from_numpy(pixels_BHWC).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        x0_BCHW = _pixels(pixels_BHWC, self.device)
         hidden_BK = draws[:, 2 : 2 + NUM_LABELS] < config.unknown_probability
         condition_BD = mask_conditions(value_BV, known_BK, hidden_BK, null_B)
         return x0_BCHW, torch.from_numpy(condition_BD).to(self.device)
+
+    def _errors(
+        self, network: nn.Module, x0_BCHW: Tensor, condition_BD: Tensor, t_B: Tensor, eps_BCHW: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the network's errors in the target, float32 (B, C, H, W), and the target."""
+        x_t_BCHW = self.schedule.add_noise(x0_BCHW, eps_BCHW, t_B).contiguous(memory_format=torch.channels_last)
+        target_BCHW = self.schedule.target(x0_BCHW, eps_BCHW, t_B)
+        (output_BCHW,) = network(
+            x_t_BCHW, t_B, encoder_hidden_states=None, class_labels=condition_BD, return_dict=False
+        )
+        return output_BCHW.float() - target_BCHW, target_BCHW
 
     def loss(self, positions: range) -> Tensor:
         """Return the mean weighted squared error of the target (Ho et al. 2020, eq. 14, for eps).
@@ -193,22 +213,49 @@ class GeneratorLearner(Learner):
         )
         position_B = torch.arange(positions.start, positions.stop, device=self.device)
         eps_BCHW = normal(torch.full_like(position_B, self._draw_seed), position_B, self._shape_CHW)
-        x_t_BCHW = self.schedule.add_noise(x0_BCHW, eps_BCHW, t_B).contiguous(memory_format=torch.channels_last)
-        target_BCHW = self.schedule.target(x0_BCHW, eps_BCHW, t_B)
         if config.unet.dropout > 0.0:
             torch.manual_seed(derive_seed("dropout", config.seed, positions.start))
         for block in self._residual_blocks:
             # This is the flag of the block itself, not of its dropout. If it is set, the block copies its input out of
             # channels_last, which costs a tenth of a step.
             block.training = False
-        (output_BCHW,) = self.forward_network(
-            x_t_BCHW, t_B, encoder_hidden_states=None, class_labels=condition_BD, return_dict=False
-        )
+        error_BCHW, target_BCHW = self._errors(self.forward_network, x0_BCHW, condition_BD, t_B, eps_BCHW)
         weight_B = loss_weight(t_B, self.schedule, config.min_snr_gamma)
-        loss = _weighted_mean_square(output_BCHW.float() - target_BCHW, weight_B)
+        loss = _weighted_mean_square(error_BCHW, weight_B)
         loss_of_zero = _weighted_mean_square(target_BCHW, weight_B)
         # The all-reduce of the gradients spreads infinity, so that all workers stop at the same step.
         return loss * torch.where(loss.detach() > MAX_LOSS_RATIO * loss_of_zero, torch.inf, 1.0)
+
+    def held_out_loss(self, step: int) -> HeldOutLoss | None:
+        """Return the mean weighted error of the averaged weights on validation images; None if there are none.
+
+        Evenly spaced images, drawn labels, noise and timesteps are those of every checkpoint, so the curve shows the
+        weights alone. Images are not mirrored, and no known label is hidden.
+        """
+        num_images = self._images.num_images("validation")
+        if num_images == 0:
+            return None
+        indices = np.arange(NUM_HELD_OUT) * num_images // NUM_HELD_OUT
+        total = 0.0
+        for first in range(0, NUM_HELD_OUT, _HELD_OUT_BATCH):
+            total += float(self._held_out_errors(indices[first : first + _HELD_OUT_BATCH], first).sum())
+        return HeldOutLoss(step=step, loss=total / NUM_HELD_OUT, num_images=min(num_images, NUM_HELD_OUT))
+
+    @torch.no_grad()
+    def _held_out_errors(self, indices: NDArray[np.int64], first: int) -> Tensor:
+        """Return the weighted error, float64 (B,), of evaluations `first`, `first` + 1, ... on these images."""
+        config, schedule = self.config, self.schedule
+        batch = self._images.batch("validation", indices)
+        condition_BD = torch.from_numpy(condition_vector(*self._fixed_labels(batch, "held-out", first)))
+        x0_BCHW = _pixels(batch.images_BHWC, self.device)
+        row_B = torch.arange(first, first + len(batch), device=self.device)
+        quantile_B = (0.5 + row_B.cpu().double() * _GOLDEN_RATIO) % 1.0
+        t_B = timesteps_at(quantile_B, config, schedule).to(self.device)
+        eps_BCHW = normal(torch.full_like(row_B, derive_seed("held-out", config.seed)), row_B, self._shape_CHW)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.resources.precision == "bf16"):
+            error_BCHW, _ = self._errors(self.ema_network, x0_BCHW, condition_BD.to(self.device), t_B, eps_BCHW)
+        weight_B = loss_weight(t_B, schedule, config.min_snr_gamma)
+        return weight_B.double() * error_BCHW.double().square().mean(dim=(1, 2, 3))
 
     def after_step(self, step: int) -> None:
         """Update the averaged weights."""
@@ -265,5 +312,7 @@ class GeneratorLearner(Learner):
             digest: digest of everything that the training depends on.
         """
         num_parameters = sum(parameter.numel() for parameter in self.ema_network.parameters())
-        metrics = GeneratorMetrics(num_parameters=num_parameters, losses=tuple(losses))
+        metrics = GeneratorMetrics(
+            num_parameters=num_parameters, losses=tuple(losses), held_out_losses=tuple(self.held_out_losses)
+        )
         return save_generator(storage, folder, self.ema_network, self.config.schedule, metrics, digest)

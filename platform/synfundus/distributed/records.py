@@ -81,13 +81,18 @@ class RunRecords:
         self._latest = metrics
 
     def flush(self, step: int, learner: Learner) -> None:
-        """Write the loss curve, TensorBoard's files and a sheet of the model's progress; called at a checkpoint."""
+        """Measure the held-out loss; write loss curves, TensorBoard's files and a sheet; called at a checkpoint."""
+        held_out = learner.held_out_loss(step)
+        if held_out is not None:
+            learner.held_out_losses.append(held_out)
+            self._writer.add_scalar("held_out_loss", held_out.loss, step)
         sheet = learner.sheet()
         if sheet is not None:
             self._put(f"sheets/step-{step:07d}.png", _png(sheet))
             self._writer.add_image("sheet", sheet, step, dataformats="HWC")
         self._writer.flush()
-        self._put(LOSSES_FILE, LossCurve(steps=tuple(self.losses)).to_json())
+        curve = LossCurve(steps=tuple(self.losses), held_out=tuple(learner.held_out_losses))
+        self._put(LOSSES_FILE, curve.to_json())
         for path in sorted(self._folder.iterdir()):
             self._put(f"tensorboard/{path.name}", path.read_bytes())
 

@@ -136,7 +136,9 @@ def _save_checkpoint(learner: Learner, step: int, records: RunRecords | None) ->
         ray.train.report({"step": step}, checkpoint=None, checkpoint_dir_name=name)
         return
     records.flush(step, learner)
-    metadata = CheckpointMetadata(step=step, losses=tuple(records.losses))
+    metadata = CheckpointMetadata(
+        step=step, losses=tuple(records.losses), held_out_losses=tuple(learner.held_out_losses)
+    )
     with tempfile.TemporaryDirectory() as folder:
         save_file(learner.state(), Path(folder) / TENSORS_FILE)
         (Path(folder) / CHECKPOINT_FILE).write_bytes(metadata.to_json())
@@ -154,6 +156,7 @@ def _resume(learner: Learner) -> tuple[int, list[StepMetrics]]:
     with checkpoint.as_directory() as folder:
         learner.load_state(load_file(Path(folder) / TENSORS_FILE))
         metadata = CheckpointMetadata.from_json((Path(folder) / CHECKPOINT_FILE).read_bytes(), CHECKPOINT_FILE)
+    learner.held_out_losses = list(metadata.held_out_losses)
     return metadata.step, list(metadata.losses)
 
 

@@ -29,6 +29,11 @@ class GeneratorSummary:
             ("steps", str(self.num_steps)),
             ("loss", f"{first.loss:.4f} at step {first.step}, {last.loss:.4f} at the end"),
         ]
+        if self.metrics.held_out_losses:
+            held_out = self.metrics.held_out_losses
+            best = min(held_out, key=lambda point: point.loss)
+            where = f"{held_out[-1].num_images} validation images; lowest {best.loss:.4f} at step {best.step}"
+            rows.append(("held-out loss", f"{held_out[-1].loss:.4f} at the end on {where}"))
         return [*rows, ("sheets", self.sheets)] if self.sheets is not None else rows
 
 

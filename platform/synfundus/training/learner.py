@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from synfundus.errors import TrainingDivergedError
 from synfundus.seeds import random_numbers
 from synfundus.training.config import OptimisationConfig
-from synfundus.training.metadata import StepMetrics
+from synfundus.training.metadata import HeldOutLoss, StepMetrics
 from synfundus.training.read_ahead import NUM_AHEAD, ReadAhead
 
 
@@ -72,6 +72,8 @@ class Learner(ABC):
         """
         config.require_even_batch(world_size, "batch_size")
         self.config, self.device, self.rank, self.world_size = config, device, rank, world_size
+        self.held_out_losses: list[HeldOutLoss] = []
+        """What `held_out_loss` returned at each checkpoint so far; on rank 0 only."""
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.forward_network: nn.Module = DistributedDataParallel(self.network) if world_size > 1 else self.network
         decayed = [p for p in self.network.parameters() if p.requires_grad and p.ndim > 1]
@@ -88,6 +90,10 @@ class Learner(ABC):
 
     def after_step(self, step: int) -> None:  # noqa: B027  an optional hook
         """Update moving averages; called after each optimiser step."""
+
+    def held_out_loss(self, step: int) -> HeldOutLoss | None:  # noqa: ARG002  a hook
+        """Return the loss on validation images after `step` steps, or None. Rank 0 calls this at each checkpoint."""
+        return None
 
     def sheet(self) -> NDArray[np.uint8] | None:
         """Return an image (H, W, 3) that shows the model's progress, or None. Rank 0 calls this at each checkpoint."""

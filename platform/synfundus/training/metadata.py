@@ -22,12 +22,25 @@ class StepMetrics(Metadata):
     learning_rate: float
 
 
+class HeldOutLoss(Metadata):
+    """Loss of the averaged weights on validation images, at one checkpoint."""
+
+    step: int
+    """Optimiser steps done."""
+    loss: float
+    """Mean loss per image, with the weights of the training's loss; noise and timesteps are the same at each step."""
+    num_images: int
+    """Number of validation images that the mean is over."""
+
+
 class LossCurve(Metadata):
     """`losses.json` of a run: an entry every `log_every_steps` steps."""
 
     version: Literal[1] = 1
     """Schema of this record."""
     steps: tuple[StepMetrics, ...] = ()
+    held_out: tuple[HeldOutLoss, ...] = ()
+    """An entry every `checkpoint_every_steps` steps; empty for a model without a held-out loss."""
 
 
 class CheckpointMetadata(Metadata):
@@ -39,3 +52,5 @@ class CheckpointMetadata(Metadata):
     """Optimiser steps done."""
     losses: tuple[StepMetrics, ...]
     """Loss curve up to this step."""
+    held_out_losses: tuple[HeldOutLoss, ...]
+    """Losses on validation images up to this step."""

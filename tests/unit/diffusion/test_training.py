@@ -165,14 +165,14 @@ def test_the_sheet_has_the_same_samples_as_right_and_as_left_eyes() -> None:
     assert sheet.shape == (2 * 8, 3 * 8, 3)
     assert sheet.dtype == np.uint8
     batch = Spots().batch("train", [0, 13, 26])
-    flags_BK = batch.known_BK.copy()
+    drawn_BV, flags_BK = learner._fixed_labels(batch, "sheet")
+    assert set(np.unique(drawn_BV)) == {0.0, 1.0}  # the filled label is 0.3 in the dataset
     flags_BK[:, LABEL_NAMES.index("eye_side")] = True
     engine = Engine(learner.ema_network, TINY.schedule, (3, 8, 8))
     for row, side in enumerate((0.0, 1.0)):
-        p_BV = batch.p_BV.copy()
-        p_BV[:, SIDE] = side
+        drawn_BV[:, SIDE] = side
         none = np.zeros_like(flags_BK)
-        conditions = mask_conditions(p_BV, flags_BK, none, np.zeros(3, np.bool_))
+        conditions = mask_conditions(drawn_BV, flags_BK, none, np.zeros(3, np.bool_))
         images = engine.run([RowRequest(conditions[i], i, TINY.sheet_solver) for i in range(3)], 3)
         expected = np.concatenate(list(images), axis=1)
         assert np.abs(sheet[8 * row : 8 * row + 8].astype(int) - expected.astype(int)).max() <= 1

@@ -13,7 +13,7 @@ from synfundus.diagnosis.metrics import AnnotatorMetrics, HeadMetrics, SplitMetr
 from synfundus.diagnosis.operating_points import OperatingPoint
 from synfundus.diffusion.config import ScheduleConfig
 from synfundus.diffusion.manifest import GeneratorManifest
-from synfundus.diffusion.metrics import GeneratorMetrics
+from synfundus.diffusion.metrics import GeneratorMetrics, HeldOutLoss
 from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.fundus.manifest import LabelSources
@@ -75,7 +75,9 @@ def finished(storage: Storage) -> Storage:
     assessment = assess(splits, None)
     save_predictions(storage, "annotators/p", {}, assessment, AnnotatorManifest(digest="", data="data/p"))
     losses = [StepMetrics(step=step, loss=1 / step, gradient_norm=1.0, learning_rate=1.0) for step in (1, 2, 4)]
-    data = GeneratorMetrics(num_parameters=9, losses=tuple(losses)).to_json()
+    held_out = [HeldOutLoss(step=step, loss=loss, num_images=40) for step, loss in ((2, 0.3), (4, 0.4))]
+    metrics = GeneratorMetrics(num_parameters=9, losses=tuple(losses), held_out_losses=tuple(held_out))
+    data = metrics.to_json()
     manifest = GeneratorManifest(digest="", size_px=32, schedule=ScheduleConfig())
     write_manifest(storage, "generators/p", [storage.write_once("generators/p/metrics.json", data)], manifest)
     return storage
@@ -96,7 +98,11 @@ def test_summaries_are_read_from_what_the_stages_wrote(finished: Storage) -> Non
     assert dict(TrainAnnotatorStage().summary(study(finished), finished).rows())["unusable"].startswith("dr_grade, eye")
     assert FillStage().summary(study(finished), finished).rows() == [("filled", "eye_side 7, is_gc 3")]
     rows = dict(TrainGeneratorStage().summary(study(finished, "generator.num_steps=4"), finished).rows())
-    assert rows == {"steps": "4", "loss": "1.0000 at step 1, 0.2500 at the end"}
+    assert rows == {
+        "steps": "4",
+        "loss": "1.0000 at step 1, 0.2500 at the end",
+        "held-out loss": "0.4000 at the end on 40 validation images; lowest 0.3000 at step 2",
+    }
     finished.replace("runs/p-generator/sheets/step-0000004.png", b"")
     rows = dict(TrainGeneratorStage().summary(study(finished), finished).rows())
     assert rows["sheets"] == finished.uri("runs/p-generator/sheets")

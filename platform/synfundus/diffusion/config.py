@@ -8,8 +8,8 @@ from synfundus.config import Config
 from synfundus.training.config import OptimisationConfig, moved_to_resources
 
 ATTENTION_HEADS = 8
-"""Attention heads of the middle block, and channels per head in the levels: diffusers' `attention_head_dim` means the
-former in `UNetMidBlock2DCrossAttn` and the latter in `AttnDownBlock2D`."""
+"""Attention heads of the middle block, and channels per head in the levels, where `UNetConfig.attention_head_dim` is
+null."""
 
 Spacing = Literal["trailing", "log-snr", "karras"]
 """Name of a rule that places a solver's steps on the schedule; docs/sampling.md defines the three."""
@@ -47,6 +47,10 @@ class UNetConfig(Config):
     """Residual layers of each level on the way down; on the way up it is one more."""
     attention_levels: tuple[int, ...] = ()
     """Levels with self-attention; the middle block always has it."""
+    attention_head_dim: int | None = Field(default=None, ge=1)
+    """Channels per attention head, in the levels and in the middle, which is then one plain self-attention between two
+    residual layers (Dhariwal and Nichol 2021, table 2: 64 channels are best). Null: heads of 8 channels in the levels,
+    and a transformer block with 8 heads in the middle."""
     norm_num_groups: int = Field(default=8, ge=1)
     """Groups of each group norm; every channel count must be a multiple. Groups of 16 channels or more are faster on
     CPUs."""
@@ -71,6 +75,16 @@ class UNetConfig(Config):
             if not 0 <= level < len(self.channels):
                 raise ValueError(
                     f"attention_levels: {level} is not a level; the levels are 0 to {len(self.channels) - 1}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "UNetConfig":
+        for level in (*self.attention_levels, len(self.channels) - 1):
+            if self.attention_head_dim is not None and self.channels[level] % self.attention_head_dim:
+                raise ValueError(
+                    f"attention_head_dim: the {self.channels[level]} channels of level {level} are not a multiple of"
+                    f" {self.attention_head_dim}; give a divisor"
                 )
         return self
 

@@ -19,6 +19,24 @@ few per cent only. A label that only moves things (the side moves the disc) is t
 gradient is the product of two small numbers, and the gradients of the other labels hide it."""
 
 
+def _middle(config: UNetConfig) -> dict[str, Any]:
+    """Return diffusers' settings of the middle block and of the attention heads.
+
+    diffusers' `attention_head_dim` is the number of heads in `UNetMidBlock2DCrossAttn`, and the channels per head in
+    `UNetMidBlock2DSimpleCrossAttn` and in the levels. `UNetMidBlock2D` has no attention in a U-Net of this class. Both
+    cross-attention blocks attend to themselves if they get no other input, which must have their own width.
+    """
+    width = {"cross_attention_dim": config.channels[-1]}
+    if config.attention_head_dim is None:
+        return {"mid_block_type": "UNetMidBlock2DCrossAttn", "attention_head_dim": ATTENTION_HEADS, **width}
+    return {
+        "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+        "mid_block_only_cross_attention": True,  # one set of keys; the block has a second one for other inputs
+        "attention_head_dim": config.attention_head_dim,
+        **width,
+    }
+
+
 def build_unet(config: UNetConfig, seed: int = 0, *, gradient_checkpointing: bool = False) -> nn.Module:
     """Build the U-Net with initial weights that depend only on `seed`; torch's global generator is not changed.
 
@@ -33,14 +51,10 @@ def build_unet(config: UNetConfig, seed: int = 0, *, gradient_checkpointing: boo
         "in_channels": IMAGE_CHANNELS,
         "out_channels": IMAGE_CHANNELS,
         "down_block_types": tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attention),
-        # UNetMidBlock2D has no attention here. The cross-attention block attends to itself if it gets no other input;
-        # for this, `cross_attention_dim` must be its own width.
-        "mid_block_type": "UNetMidBlock2DCrossAttn",
-        "cross_attention_dim": config.channels[-1],
+        **_middle(config),
         "up_block_types": tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attention)),
         "block_out_channels": config.channels,
         "layers_per_block": config.layers_per_block,
-        "attention_head_dim": ATTENTION_HEADS,
         "norm_num_groups": config.norm_num_groups,
         "dropout": config.dropout,
         "resnet_time_scale_shift": "scale_shift",  # adaptive group norm (Dhariwal and Nichol 2021, section 3.1)

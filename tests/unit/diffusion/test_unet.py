@@ -1,9 +1,12 @@
 """The generator's network: refused settings, initial weights, influence of each number of the condition."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
+from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 from pydantic import ValidationError
@@ -12,6 +15,9 @@ from torch import Tensor, nn
 from synfundus.diffusion.config import UNetConfig
 from synfundus.diffusion.unet import build_unet
 from synfundus.labels import CONDITION_DIM, null_condition
+from synfundus.study.recipes import read_recipe
+
+RECIPES = ("phantom-cpu", "real-64", "small-128")
 
 TINY = UNetConfig(size_px=16, channels=(8, 16), norm_num_groups=4)
 
@@ -57,6 +63,9 @@ def attention_by_block(unet: nn.Module) -> dict[str, int]:
         ({"channels": (0, 16)}, "channels: 0 must be a multiple"),
         ({"attention_levels": (2,)}, "attention_levels: 2 is not a level; the levels are 0 to 1"),
         ({"attention_levels": (-1,)}, "attention_levels: -1 is not a level"),
+        ({"attention_head_dim": 12}, "attention_head_dim: the 16 channels of level 1 are not a multiple of 12; give a"),
+        ({"attention_head_dim": 16, "attention_levels": (0,)}, "attention_head_dim: the 8 channels of level 0 are not"),
+        ({"attention_head_dim": 0}, "greater than or equal to 1"),
         ({"dropout": 1.0}, "less than 1"),
         ({"chanels": (8,)}, "unknown key 'chanels'; did you mean 'channels'"),
     ],
@@ -144,6 +153,31 @@ def test_heads_are_8_in_the_middle_and_8_channels_wide_at_a_level() -> None:
     }
     assert {value for name, value in heads.items() if name.startswith("mid")} == {(8, 2)}
     assert {value for name, value in heads.items() if not name.startswith("mid")} == {(2, 8)}
+
+
+@pytest.mark.parametrize("levels", [(), (0, 1), (1,)])
+def test_attention_head_dim_is_the_width_of_every_head(levels: tuple[int, ...], tmp_path: Path) -> None:
+    config = UNetConfig(
+        size_px=16, channels=(16, 32), norm_num_groups=4, attention_levels=levels, attention_head_dim=16
+    )
+    unet: Any = perturbed(build_unet(config))
+    heads = {(module.heads, module.to_q.out_features) for module in unet.modules() if isinstance(module, Attention)}
+    assert heads == {(config.channels[level] // 16, config.channels[level]) for level in (*levels, 1)}
+    assert attention_by_block(unet)["mid_block"] == 1
+    # diffusers alone loads the saved U-Net and uses it.
+    unet.save_pretrained(tmp_path)
+    loaded = UNet2DConditionModel.from_pretrained(tmp_path)
+    assert torch.equal(output_of(loaded.eval(), *inputs()), output_of(unet.eval(), *inputs()))
+    # Every weight takes part.
+    x_t_BCHW, t_B, condition_BD = inputs()
+    unet(x_t_BCHW, t_B, encoder_hidden_states=None, class_labels=condition_BD).sample.square().mean().backward()
+    assert all(bool(value.grad.abs().max() > 0.0) for name, value in unet.named_parameters() if "to_q" in name)
+    assert all(value.grad is not None for value in unet.parameters())
+
+
+def test_the_recipe_for_128_px_has_heads_of_64_channels_and_the_others_the_networks_of_before() -> None:
+    dims = {name: yaml.safe_load(read_recipe(name))["generator"]["unet"].get("attention_head_dim") for name in RECIPES}
+    assert dims == {"phantom-cpu": None, "real-64": None, "small-128": 64}
 
 
 def _gradients(*, checkpointing: bool) -> tuple[dict[str, Tensor], int]:

@@ -45,7 +45,9 @@ class EpsilonOf:
 
     def __call__(self, x: Tensor, t: Tensor, encoder_hidden_states: None, class_labels: Tensor) -> Any:
         v = self.unet(x, t, encoder_hidden_states=encoder_hidden_states, class_labels=class_labels).sample
-        alpha, sigma = (level[t.long()].float().view(-1, 1, 1, 1) for level in (self.schedule.alpha_t, self.schedule.sigma_t))
+        alpha, sigma = (
+            level[t.long()].float().view(-1, 1, 1, 1) for level in (self.schedule.alpha_t, self.schedule.sigma_t)
+        )
         return SimpleNamespace(sample=alpha * v + sigma * x)
 
 

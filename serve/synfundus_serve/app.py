@@ -17,10 +17,12 @@ from synfundus_serve.generate_route import add_generate
 from synfundus_serve.messages import NOTICE
 from synfundus_serve.model_routes import add_labels, add_models
 from synfundus_serve.problems import MEDIA_TYPE, add_problem_handlers, problem, problem_response
+from synfundus_serve.unread import refuse_encoding, refuse_query
 
 READY_TIMEOUT_S = 5.0
 PROBLEMS: dict[int, str] = {
     401: "API key missing or unknown.",
+    406: "No media type of Accept can be sent.",
     413: "Body or image too large.",
     415: "Media type not supported.",
     422: "Request that can never be served.",
@@ -32,17 +34,17 @@ PROBLEMS: dict[int, str] = {
 
 def make_app(study: str, keys_file: Path | None, generation: DeploymentHandle, diagnosis: DeploymentHandle) -> FastAPI:
     """Return the application of one replica of the gateway; without a file of keys it admits every request."""
-    app = FastAPI(title="SynFundus", version=__version__, description=NOTICE)
+    app = FastAPI(title="SynFundus", version=__version__, description=NOTICE, redirect_slashes=False)
     limits = {"/v1/diagnose": MAX_PHOTOGRAPHS_BYTES}
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, max_bytes_by_path=limits)
     if keys_file is not None:
         app.add_middleware(Authentication, keys_file=keys_file)  # the middleware added last runs first
     add_problem_handlers(app)
     _add_probes(app, generation, diagnosis)
-    described = [Depends(HTTPBearer(auto_error=False))]  # describes the key in OpenAPI; Authentication checks it
+    described = Depends(HTTPBearer(auto_error=False))  # describes the key in OpenAPI; Authentication checks it
     routes = APIRouter(
         prefix="/v1",
-        dependencies=described,
+        dependencies=[described, Depends(refuse_query), Depends(refuse_encoding)],
         responses={
             status: {"description": text, "content": {MEDIA_TYPE: {"example": problem(status, text)}}}
             for status, text in PROBLEMS.items()

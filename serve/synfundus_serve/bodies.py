@@ -1,10 +1,13 @@
 """Request bodies: JSON into its model, and photographs out of any of the four formats that carry them."""
 
 import asyncio
+import json
+from collections import Counter
 from typing import TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
@@ -28,13 +31,31 @@ async def parse_json(model: type[Body], request: Request) -> Body:
     """Return the body as `model`; an empty body is `{}`.
 
     Raises:
-        InvalidBodyError: the body is not JSON, or does not match the model.
+        InvalidBodyError: the body is not JSON, does not match the model, or has a key twice in one object.
     """
     try:
         # In a thread, because base64 of photographs takes long enough to delay other requests.
-        return await asyncio.to_thread(model.model_validate_json, await request.body() or b"{}")
+        return await asyncio.to_thread(_parse, model, await request.body() or b"{}")
     except ValidationError as error:
         raise InvalidBodyError from error
+
+
+def _parse(model: type[Body], body: bytes) -> Body:
+    parsed = model.model_validate_json(body)
+    json.loads(body, object_pairs_hook=_require_single_keys)  # pydantic takes the last of two equal keys
+    return parsed
+
+
+def _require_single_keys(pairs: list[tuple[str, object]]) -> None:
+    """Refuse an object with a key twice: readers of JSON differ in which one counts.
+
+    Raises:
+        ValidationError: as pydantic raises it.
+    """
+    keys = Counter(key for key, _ in pairs)
+    if twice := [key for key, count in keys.items() if count > 1]:
+        message = PydanticCustomError("duplicate_key", "key {key} stands twice in one object", {"key": repr(twice[0])})
+        raise ValidationError.from_exception_data("body", [{"type": message, "loc": (), "input": None}])
 
 
 async def read_uploads(request: Request) -> list[bytes]:

@@ -18,6 +18,7 @@ from synfundus.study import Study, load_study
 from synfundus_serve.api_keys import read_keys
 from synfundus_serve.app import make_app
 from synfundus_serve.diagnosis import Diagnosis
+from synfundus_serve.edge.install import require_installed
 from synfundus_serve.generation import MAX_ONGOING_REQUESTS, Generation
 
 
@@ -50,6 +51,7 @@ class Gateway:
     def __init__(
         self, study: str, keys_file: Path | None, generation: DeploymentHandle, diagnosis: DeploymentHandle
     ) -> None:
+        require_installed()
         self._arguments = (study, keys_file, generation, diagnosis)
 
     def __serve_build_asgi_app__(self) -> FastAPI:  # the name that `serve.ingress()` looks for

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from ray.serve.handle import DeploymentHandle
 
 from synfundus.diffusion.engine import RowRequest
@@ -12,10 +12,10 @@ from synfundus.labels import LABEL_NAMES, encode_conditions
 from synfundus.samples.image_file import encode_image
 from synfundus_serve.bodies import media_type_of, parse_json
 from synfundus_serve.messages import BINARY, GENERATE_EXAMPLE, GeneratedImage, GenerateRequest, GenerateResponse
+from synfundus_serve.negotiation import accepted_type
 from synfundus_serve.problems import Problem, require_result
 
-OFFERED = ("application/json", "image/png", "*/*", "application/*", "image/*")
-"""Media types of `Accept` that this route can answer with."""
+JSON, PNG = "application/json", "image/png"
 REQUEST_BODY = {
     "content": {"application/json": {"schema": GenerateRequest.model_json_schema(), "example": GENERATE_EXAMPLE}}
 }
@@ -32,24 +32,18 @@ def add_generate(routes: APIRouter, generation: DeploymentHandle, diagnosis: Dep
         responses={200: {"content": {"image/png": BINARY}}},
         openapi_extra={"requestBody": REQUEST_BODY},
     )
-    async def generate(request: Request, accept: Annotated[str, Header()] = "*/*") -> Response:
+    async def generate(request: Request, media_type: Annotated[str, Depends(accepted_type(JSON, PNG))]) -> Response:
         """Answer with JSON; with `Accept: image/png`, with one PNG and its metadata in headers."""
-        if media_type_of(request) not in ("", "application/json"):
+        if media_type_of(request) not in ("", JSON):
             raise Problem(415, "media type not supported; send application/json")
-        body, as_png = await parse_json(GenerateRequest, request), _prefers_png(accept)
+        body, as_png = await parse_json(GenerateRequest, request), media_type == PNG
         if as_png and body.n != 1:
             raise Problem(422, f"n is {body.n}, but a PNG holds one image; set n to 1, or accept application/json")
         response = await _generate(body, generation, diagnosis)
         if as_png:
             return _png_response(response)
         # In a thread, because base64 of the images takes long enough to delay other requests.
-        return Response(await asyncio.to_thread(response.model_dump_json), media_type="application/json")
-
-
-def _prefers_png(accept: str) -> bool:
-    """Return whether PNG stands first among the offered media types that `accept` names."""
-    named = (media_type.partition(";")[0].strip().lower() for media_type in accept.split(","))
-    return next((media_type for media_type in named if media_type in OFFERED), "").startswith("image/")
+        return Response(await asyncio.to_thread(response.model_dump_json), media_type=JSON)
 
 
 async def _generate(
@@ -90,4 +84,4 @@ def _png_response(response: GenerateResponse) -> Response:
         "SynFundus-Condition": json.dumps(generated.condition),
         "SynFundus-Annotation": json.dumps(generated.annotation),
     }
-    return Response(generated.image, media_type="image/png", headers=headers)
+    return Response(generated.image, media_type=PNG, headers=headers)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from synfundus.distributed.session import ray_session
@@ -21,6 +21,8 @@ from synfundus_serve.api_keys import new_key, read_keys
 
 NUM_REPLICAS = 3
 """One replica each of the gateway, the generation and the diagnosis."""
+DRAIN_S = 60.0
+"""Longest time that requests have to finish after Ctrl-C or SIGTERM."""
 MAX_REASON_CHARS = 500
 """Longest text of an error of Ray's, which may hold a whole traceback."""
 
@@ -28,7 +30,9 @@ MAX_REASON_CHARS = 500
 def serve_study(
     file: Path, overrides: Sequence[str], host: str, port: int, keys: Path | None, *, without_keys: bool
 ) -> None:
-    """Serve the finished models of a study until Ctrl-C or SIGTERM.
+    """Serve the finished models of a study until Ctrl-C or SIGTERM, then finish the requests that are under way.
+
+    They have `DRAIN_S`, in which new requests are refused; a second Ctrl-C or SIGTERM ends the service at once.
 
     Args:
         file: the study's file.
@@ -51,9 +55,29 @@ def serve_study(
                 _start(file, overrides, keys_file, host, port)
                 sys.stdout.write(greeting(f"http://{host}:{port}", shown_key))
                 sys.stdout.flush()
-                threading.Event().wait()
+                _wait_for_interrupt()
+                _drain()
         except KeyboardInterrupt:
-            sys.stderr.write("stopped\n")
+            pass
+        sys.stderr.write("stopped\n")
+
+
+def _wait_for_interrupt() -> None:
+    """Return at Ctrl-C or SIGTERM."""
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
+def _drain() -> None:
+    """Finish the requests that are under way, and refuse new ones."""
+    from synfundus_serve.edge.draining import refuse_new_requests, wait_for_requests
+
+    refuse_new_requests()
+    if not wait_for_requests(0):
+        return
+    sys.stderr.write(f"finishing requests for up to {DRAIN_S:g} s; Ctrl-C ends at once\n")
+    if num_cut := wait_for_requests(DRAIN_S):
+        sys.stderr.write(f"{num_cut} requests were cut after {DRAIN_S:g} s\n")
 
 
 @contextmanager
@@ -103,7 +127,9 @@ def require_free(host: str, port: int) -> None:
 def _start(file: Path, overrides: Sequence[str], keys_file: Path | None, host: str, port: int) -> None:
     """Start the endpoints; return once they answer."""
     from ray import serve  # Ray reads its environment at import, and `ray_session` sets it
+    from ray.exceptions import RayError
 
+    from synfundus_serve.edge.install import CONTROLLER_OPTIONS
     from synfundus_serve.gateway import Arguments, build
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -114,10 +140,10 @@ def _start(file: Path, overrides: Sequence[str], keys_file: Path | None, host: s
         keys_file=None if keys_file is None else str(keys_file),
         without_keys=keys_file is None,
     )
-    serve.start(http_options={"host": host, "port": port})
     try:
+        serve.start(http_options={"host": host, "port": port}, controller_options=CONTROLLER_OPTIONS)
         serve.run(build(arguments), name="synfundus")
-    except RuntimeError as error:
+    except (RuntimeError, TimeoutError, RayError) as error:
         reason = " ".join(str(error).split())[:MAX_REASON_CHARS]
         raise SynfundusError(f"the endpoints did not start ({reason})") from error
 

@@ -7,7 +7,7 @@ import secrets
 from typing import Annotated, Any, Literal
 
 from PIL import Image
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, field_validator
 
 from synfundus.config import Config, refusing_value
 from synfundus.diffusion.config import SolverConfig, Spacing
@@ -51,16 +51,30 @@ Base64Input = Annotated[bytes, BeforeValidator(_decode_base64), WithJsonSchema({
 Base64Bytes = Annotated[bytes, PlainSerializer(lambda data: base64.b64encode(data).decode(), str, when_used="json")]
 
 
-class GenerateRequest(Config):
+class RequestBody(Config):
+    """Body of a request. Types are strict: `true` and `"3"` are no numbers."""
+
+    model_config = ConfigDict(strict=True)
+
+
+def _integer(value: Any) -> Any:
+    """Return 3 for 3.0: JSON has one kind of number, and `integer` of JSON Schema admits both."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < SEED_END else value
+
+
+Integer = Annotated[int, BeforeValidator(_integer)]
+
+
+class GenerateRequest(RequestBody):
     """Samples to generate. Omitted settings are those of the study's samples."""
 
-    condition: dict[str, int | None] = Field(default_factory=dict)
+    condition: dict[str, Integer | None] = Field(default_factory=dict)
     """Requested value of each label; an omitted or null label is unknown. `/v1/labels` lists the labels."""
-    n: int = Field(default=1, ge=1, le=MAX_IMAGES)
+    n: Integer = Field(default=1, ge=1, le=MAX_IMAGES)
     """Number of images; image j has the seed `seed + j`."""
-    seed: int | None = Field(default=None, ge=0, lt=SEED_END)
+    seed: Integer | None = Field(default=None, ge=0, lt=SEED_END)
     """Seed of the noise: the same request with the same seed gives the same image. Default: a random seed."""
-    steps: int | None = Field(default=None, ge=1)
+    steps: Integer | None = Field(default=None, ge=1)
     """Denoising steps per image."""
     solver: Literal["ddpm", "ddim", "dpmpp-2m"] | None = None
     """Name of the solver."""
@@ -142,7 +156,7 @@ class GenerateResponse(Config):
     images: list[GeneratedImage]
 
 
-class DiagnoseRequest(Config):
+class DiagnoseRequest(RequestBody):
     """Photographs as JSON. multipart/form-data carries several, too; image/jpeg and image/png carry one."""
 
     images: list[Base64Input] = Field(min_length=1, max_length=MAX_IMAGES)

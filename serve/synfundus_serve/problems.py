@@ -17,6 +17,8 @@ from synfundus_serve.refusal import Refusal
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
 """Errors of one body that a response lists."""
+MAX_ERROR_CHARS = 300
+"""Length of each of them: a message may repeat a key of a megabyte."""
 REPLACEMENT_S = 10
 """Seconds after which a replaced replica may answer again."""
 Result = TypeVar("Result")
@@ -81,7 +83,10 @@ async def _answer_problem(_: Request, error: Exception) -> JSONResponse:
 async def _answer_invalid_body(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error.__cause__, ValidationError)
     errors: list[FieldError] = [
-        {"pointer": _pointer(one["loc"]), "detail": one["msg"].removeprefix("Value error, ")}
+        {
+            "pointer": _pointer(one["loc"])[:MAX_ERROR_CHARS],
+            "detail": one["msg"].removeprefix("Value error, ")[:MAX_ERROR_CHARS],
+        }
         for one in error.__cause__.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
     ]
     detail = "; ".join(f"{one['pointer']}: {one['detail']}" for one in errors)

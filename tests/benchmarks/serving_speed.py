@@ -98,11 +98,12 @@ def served(study: Study) -> Iterator[dict[str, str]]:
     from ray import serve
 
     from synfundus_serve import gateway
+    from synfundus_serve.edge.install import CONTROLLER_OPTIONS
     from synfundus_serve.generation import Generation
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    serve.start(http_options={"host": "127.0.0.1", "port": port}, controller_options=CONTROLLER_OPTIONS)
     try:
         for number, side in enumerate(LOADS):
             generation = Generation if side == SHARED else one_at_a_time(Generation)

@@ -24,11 +24,12 @@ def endpoints(
     """The application of the finished study, with one key."""
     from ray import serve
 
+    from synfundus_serve.edge.install import CONTROLLER_OPTIONS
     from synfundus_serve.gateway import Arguments, build
 
     keys_file = tmp_path_factory.mktemp("keys") / "keys"
     key, port = new_key(keys_file, "tests"), free_port()
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    serve.start(http_options={"host": "127.0.0.1", "port": port}, controller_options=CONTROLLER_OPTIONS)
     arguments = Arguments(study=str(finished_study.file), keys_file=str(keys_file), max_row_steps=MAX_ROW_STEPS)
     serve.run(build(arguments), name=APP)
     yield Endpoints(f"http://127.0.0.1:{port}", key, keys_file, load_study(finished_study.file))

@@ -1,16 +1,14 @@
 """A full disk is one line and exit code 1, and the same command completes once there is room."""
 
-import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from support.clinic import refused
 from support.failing_storage import FullDisk
+from support.small_disk import small_disk
 from support.tiny_study import OUTPUTS, FinishedStudy, copy_before, manifests, run_here
 from synfundus.storage import Storage, open_storage
 from synfundus_jobs import stages
@@ -18,21 +16,6 @@ from synfundus_jobs import stages
 pytestmark = pytest.mark.usefixtures("patient_key")
 
 Capture = pytest.CaptureFixture[str]
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """Mount a file system of this size, or skip the test with the reason."""
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("not root: a file system of a given size cannot be mounted")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"mount does not work here: {mounted.stderr.decode().strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)  # a worker may still be closing its files
 
 
 def enlarge(folder: Path, size: str) -> None:

@@ -1,0 +1,77 @@
+"""A dataset on S3: opening it takes few requests, and its images are copied to this machine's disk once."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support.datasets_of_phantoms import phantom_dataset
+from support.s3_proxy import Proxy
+from support.s3_store import BUCKET
+from synfundus.fundus.dataset import PreparedImages, read_labels
+from synfundus.storage import Storage, open_storage
+
+FOLDER = "data/p"
+NUM_IMAGES, NUM_SHARDS = 40, 10
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of the copies, which does not exist yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "synfundus" / "objects"
+
+
+@pytest.fixture
+def storage(proxy: Proxy, tmp_path: Path) -> Storage:
+    storage = open_storage(f"s3://{BUCKET}/{tmp_path.name}")
+    phantom_dataset(storage, FOLDER, NUM_IMAGES, 32, rows_per_shard=NUM_IMAGES // NUM_SHARDS)
+    return storage
+
+
+def names(proxy: Proxy) -> list[str]:
+    """Return method and last part of the name of each request so far, and forget them."""
+    requests = [f"{request.split()[0]} {request.rpartition('/')[2]}" for request in proxy.requests]
+    proxy.requests.clear()
+    return requests
+
+
+def test_opening_reads_the_manifest_and_the_index_alone(storage: Storage, cache: Path, proxy: Proxy) -> None:
+    names(proxy)
+    images = PreparedImages(storage, FOLDER)
+    assert names(proxy) == ["HEAD manifest.json", "GET manifest.json", "GET index.npy"]
+    # A second rank of the machine, and a reader of labels.
+    assert PreparedImages(storage, FOLDER).num_images("train") == images.num_images("train")
+    assert sum(map(len, read_labels(storage, FOLDER, "train"))) == images.num_images("train")
+    assert names(proxy) == ["HEAD manifest.json", "GET manifest.json"] * 2
+
+
+def test_a_training_reads_each_shard_once_and_equals_one_on_a_disk(
+    storage: Storage, cache: Path, proxy: Proxy, tmp_path: Path
+) -> None:
+    images = PreparedImages(storage, FOLDER)
+    names(proxy)
+    images.copy_to_this_machine()
+    assert sorted(names(proxy)) == [f"GET images-{number:05d}.parquet" for number in range(NUM_SHARDS)]
+    local = open_storage(str(tmp_path / "local"))
+    phantom_dataset(local, FOLDER, NUM_IMAGES, 32, rows_per_shard=NUM_IMAGES // NUM_SHARDS)
+    order = np.random.default_rng(0).permutation(images.num_images("train"))
+    here, there = PreparedImages(local, FOLDER).batch("train", order), images.batch("train", order)
+    np.testing.assert_array_equal(there.images_BHWC, here.images_BHWC)
+    assert there.image_ids == here.image_ids
+    assert names(proxy) == []
+    shutil.rmtree(cache)  # a user may empty the cache while it is in use
+    np.testing.assert_array_equal(images.batch("train", order).images_BHWC, here.images_BHWC)
+
+
+def test_reading_all_images_in_order_reads_each_shard_once_and_leaves_no_copy(
+    storage: Storage, cache: Path, proxy: Proxy
+) -> None:
+    images = PreparedImages(storage, FOLDER)
+    names(proxy)
+    ids = [image_id for batch in images.batches("train", 7) for image_id in batch.image_ids]
+    read = names(proxy)
+    assert len(read) == len(set(read)) <= NUM_SHARDS
+    assert len(list(cache.iterdir())) == 1  # the index
+    assert ids == images.labels("train", range(len(ids))).image_ids

@@ -1,0 +1,153 @@
+"""Objects of S3 as files of this machine: copied once, whole or not at all, whatever happens in between."""
+
+import multiprocessing
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from support.copying import Pieces, copy_all
+from support.s3_proxy import Proxy, Response
+from support.s3_store import BUCKET, Store, client
+from support.small_disk import small_disk
+from synfundus.errors import FullDiskError, StorageError
+from synfundus.storage import LocalCopies, Storage, open_storage, read_manifest, write_manifest
+from synfundus.storage.local_copies import UNUSED_DAYS
+
+FOLDER = "data/p"
+PIECES = {f"images-{number}.parquet": bytes([number]) * 300_000 for number in range(6)}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of the copies, which does not exist yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "synfundus" / "objects"
+
+
+@pytest.fixture
+def root(proxy: Proxy, tmp_path: Path) -> str:
+    """A root on S3 with a complete folder."""
+    root = f"s3://{BUCKET}/{tmp_path.name}"
+    storage = open_storage(root)
+    objects = [storage.write_once(f"{FOLDER}/{name}", data) for name, data in PIECES.items()]
+    write_manifest(storage, FOLDER, objects, Pieces(digest=""))
+    return root
+
+
+def copies_of(root: str) -> LocalCopies:
+    storage = open_storage(root, create=False)
+    return LocalCopies(storage, FOLDER, read_manifest(storage, FOLDER, Pieces))
+
+
+def requested(proxy: Proxy) -> list[str]:
+    """Return the names of the pieces that were read, sorted."""
+    return sorted(request.rpartition("/")[2] for request in proxy.requests if "GET" in request and "images-" in request)
+
+
+def test_a_root_on_this_machine_needs_no_copy(storage: Storage, cache: Path) -> None:
+    objects = [storage.write_once(f"{FOLDER}/{name}", data) for name, data in PIECES.items()]
+    copies = LocalCopies(storage, FOLDER, write_manifest(storage, FOLDER, objects, Pieces(digest="")))
+    copies.copy(list(PIECES))
+    assert {file: copies.path(file).read_bytes() for file in PIECES} == PIECES
+    assert not cache.exists()
+
+
+def test_processes_of_a_machine_read_each_object_once(root: str, cache: Path, proxy: Proxy) -> None:
+    proxy.requests.clear()
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=copy_all, args=(root, FOLDER)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert requested(proxy) == sorted(PIECES)
+    assert {path.read_bytes() for path in cache.iterdir()} == set(PIECES.values())
+    copy_all(root, FOLDER)
+    assert requested(proxy) == sorted(PIECES), "a later process reads nothing"
+
+
+def test_another_dataset_with_the_same_objects_reads_nothing(root: str, cache: Path, proxy: Proxy) -> None:
+    storage = open_storage(root)
+    copy_all(root, FOLDER)
+    objects = [storage.write_once(f"data/other/{name}", data) for name, data in PIECES.items()]
+    write_manifest(storage, "data/other", objects, Pieces(digest="other"))
+    proxy.requests.clear()
+    copy_all(root, "data/other")
+    assert requested(proxy) == []
+    assert len(list(cache.iterdir())) == len(PIECES)
+
+
+def test_a_process_that_is_killed_in_the_middle_leaves_no_wrong_copy_and_no_lock(
+    root: str, cache: Path, proxy: Proxy
+) -> None:
+    def keep_back(request: str, response: Response) -> None:
+        response.kept_back = "images-3" in request
+
+    proxy.change = keep_back
+    worker = multiprocessing.get_context("spawn").Process(target=copy_all, args=(root, FOLDER))
+    worker.start()
+    end_s = time.monotonic() + 60
+    while "images-3.parquet" not in requested(proxy) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    worker.kill()
+    worker.join()
+    assert len(list(cache.glob("*.part"))) >= 1, "the worker was not in the middle of a copy"
+    for part in cache.glob("*.part"):
+        part.write_bytes(b"half an object")
+    proxy.change = lambda request, response: None
+    assert [path.read_bytes() for path in copy_all(root, FOLDER)] == list(PIECES.values())
+    assert not list(cache.glob("*.part"))
+
+
+def test_a_full_disk_leaves_nothing_half_and_names_the_remedy(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "disk", "1m"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "disk"))
+        with pytest.raises(FullDiskError, match=r"disk/synfundus/objects: data/p needs 0\.0 GiB.*set XDG_CACHE_HOME"):
+            copies_of(root).copy(list(PIECES))
+        # Another program fills the disk after the space was counted.
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2**40, 0, 2**40))  # type: ignore[attr-defined]
+        with pytest.raises(FullDiskError, match=r"objects: disk full while copying images-\d.parquet; free some space"):
+            copies_of(root).copy(list(PIECES))
+        left = list((tmp_path / "disk/synfundus/objects").iterdir())
+        assert 0 < len(left) < len(PIECES)
+        assert {path.read_bytes() for path in left} < set(PIECES.values())
+
+
+def test_a_cache_that_cannot_be_written_names_the_remedy(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(StorageError, match=r"file/synfundus/objects: cannot copy .*; set XDG_CACHE_HOME to a folder"):
+        copies_of(root).copy(list(PIECES))
+
+
+def test_an_object_that_differs_from_its_manifest_is_not_kept(root: str, cache: Path, s3_store: Store) -> None:
+    client(s3_store.endpoint).put_object(
+        Bucket=BUCKET, Key=f"{root.rpartition('/')[2]}/{FOLDER}/images-2.parquet", Body=b"other"
+    )
+    with pytest.raises(StorageError, match=rf"{FOLDER}/images-2\.parquet differs from its manifest"):
+        copies_of(root).copy(list(PIECES))
+    assert bytes([2]) * 300_000 not in {path.read_bytes() for path in cache.iterdir()}
+    assert not list(cache.glob("*.part"))
+
+
+def test_a_copy_that_nothing_opened_for_two_weeks_is_removed_with_the_next_dataset(root: str, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    old_s = time.time() - (UNUSED_DAYS + 1) * 86_400
+    for name in ("a" * 64, "b" * 64 + ".part", "c" * 64):
+        (cache / name).write_bytes(b"of another dataset")
+        if name[0] != "c":
+            os.utime(cache / name, (old_s, old_s))
+    for path in copy_all(root, FOLDER):
+        os.utime(path, (old_s, old_s))
+    assert sorted(path.name for path in cache.iterdir() if path.name[1] == path.name[2]) == ["c" * 64]
+    copies_of(root).copy(["images-0.parquet"])  # the others are old by now, and are copied when they are needed
+    assert len(list(cache.iterdir())) == 2
+    assert [path.read_bytes() for path in copy_all(root, FOLDER)] == list(PIECES.values())

@@ -81,7 +81,8 @@ class SampleStage(Stage[None]):
         plan, config = lay_out(study, storage), study.samples
         size_px = read_manifest(storage, study.filled_folder, DataManifest).size_px
         num_bytes = config.num_samples * size_px**2 * PNG_BYTES_PER_PIXEL
-        solver = f"{config.solver.name}, {config.solver.num_steps} steps, guidance {config.solver.guidance_scale:g}"
+        steps = f"{config.solver.num_steps} steps ({config.solver.spacing})"
+        solver = f"{config.solver.name}, {steps}, guidance {config.solver.guidance_scale:g}"
         counts = {
             LABEL_BY_NAME[name].title: ", ".join(f"{value}: {count}" for value, count in values.items())
             for name, values in plan.label_counts().items()

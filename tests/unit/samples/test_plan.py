@@ -72,6 +72,7 @@ def test_a_plan_survives_json_and_its_digest_ignores_the_pool() -> None:
     assert _plan(resources={"pool_size": 7, "num_gpus": 1}).digest == plan.digest
     assert _plan(seed=1).digest != plan.digest
     assert _plan(resources={"num_threads": 2}).digest != plan.digest
+    assert _plan(solver={"name": "ddim", "num_steps": 5, "spacing": "log-snr"}).digest != plan.digest
 
 
 def test_quotas_request_exactly_what_they_list() -> None:

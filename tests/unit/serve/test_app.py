@@ -8,6 +8,7 @@ import httpx
 import pytest
 from ray.serve.handle import DeploymentHandle
 
+from synfundus.diffusion.config import SolverConfig
 from synfundus_serve.app import make_app
 from synfundus_serve.messages import GenerateRequest
 from synfundus_serve.negotiation import best_of
@@ -82,6 +83,14 @@ def test_an_integer_may_be_written_as_3_0() -> None:
     )
     assert (request.n, request.seed, request.guidance, request.condition) == (3, 1000, 2.0, {"dr_grade": 2})
     assert all(type(value) is int for value in (request.n, request.seed, request.condition["dr_grade"]))
+
+
+def test_a_request_may_name_the_spacing_of_its_solver() -> None:
+    usual = SolverConfig(name="dpmpp-2m", spacing="karras")
+    assert GenerateRequest().solver_config(usual) == usual
+    assert GenerateRequest(spacing="log-snr").solver_config(usual).spacing == "log-snr"
+    problem = require_problem(send("POST", "/v1/generate", content=b'{"spacing": "linear"}'), 422)
+    assert problem["errors"][0]["pointer"] == "#/spacing"
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe{}", '{"n": 1}'.encode("utf-16"), b'{"solver": "\xe9"}'])

@@ -16,12 +16,13 @@ from uvicorn.server import ServerState
 from synfundus_serve.edge.connection import MAX_HEAD_BYTES, BoundedConnection
 from synfundus_serve.problems import MEDIA_TYPE, problem
 
-PERIOD_S = 10.0
+PERIOD_S = 7.5
 """Time that a client has for the head of a request, and for the next `MIN_PERIOD_BYTES` of its body.
 
-It is checked once per period, so that a connection is closed after one to two periods.
+It is checked once per period, so that a connection is closed after one to two periods: within 30 s, even if the head
+takes as long as it may.
 """
-MIN_PERIOD_BYTES = 64 * 2**10
+MIN_PERIOD_BYTES = 48 * 2**10
 """Bytes of a body that arrive in a period at least, unless the body ends in it."""
 LINGER_S = 1.0
 """Time between a refusal and the end of its connection, in which the client can read the answer."""
@@ -113,8 +114,8 @@ class BoundedProtocol(H11Protocol):
         """Close the connection if its client has let it wait for a whole period."""
         awaited = self._awaited_part()
         is_slow = awaited is not None and awaited == self._awaited
-        if awaited is not None and awaited[0] == "body" and self._num_bytes >= MIN_PERIOD_BYTES:
-            is_slow = False
+        if awaited is not None and awaited[0] == "body" and not self.cycle.response_complete:
+            is_slow = is_slow and self._num_bytes < MIN_PERIOD_BYTES
         self._awaited, self._num_bytes = awaited, 0
         if is_slow:
             self.refuse(408, f"the client took longer than {PERIOD_S:g} s for a part of the request; send it again")
@@ -127,8 +128,6 @@ class BoundedProtocol(H11Protocol):
         if self.transport.get_write_buffer_size() and self.flow.write_paused:
             return f"reads down to {self.transport.get_write_buffer_size()} bytes", number
         if self.conn.their_state is h11.SEND_BODY:
-            if self.cycle.response_complete:
-                return "surplus", number
             return None if self.flow.read_paused else ("body", number)
         is_within_head = not number or bool(self.conn.trailing_data[0])
         return ("head", number) if self.conn.their_state is h11.IDLE and is_within_head else None

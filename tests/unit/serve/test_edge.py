@@ -18,13 +18,14 @@ from synfundus_serve.edge import install, protocol
 from synfundus_serve.edge.application import Edge
 
 PERIOD_S = 0.4
-NUM_HALF_OPEN = 60
+NUM_HALF_OPEN = 600
 
 
 async def _application(scope: Scope, receive: Receive, send: Send) -> None:
     """Stand for Ray's proxy: read the body, then answer as the path says."""
     path = scope["path"]
-    if path == "/early":
+    if path in ("/early", "/late"):
+        await asyncio.sleep(1.2 * PERIOD_S if path == "/late" else 0)
         await _text(send, 401)
         return
     if path == "/large":
@@ -142,28 +143,37 @@ def test_a_request_that_the_proxy_cannot_parse_gets_a_problem(port: int, request
     exchange(port, request_).require_problem(status)
 
 
-def test_a_header_of_100_mb_stops_nobody(port: int) -> None:
-    exchange(port, HEAD + b"\r\n")
+def test_a_header_without_end_stops_nobody(port: int) -> None:
     with connect(port, HEAD + b"X: ") as attacker:
-        num_answered, piece = 0, b"a" * 2**20
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            for _ in range(100):
+        piece = b"a" * 2**20
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):  # the server ends the connection
+            while True:
                 attacker.sendall(piece)
                 assert exchange(port, HEAD + b"\r\n").status == 200
-                num_answered += 1
-    assert num_answered < 100  # the connection ended before all was read
 
 
 def test_half_open_and_slow_connections_are_closed(port: int) -> None:
     body = b"POST /200 HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n"
     chunked = b"POST /200 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"
     early = b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n"
-    starts = [b"", b"G", HEAD, body + b"{", body + bytes(2_000_000), chunked, early, early + b"{", HEAD + b"\r\nGET /"]
+    late = early.replace(b"early", b"late")
+    starts = [
+        b"",
+        b"G",
+        HEAD,
+        body + b"{",
+        body + bytes(90_000),
+        chunked,
+        early,
+        early + b"{",
+        late,
+        HEAD + b"\r\nGET /",
+    ]
     clients = [connect(port, starts[i % len(starts)]) for i in range(NUM_HALF_OPEN)]
     deadline_s, open_ = time.monotonic() + 10 * PERIOD_S, list(enumerate(clients))
     while open_ and time.monotonic() < deadline_s:
         time.sleep(PERIOD_S / 20)
-        open_ = [(i, client) for i, client in open_ if not _is_closed(client, drip=i % 2 == 0)]
+        open_ = [(i, client) for i, client in open_ if not _is_closed(client, drip=i % 3 == 0)]
     for client in clients:
         client.close()
     assert not open_, f"{len(open_)} of {NUM_HALF_OPEN} are open: {sorted({i % len(starts) for i, _ in open_})}"

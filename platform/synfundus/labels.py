@@ -158,16 +158,18 @@ def encode_values(rows: Sequence[LabelRow]) -> tuple[FloatArray, NDArray[np.bool
 
 
 def draw_labels(
-    p_BV: FloatArray, known_BK: NDArray[np.bool_], uniform_BK: NDArray[np.float64]
+    p_BV: FloatArray, known_BK: NDArray[np.bool_], expert_BK: NDArray[np.bool_], uniform_BK: NDArray[np.float64]
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Draw a value for each known label from its probability, then apply the rules between labels (`apply_rules`).
 
-    A grade takes one uniform number u: grade >= k if P(grade < k) <= u, so its four heads agree. The heads of an
-    expert's label are 0 or 1, so the draw leaves them as they are.
+    A grade takes one uniform number u: grade >= k if P(grade < k) <= u, so its four heads agree. An expert's label is
+    never changed: its heads are 0 or 1, which a draw leaves as they are, and an image with an expert's disease or side,
+    or with a region that an expert could read, is drawn as a fundus.
 
     Args:
         p_BV: head probabilities (B, 19) in [0, 1]. P(grade >= 1..4) is first made non-increasing.
         known_BK: (B, 16) true for a known label; only those are drawn.
+        expert_BK: (B, 16) true for a label from an expert.
         uniform_BK: independent uniform numbers (B, 16) in [0, 1), one per label.
 
     Returns:
@@ -178,11 +180,24 @@ def draw_labels(
     cumulative_BV[:, grades] = np.minimum.accumulate(cumulative_BV[:, grades], axis=1)
     uniform_BV = np.concatenate([np.repeat(uniform_BK[:, :1], NUM_DR_HEADS, axis=1), uniform_BK[:, 1:]], axis=1)
     value_BV = ((1.0 - cumulative_BV <= uniform_BV) & expand_known(known_BK)).astype(np.float32)
-    known_BK = known_BK.copy()
-    no_fundus_B = known_BK[:, LABEL_NAMES.index("is_fundus")] & (value_BV[:, HEADS["is_fundus"]][:, 0] == 0.0)
+    return _apply_rules_to_heads(value_BV, known_BK, expert_BK)
+
+
+def _apply_rules_to_heads(
+    value_BV: FloatArray, known_BK: NDArray[np.bool_], expert_BK: NDArray[np.bool_]
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Return drawn values and known labels after `apply_rules`, with each expert's label as it is."""
+    value_BV, known_BK = value_BV.copy(), known_BK.copy()
+    fundus, fundus_head = LABEL_NAMES.index("is_fundus"), HEADS["is_fundus"].start
+    ruled_out = [LABEL_NAMES.index(name) for name in (*DISEASES, "eye_side")]
+    readability = [LABEL_NAMES.index(name) for name in READABILITY]
+    read_B4 = value_BV[:, [HEADS[name].start for name in READABILITY]] == 1.0
+    implied_B = expert_BK[:, ruled_out].any(axis=1) | (expert_BK[:, readability] & read_B4).any(axis=1)
+    value_BV[implied_B & known_BK[:, fundus], fundus_head] = 1.0
+    no_fundus_B = known_BK[:, fundus] & (value_BV[:, fundus_head] == 0.0)
     value_BV[no_fundus_B] = 0.0
-    known_BK[np.ix_(no_fundus_B, [LABEL_NAMES.index(name) for name in (*DISEASES, "eye_side")])] = False
-    known_BK[np.ix_(no_fundus_B, [LABEL_NAMES.index(name) for name in READABILITY])] = True
+    known_BK[np.ix_(no_fundus_B, ruled_out)] = False
+    known_BK[np.ix_(no_fundus_B, readability)] = True
     return value_BV, known_BK
 
 

@@ -50,7 +50,8 @@ def test_true_and_false_are_1_and_0_of_a_flag_but_neither_a_grade_nor_a_side(tex
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("dr_grade", "5"), ("is_gc", "2"), ("is_gc", "-1"), ("dr_grade", "1.5"), ("dr_grade", "0_1"), ("is_gc", "yes")]
+    ("name", "text"),
+    [("dr_grade", "5"), ("is_gc", "2"), ("is_gc", "-1"), ("dr_grade", "1.5"), ("dr_grade", "0_1"), ("is_gc", "yes")],
 )
 def test_a_value_out_of_range_is_refused_with_label_and_range(name: str, text: str) -> None:
     with pytest.raises(WrongInputError, match=rf"{name} is '{text}'; expected a whole number from 0 to \d"):
@@ -83,7 +84,7 @@ def test_values_decode_to_the_rows_that_were_encoded_and_a_draw_leaves_them_as_t
     p_BV, known_BK = encode_values(rows)
     assert decode_values(p_BV, known_BK) == rows
     for u in (0.0, 0.5, 1.0 - 2.0**-53):
-        value_BV, drawn_BK = draw_labels(p_BV, known_BK, np.full((200, NUM_LABELS), u))
+        value_BV, drawn_BK = draw_labels(p_BV, known_BK, known_BK, np.full((200, NUM_LABELS), u))
         np.testing.assert_array_equal(value_BV, p_BV)
         np.testing.assert_array_equal(drawn_BK, known_BK)
 
@@ -93,7 +94,9 @@ def test_a_grade_is_drawn_from_its_distribution_with_one_number() -> None:
     p_BV, known_BK = np.zeros((num, NUM_VALUES), np.float32), np.zeros((num, NUM_LABELS), np.bool_)
     # P(grade >= 3) = 0.4 is above P(grade >= 2) = 0.3, so it counts as 0.3.
     p_BV[:, HEADS["dr_grade"]], known_BK[:, 0] = [0.8, 0.3, 0.4, 0.1], True
-    value_BV, _ = draw_labels(p_BV, known_BK, np.random.default_rng(1).random((num, NUM_LABELS)))
+    value_BV, _ = draw_labels(
+        p_BV, known_BK, np.zeros_like(known_BK), np.random.default_rng(1).random((num, NUM_LABELS))
+    )
     heads_B4 = value_BV[:, HEADS["dr_grade"]]
     assert (np.diff(heads_B4, axis=1) <= 0).all()
     shares = np.bincount(heads_B4.sum(axis=1).astype(int), minlength=5) / num
@@ -105,12 +108,29 @@ def test_rules_hold_after_a_draw() -> None:
     num = 4000
     p_BV, known_BK = np.full((num, NUM_VALUES), 0.5, np.float32), np.ones((num, NUM_LABELS), np.bool_)
     known_BK[: num // 2, LABEL_NAMES.index("is_macular_readable")] = False
-    rows = decode_values(*draw_labels(p_BV, known_BK, np.random.default_rng(2).random((num, NUM_LABELS))))
+    uniform_BK = np.random.default_rng(2).random((num, NUM_LABELS))
+    rows = decode_values(*draw_labels(p_BV, known_BK, np.zeros_like(known_BK), uniform_BK))
     assert all(apply_rules(row) == row for row in rows)
     fundus = [row for row in rows if row["is_fundus"] == 1]
     assert len(fundus) / num == pytest.approx(0.5, abs=0.04)
     assert all(row[name] is not None for row in fundus for name in (*DISEASES, "eye_side"))
     assert all(row["is_gc"] is None and row["is_macular_readable"] == 0 for row in rows if row["is_fundus"] == 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shares"),
+    [("eye_side", 1, {1}), ("is_gc", 0, {1}), ("is_macular_readable", 1, {1}), ("is_macular_readable", 0, {0, 1})],
+)
+def test_a_draw_never_contradicts_an_expert(name: str, value: int, shares: set[int]) -> None:
+    """`is_fundus` is filled with 0.5, and an expert gave one label; a region that is not readable is no evidence."""
+    num = 200
+    p_BV, expert_BK = encode_values([{name: value}] * num)
+    known_BK = expert_BK.copy()
+    p_BV[:, HEADS["is_fundus"]], known_BK[:, LABEL_NAMES.index("is_fundus")] = 0.5, True
+    uniform_BK = np.random.default_rng(3).random((num, NUM_LABELS))
+    rows = decode_values(*draw_labels(p_BV, known_BK, expert_BK, uniform_BK))
+    assert {row["is_fundus"] for row in rows} == shares
+    assert all(row[name] == value and apply_rules(row) == row for row in rows)
 
 
 def test_heads_cover_all_19_numbers_once() -> None:

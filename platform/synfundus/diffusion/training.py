@@ -182,7 +182,7 @@ class GeneratorLearner(Learner):
         draws = uniform(torch.full_like(position_B, self._draw_seed), position_B, 2 + 2 * NUM_LABELS).numpy()
         null_B, flip_B = draws[:, 0] < config.null_probability, draws[:, 1] < config.flip_probability
         # Requests are hard values. Trained on p itself, the generator would sample only what the annotator is sure of.
-        value_BV, known_BK = draw_labels(batch.p_BV, batch.known_BK, draws[:, 2 + NUM_LABELS :])
+        value_BV, known_BK = draw_labels(batch.p_BV, batch.known_BK, batch.expert_BK, draws[:, 2 + NUM_LABELS :])
         value_BV[flip_B, _SIDE_HEAD] = 1.0 - value_BV[flip_B, _SIDE_HEAD]
         pixels_BHWC = np.where(flip_B[:, None, None, None], batch.images_BHWC[:, :, ::-1], batch.images_BHWC)
         x0_BCHW = _pixels(pixels_BHWC, self.device)
@@ -280,7 +280,8 @@ class GeneratorLearner(Learner):
         """Draw labels that are equal at each checkpoint: row b of `batch` by (seed, purpose, first + b)."""
         row_B = torch.arange(first, first + len(batch))
         seeds_B = torch.full_like(row_B, derive_seed(purpose, self.config.seed))
-        return draw_labels(batch.p_BV, batch.known_BK, uniform(seeds_B, row_B, NUM_LABELS).numpy())
+        uniform_BK = uniform(seeds_B, row_B, NUM_LABELS).numpy()
+        return draw_labels(batch.p_BV, batch.known_BK, batch.expert_BK, uniform_BK)
 
     def sheet(self) -> NDArray[np.uint8]:
         """Sample two rows from the averaged weights, with the same seeds and conditions: right eyes, then left eyes.

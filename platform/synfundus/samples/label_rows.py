@@ -29,6 +29,6 @@ def draw_label_rows(batches: Iterable[LabelBatch], seed: int) -> Iterator[Patien
     for batch in batches:
         uniforms = [random_numbers("draw", seed, image_id).random(NUM_LABELS) for image_id in batch.image_ids]
         uniform_BK = np.array(uniforms).reshape(-1, NUM_LABELS)
-        rows = decode_values(*draw_labels(batch.p_BV, batch.known_BK, uniform_BK))
+        rows = decode_values(*draw_labels(batch.p_BV, batch.known_BK, batch.expert_BK, uniform_BK))
         for patient, row in zip(batch.patients, rows, strict=True):
             yield PatientLabels(patient, tuple(row.values()))

@@ -79,8 +79,8 @@ def _plot_distribution(axes: Axes, label: Label, entry: LabelDistribution) -> No
         if counts.sum():
             axes.bar(values + 0.27 * (place - 1), counts / counts.sum(), 0.25, color=colour)
         else:
-            # Between two groups of bars, so that no bar hides it.
-            axes.text(values.mean() + 0.12 * (place - 1), 0.04, "none", rotation=90, ha="center", color=colour)
+            # In the place of its own first bar, so that no other bar hides it.
+            axes.text(0.27 * (place - 1), 0.04, "none", rotation=90, ha="center", color=colour, fontsize=7)
     axes.set(xticks=values, xlim=(values[0] - 0.6, values[-1] + 0.6), ylim=(0, 1.02), yticks=(0, 0.5, 1))
     axes.set_title(wrapped(short_title(label), TITLE_CHARACTERS), loc="left")
     if label.name == "eye_side":
@@ -116,17 +116,15 @@ def plot_roc(consistency: Consistency) -> str | None:
     if not curves:
         return None
     rows = -(-len(curves) // ROC_COLUMNS)
-    with styled_figure(2.5 * rows) as figure:
-        grid = figure.subplots(rows, ROC_COLUMNS, squeeze=False, sharex=True, sharey=True)
-        for axes in grid.flat[len(curves) :]:
-            axes.set_visible(False)
+    with styled_figure(0.6 + 2.4 * rows) as figure:
+        grid = figure.add_gridspec(rows, ROC_COLUMNS)
         for place, (label, roc) in enumerate(curves):
-            _plot_roc_curve(grid.flat[place], label, roc)
+            axes = figure.add_subplot(grid[place // ROC_COLUMNS, place % ROC_COLUMNS])
+            _plot_roc_curve(axes, label, roc)
             if place % ROC_COLUMNS == 0:
-                grid.flat[place].set_ylabel("sensitivity")
+                axes.set_ylabel("sensitivity")
             if place + ROC_COLUMNS >= len(curves):  # no panel below
-                grid.flat[place].set_xlabel("false positive rate")
-                grid.flat[place].tick_params(labelbottom=True)
+                axes.set_xlabel("false positive rate")
         return svg_uri(figure)
 
 
@@ -134,5 +132,5 @@ def _plot_roc_curve(axes: Axes, label: Label, roc: RocCurve) -> None:
     axes.fill_between(roc.false_positive_rate, roc.low, roc.high, color=REQUESTED, alpha=0.18, linewidth=0)
     axes.plot(roc.false_positive_rate, roc.sensitivity, color=REQUESTED, linewidth=1.4)
     axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), aspect="equal")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), box_aspect=1)
     axes.set_title(wrapped(short_title(label), 22), loc="left", fontsize=8)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from synfundus.evaluation.figures.style import (
     GRID,
@@ -105,8 +105,11 @@ def plot_spectrum(spectrum: PowerSpectrum) -> str | None:
         ratio.axhline(1.0, color=PHOTOGRAPHS, linewidth=0.9)
         ratio.set_title("Samples / held-out photographs, with 95 % interval", loc="left")
         ratio.set_yscale("log")
+        ratio.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ratio.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ratio.yaxis.set_minor_formatter(NullFormatter())
+        low, high = ratio.get_ylim()
+        ratio.set_ylim(min(low, 0.45), max(high, 2.2))
         for axes in (power, ratio):
             axes.set_xticks(places, [f"{octave.low:g} to {octave.high:g}" for octave in octaves])
             axes.set_xlim(-0.5, len(octaves) - 0.5)

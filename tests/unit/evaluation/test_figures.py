@@ -1,0 +1,204 @@
+"""Nothing of a figure is cut off or empty, whatever the study lacks: every text and point lies where it can be seen."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+from support.metrics_example import example_metrics
+from synfundus.evaluation.figures import labels, likeness, training
+from synfundus.evaluation.figures.labels import labels_not_measurable, labels_without_values
+from synfundus.evaluation.figures.training import LossCurves
+from synfundus.labels import LABEL_NAMES, LABELS
+from synfundus.measures.measure import Measure
+from synfundus.measures.metrics import (
+    ComputedSpace,
+    Consistency,
+    Extrapolation,
+    LabelDistribution,
+    MeasuredPrivacy,
+    Octave,
+    PowerSpectrum,
+)
+
+NONE = Measure.not_measurable("no image", 0)
+Plot = Callable[[], str | None]
+
+
+@pytest.fixture
+def plotted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plot], Figure]:
+    """Return a function that plots a figure and returns it instead of its SVG."""
+    figures: list[Figure] = []
+
+    def keep(figure: Figure) -> str:
+        FigureCanvasAgg(figure).draw()
+        figures.append(figure)
+        return "data:,"
+
+    for module in (labels, likeness, training):
+        monkeypatch.setattr(module, "svg_uri", keep)
+
+    def plot(make: Plot) -> Figure:
+        assert make() == "data:,"
+        return figures.pop()
+
+    return plot
+
+
+def assert_nothing_is_cut_off(figure: Figure) -> None:
+    """Require all texts inside the figure, and the vertices of all lines inside the limits of their axes."""
+    page = figure.bbox
+    for axes in figure.axes:
+        if not axes.get_visible():
+            continue
+        titles = [axes._left_title, axes.xaxis.label, axes.yaxis.label, *axes.texts]  # type: ignore[attr-defined]
+        x_ticks, y_ticks = _ticks_in_view(axes.xaxis, axes.get_xlim()), _ticks_in_view(axes.yaxis, axes.get_ylim())
+        for text in (*titles, *x_ticks, *y_ticks):
+            if text.get_text():
+                box = text.get_window_extent()
+                assert page.x0 <= box.x0 <= box.x1 <= page.x1, text.get_text()
+                assert page.y0 <= box.y0 <= box.y1 <= page.y1, text.get_text()
+        for line in axes.get_lines():
+            if line.get_transform() == axes.transData:
+                _assert_inside(line, axes.get_xlim(), axes.get_ylim())
+
+
+def _ticks_in_view(axis: Axis, limits: tuple[float, float]) -> list[Text]:
+    """Return the labels of those ticks that are drawn."""
+    places = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=False)
+    return [label for place, label in places if min(limits) <= place <= max(limits)]
+
+
+def _assert_inside(line: Line2D, x_limits: tuple[float, float], y_limits: tuple[float, float]) -> None:
+    for values, limits in ((line.get_xdata(), x_limits), (line.get_ydata(), y_limits)):
+        numbers = np.asarray(values, float)
+        assert min(limits) <= numbers.min() <= numbers.max() <= max(limits)
+
+
+def with_measurable(names: Sequence[str]) -> Consistency:
+    """Return the example's consistency, in which only these labels are measurable."""
+    consistency = example_metrics().consistency
+    missing = {"requested": NONE, "permuted": NONE, "beats_permuted": None, "roc": None}
+    entries = {
+        name: entry if name in names else entry.model_copy(update=missing) for name, entry in consistency.labels.items()
+    }
+    return consistency.model_copy(update={"labels": entries})
+
+
+def with_values(names: Sequence[str], *, predicted: bool = True) -> dict[str, LabelDistribution]:
+    """Return the example's distributions, in which only these labels have values."""
+    found = {}
+    for name, entry in example_metrics().label_distributions.items():
+        empty = entry.requested.model_copy(update={"counts": (0,) * len(entry.values)})
+        emptied = ("reference_expert", "requested", "predicted") if name not in names else ("predicted",)
+        found[name] = entry if name in names and predicted else entry.model_copy(update=dict.fromkeys(emptied, empty))
+    return found
+
+
+USABLE = tuple(name for name in LABEL_NAMES if name not in ("is_htr", "is_em"))
+
+
+@pytest.mark.parametrize("names", [USABLE, ("dr_grade", "eye_side"), ("dr_grade",), ("is_gc",)], ids=len)
+def test_every_measurable_request_has_a_whole_row_and_the_others_are_named(
+    names: tuple[str, ...], plotted: Callable[[Plot], Figure]
+) -> None:
+    consistency = with_measurable(names)
+    figure = plotted(lambda: labels.plot_consistency(consistency))
+    assert_nothing_is_cut_off(figure)
+    assert len(figure.axes[0].get_yticklabels()) == len(names)
+    assert len(labels_not_measurable(consistency)) == len(LABELS) - len(names)
+
+
+@pytest.mark.parametrize("predicted", [True, False])
+@pytest.mark.parametrize("names", [LABEL_NAMES, ("dr_grade", "eye_side"), ("is_gc",)], ids=len)
+def test_only_labels_with_values_have_a_panel_and_the_others_are_named(
+    names: tuple[str, ...], predicted: bool, plotted: Callable[[Plot], Figure]
+) -> None:
+    distributions = with_values(names, predicted=predicted)
+    figure = plotted(lambda: labels.plot_distributions(distributions))
+    assert_nothing_is_cut_off(figure)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(panels) == len(names)
+    assert len(labels_without_values(distributions)) == len(LABELS) - len(names)
+    for axes in panels:
+        assert len(axes.texts) == (0 if predicted else 1)
+        for text in axes.texts:
+            box = text.get_window_extent()
+            assert not any(box.overlaps(bar.get_window_extent()) for bar in axes.patches if bar.get_height() > 0)
+
+
+@pytest.mark.parametrize("names", [USABLE, ("eye_side",), ("eye_side", "is_retinal_region_readable")], ids=len)
+def test_every_roc_curve_is_whole(names: tuple[str, ...], plotted: Callable[[Plot], Figure]) -> None:
+    consistency = with_measurable(names)
+    figure = plotted(lambda: labels.plot_roc(consistency))
+    assert_nothing_is_cut_off(figure)
+    assert len(figure.axes) == sum(entry.roc is not None for entry in consistency.labels.values())
+
+
+def test_strata_extrapolation_and_spectrum_are_whole(plotted: Callable[[Plot], Figure]) -> None:
+    metrics = example_metrics()
+    space = metrics.fidelity.spaces["annotator"]
+    assert isinstance(space, ComputedSpace)
+    alone = space.model_copy(update={"strata": {"overall": space.strata["overall"]}})
+    for make in (
+        lambda: likeness.plot_strata(space, metrics.fidelity),
+        lambda: likeness.plot_strata(alone, metrics.fidelity),
+        lambda: likeness.plot_extrapolation(space.extrapolation),
+        lambda: likeness.plot_spectrum(metrics.spectrum),
+        lambda: likeness.plot_spectrum(PowerSpectrum(octaves=metrics.spectrum.octaves[-1:])),
+    ):
+        assert_nothing_is_cut_off(plotted(make))
+
+
+def test_the_extrapolated_point_lies_on_the_line_of_the_others(plotted: Callable[[Plot], Figure]) -> None:
+    space = example_metrics().fidelity.spaces["annotator"]
+    assert isinstance(space, ComputedSpace)
+    lines = plotted(lambda: likeness.plot_extrapolation(space.extrapolation)).axes[0].get_lines()
+    starts = [float(line.get_ydata()[0]) for line in lines if len(line.get_xdata()) == 2 and line.get_xdata()[1] > 0]
+    assert starts == pytest.approx([8.0, 29.5])
+
+
+def test_nearness_with_its_legend_is_whole(plotted: Callable[[Plot], Figure]) -> None:
+    privacy = example_metrics().privacy
+    assert isinstance(privacy, MeasuredPrivacy)
+    figure = plotted(lambda: likeness.plot_distances(privacy))
+    assert_nothing_is_cut_off(figure)
+    assert not figure.legends[0].get_window_extent().overlaps(figure.axes[0].bbox)
+
+
+@pytest.mark.parametrize("count", [1, 2, 14, 29, 30, 400])
+def test_every_loss_curve_shows_its_points_or_their_mean(count: int, plotted: Callable[[Plot], Figure]) -> None:
+    losses = [(10 * (i + 1), 1 / (i + 1)) for i in range(count)]
+    held_out = [(10, 0.9), (10 * count, 0.4)]
+    curves = [
+        LossCurves("Annotator", losses),
+        LossCurves("Generator", losses, held_out),
+        LossCurves("Without points", []),
+    ]
+    figure = plotted(lambda: training.plot_losses(curves))
+    assert_nothing_is_cut_off(figure)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Annotator", "Generator"]
+    lines = figure.axes[1].get_lines()
+    assert len(lines[0].get_xdata()) == count
+    assert lines[-1].get_xdata().tolist() == [10.0, 10.0 * count]
+    if count >= 30:
+        assert len(lines[1].get_xdata()) == count - 14
+    else:
+        assert lines[0].get_marker() == "o"  # one point without a marker would be invisible
+
+
+def test_a_figure_without_data_does_not_exist() -> None:
+    nothing = Extrapolation(points=(), held_out=NONE, synthetic=NONE, difference=NONE)
+    unmeasured = Octave(low=2, high=4, held_out=None, synthetic=3.0, ratio=NONE)
+    assert labels.plot_consistency(with_measurable([])) is None
+    assert labels.plot_roc(with_measurable([])) is None
+    assert labels.plot_distributions(with_values([])) is None
+    assert likeness.plot_extrapolation(nothing) is None
+    assert likeness.plot_spectrum(PowerSpectrum(octaves=(unmeasured,))) is None
+    assert likeness.plot_spectrum(PowerSpectrum(octaves=())) is None
+    assert training.plot_losses([LossCurves("Generator", [])]) is None

@@ -49,8 +49,8 @@ class UNetConfig(Config):
     """Levels with self-attention; the middle block always has it."""
     attention_head_dim: int | None = Field(default=None, ge=1)
     """Channels per attention head, in the levels and in the middle, which is then one plain self-attention between two
-    residual layers (Dhariwal and Nichol 2021, table 2: 64 channels are best). Null: heads of 8 channels in the levels,
-    and a transformer block with 8 heads in the middle."""
+    residual layers (Dhariwal and Nichol 2021, section 3.1, choose 64). Null: heads of 8 channels in the levels, and a
+    transformer block with 8 heads in the middle."""
     norm_num_groups: int = Field(default=8, ge=1)
     """Groups of each group norm; every channel count must be a multiple. Groups of 16 channels or more are faster on
     CPUs."""

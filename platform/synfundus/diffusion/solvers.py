@@ -133,10 +133,11 @@ _KARRAS_RHO = 7.0
 def _noise_levels(spacing: Literal["log-snr", "karras"], highest: float, lowest: float, num_steps: int) -> Float64Array:
     """Return `num_steps` noise levels sigma / alpha from `highest` to `lowest`; a single step starts at `highest`."""
     ramp = np.linspace(0.0, 1.0, num_steps)
-    if spacing == "log-snr":  # Lu et al. 2022 (arXiv 2206.00927), section 4.3: the log-SNR is -2 ln(sigma / alpha)
+    if spacing == "log-snr":  # Lu et al. 2022 (arXiv 2206.00927): the log-SNR is -2 ln(sigma / alpha)
         return np.exp((1.0 - ramp) * math.log(highest) + ramp * math.log(lowest))
     start, end = highest ** (1.0 / _KARRAS_RHO), lowest ** (1.0 / _KARRAS_RHO)
-    return (start + ramp * (end - start)) ** _KARRAS_RHO  # Karras et al. 2022 (arXiv 2206.00364), eq. 5
+    level: Float64Array = (start + ramp * (end - start)) ** _KARRAS_RHO
+    return level  # Karras et al. 2022 (arXiv 2206.00364), eq. 5
 
 
 def _starts(schedule: ScheduleConfig, solver: SolverConfig) -> tuple[Float64Array, Float64Array, Float64Array]:
@@ -148,8 +149,8 @@ def _starts(schedule: ScheduleConfig, solver: SolverConfig) -> tuple[Float64Arra
     """
     tables = Schedule(schedule)
     if solver.spacing == "trailing":
-        t = timesteps(schedule.num_train_timesteps, solver.num_steps)
-        return t.astype(np.float64), tables.alpha_t.numpy()[t], tables.sigma_t.numpy()[t]
+        whole = timesteps(schedule.num_train_timesteps, solver.num_steps)
+        return whole.astype(np.float64), tables.alpha_t.numpy()[whole], tables.sigma_t.numpy()[whole]
     log_level_T = -0.5 * tables.log_snr.numpy()
     highest, lowest = math.exp(log_level_T[-1]), math.exp(log_level_T[0])
     level = _noise_levels(solver.spacing, highest, lowest, solver.num_steps)

@@ -4,13 +4,13 @@ It is calibrated on the validation split (unless `recalibrate` is false), measur
 images are unknown here: if the test images were among them, its metrics are too good.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages, read_labels
 from synfundus.fundus.preprocess import image_id
 from synfundus.fundus.splits import HELD_OUT_SPLITS
-from synfundus.labels import FloatArray
+from synfundus.labels import FloatArray, is_unknown
 from synfundus.storage import Storage
 
 ID_COLUMN, FILE_COLUMN = "image_id", "file_name"
@@ -79,11 +79,13 @@ def read_predictions(config: ExternalConfig) -> dict[str, FloatArray]:
     path = Path(str(config.predictions)).expanduser()
     if not path.is_file():
         raise WrongInputError(f"predictions: no such file {path}; correct the path")
+    order = config.used_columns()
+    # As text: whether a cell is a number or means unknown is decided here, for all tables alike.
+    as_text = dict.fromkeys([ID_COLUMN, FILE_COLUMN, *map(str, order)], pa.string())
     try:
-        table = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types={ID_COLUMN: pa.string()}))
+        table = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types=as_text))
     except pa.ArrowInvalid as error:
         raise WrongInputError(f"{path}: not a CSV table ({str(error).splitlines()[0]}); correct the file") from error
-    order = config.used_columns()
     for name in map(str, order):
         if name not in table.column_names:
             raise WrongInputError(f"{path}: no column {name!r}; its columns are {', '.join(table.column_names)}")
@@ -98,18 +100,24 @@ def read_predictions(config: ExternalConfig) -> dict[str, FloatArray]:
 
 
 def _numbers(table: pa.Table, name: str, path: Path, scores: str) -> NDArray[np.float64]:
-    """Return a column as float64. Line numbers in messages count the header as line 1."""
-    column = table.column(name)
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
-        raise WrongInputError(f"{path}, column {name!r}: holds {column.type}; expected numbers or empty cells")
-    values = np.asarray(pc.cast(column, pa.float64()).to_numpy(), np.float64)
-    wrong = np.isinf(values) | ((scores == "probability") & ((values < 0) | (values > 1)))
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise WrongInputError(
-            f"{path}, line {row + 2}, column {name!r}: {values[row]:g} is not a {scores}; correct the cell"
-        )
-    return values
+    """Return a column as float64, NaN for unknown. Line numbers in messages count the header as line 1."""
+    cells = table.column(name).to_pylist()
+    return np.array(
+        [_number(cell, f"{path}, line {row}, column {name!r}", scores) for row, cell in enumerate(cells, 2)]
+    )
+
+
+def _number(cell: str, where: str, scores: str) -> float:
+    """Return the number in a cell, NaN for a word that means unknown."""
+    if is_unknown(cell):
+        return math.nan
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or (scores == "probability" and not 0.0 <= value <= 1.0):
+        raise WrongInputError(f"{where}: {cell!r} is not a {scores}; correct the cell, or empty it for unknown")
+    return value
 
 
 def _image_ids(table: pa.Table, config: ExternalConfig, path: Path) -> list[str]:

@@ -6,7 +6,8 @@ predictive value (PPV) follow from them and the assumed prevalence p:
     share = p se + (1 - p)(1 - sp)      PPV = p se / share
 
 At matched prevalence share = p, so PPV equals the sensitivity. Candidates lie half-way between neighbouring scores,
-so a rule is never met by annotating all images alike.
+so a rule is never met by annotating all images alike. `minimum-ppv` counts k of n false alarms as (k + 1) / (n + 1),
+the most that the next image's probability of one can be on average: that a few images gave none does not show much.
 """
 
 from collections.abc import Mapping
@@ -37,6 +38,7 @@ class _Curve:
     threshold: Floats
     sensitivity: Floats
     specificity: Floats
+    num_negative: int
     num_images: int
 
     @classmethod
@@ -49,6 +51,7 @@ class _Curve:
             threshold,
             1.0 - np.searchsorted(positive, threshold) / len(positive),
             np.searchsorted(negative, threshold) / len(negative),
+            len(negative),
             len(y),
         )
 
@@ -99,7 +102,9 @@ def _match(curve: _Curve, prevalence: float) -> Choice:
 
 def _minimum_ppv(curve: _Curve, minimum: float, prevalence: float) -> Choice:
     """Return the most sensitive threshold that meets the PPV; among equal ones, the highest."""
-    ppv = prevalence * curve.sensitivity / curve.share(prevalence)
+    false_alarms = ((1.0 - curve.specificity) * curve.num_negative + 1.0) / (curve.num_negative + 1.0)
+    hits = prevalence * curve.sensitivity
+    ppv = hits / (hits + (1.0 - prevalence) * false_alarms)
     met = ppv >= minimum - TIE
     if not met.any():
         return None, (

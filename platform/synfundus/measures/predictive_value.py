@@ -1,8 +1,9 @@
 """Positive predictive value at a stated prevalence, which need not be that of the measured images.
 
-PPV = p se / (p se + (1 - p)(1 - sp)) with the prevalence p. The interval is the adjusted logit interval of Mercaldo,
-Lau & Zhou (2007, doi 10.1002/sim.2677): sensitivity and specificity are estimated separately, each with the effective n
-of its class.
+PPV = p se / (p se + (1 - p)(1 - sp)) with the prevalence p. The interval is the logit interval of Mercaldo, Lau & Zhou
+(2007, doi 10.1002/sim.2677): logit PPV = logit p + log(se / (1 - sp)), and the two classes are independent. Half an
+image is added to each count (Walter 1975, doi 10.1093/biomet/62.2.371), so the interval exists without a false alarm.
+Each class has the effective n of its images.
 """
 
 import numpy as np
@@ -43,9 +44,9 @@ def positive_predictive_value(
     centre, variance = float(logit(prevalence)), 0.0
     for rate, of_class, sign in ((hit_rate, positive, 1.0), (alarm_rate, ~positive, -1.0)):
         size = effective_n(predicted[of_class], select_groups(groups, of_class))
-        adjusted = (size * rate + Z_95**2 / 2.0) / (size + Z_95**2)
-        centre += sign * float(np.log(adjusted))
-        variance += (1.0 - adjusted) / (adjusted * (size + Z_95**2))
+        count, total = size * rate + 0.5, size + 0.5
+        centre += sign * float(np.log(count / total))
+        variance += 1.0 / count - 1.0 / total
     width = Z_95 * float(np.sqrt(variance))
     low, high = float(expit(centre - width)), float(expit(centre + width))
     return Measure.measured(value, min(low, value), max(high, value), n)

@@ -8,14 +8,16 @@ import yaml
 from pydantic import JsonValue
 
 from synfundus.diagnosis.metrics import AnnotatorMetrics
-from synfundus.labels import LABELS
+from synfundus.labels import HEAD_NAMES, HEADS, LABELS
 from synfundus.measures.editions import withhold
 from synfundus.measures.metrics import ComputedSpace, Consistency, EvaluationMetrics, Fidelity
-from synfundus.measures.wording import RESEARCH_ONLY, format_measure
+from synfundus.measures.wording import RESEARCH_ONLY, format_measure, format_number
 from synfundus.samples.croissant import citation, licence_url
 from synfundus.samples.release_config import PrivacyStatement, ReleaseConfig
 from synfundus.samples.release_metadata import INTENDED_USES, LIMITATIONS, REASON_TEXT, ReleaseMetadata
 
+MEASURED_SPLIT = "test"
+"""Split on which the card shows the annotator's decisions."""
 NOT_STATED = "Not stated by the makers of this release."
 CC_TERMS = ("by", "by-sa", "by-nd", "by-nc", "by-nc-sa", "by-nc-nd")
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
@@ -66,6 +68,20 @@ class _ConsistencyRow:
     note: str
 
 
+@dataclass(frozen=True)
+class _OperatingRow:
+    """Operating point of one head, and its decisions on the test photographs, as text."""
+
+    title: str
+    point: str
+    threshold: str
+    sensitivity: str
+    specificity: str
+    ppv: str
+    prevalence: str
+    n: str
+
+
 def dataset_card(
     config: ReleaseConfig,
     metadata: ReleaseMetadata,
@@ -95,6 +111,7 @@ def dataset_card(
         counts=public.counts,
         spaces=_fidelity_tables(public.fidelity),
         labels=_consistency_rows(public.consistency, annotator_metrics.unusable),
+        operating_points=_operating_rows(annotator_metrics),
         privacy=public.privacy,
         notes=public.notes,
         answers=_answers(config.privacy),
@@ -151,6 +168,32 @@ def _consistency_rows(consistency: Consistency, unusable: Mapping[str, str]) -> 
             )
         )
     return rows
+
+
+def _operating_rows(annotator: AnnotatorMetrics) -> list[_OperatingRow]:
+    """Return one row for each head of a usable label; for grades, one for each grade or more."""
+    return [
+        _operating_row(label.title, head, annotator)
+        for label in LABELS
+        for head in HEAD_NAMES[HEADS[label.name]]
+        if head in annotator.operating_points
+    ]
+
+
+def _operating_row(title: str, head: str, annotator: AnnotatorMetrics) -> _OperatingRow:
+    point, measured = annotator.operating_points[head], annotator.splits[MEASURED_SPLIT].heads[head]
+    grade = head.partition(">=")[2]
+    reason = f"; not met: {point.reason}" if point.reason else ""
+    return _OperatingRow(
+        title=f"{title}, {grade} or more" if grade else title,
+        point=point.words + reason,
+        threshold="" if point.threshold is None else format_number(point.threshold),
+        sensitivity=format_measure(measured.sensitivity),
+        specificity=format_measure(measured.specificity),
+        ppv=format_measure(measured.ppv),
+        prevalence=format_number(point.prevalence),
+        n=f"{measured.num_positive} / {measured.num_images - measured.num_positive}",
+    )
 
 
 def _answers(privacy: PrivacyStatement) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """An external annotator in place of ours: a table of predictions, or a timm model with a column map."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,11 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 from scipy.special import expit, logit, softmax
+from sklearn.metrics import cohen_kappa_score
 
 from support.models_of_phantoms import fill_here
 from synfundus.diagnosis.checkpoint import load_annotator
-from synfundus.diagnosis.config import ExternalConfig, OutputMapConfig
+from synfundus.diagnosis.config import ExternalConfig, OperatingPointConfig, OutputMapConfig
 from synfundus.diagnosis.decisions import read_annotator_metrics
 from synfundus.diagnosis.external import adopt_external, load_external_network, read_predictions
 from synfundus.diagnosis.manifest import AnnotatorManifest
@@ -25,9 +27,11 @@ from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.manifest import LabelSources
 from synfundus.fundus.preprocess import image_id
-from synfundus.labels import HEADS, NUM_VALUES
+from synfundus.fundus.shard import decode_pixels
+from synfundus.labels import HEADS, NUM_VALUES, UNKNOWN_WORDS
 from synfundus.storage import Storage, read_manifest
 
+MakeImages, MakeRow = Callable[..., PreparedImages], Callable[..., dict[str, Any]]
 SIDE, GC = HEADS["eye_side"].start, HEADS["is_gc"].start
 GRADES = [f"g{k}" for k in range(5)]
 
@@ -156,9 +160,9 @@ def test_images_are_identified_by_their_content(tmp_path: Path) -> None:
         ("image_id,right\na,0.5\n", "no column 'left'; its columns are image_id, right"),
         (
             "image_id,left\na,0.5\nb,1.5\n",
-            "line 3, column 'left': 1.5 is not a probability; correct the cell",
+            "line 3, column 'left': '1.5' is not a probability; correct the cell, or empty it for unknown",
         ),
-        ("image_id,left\na,yes\n", "column 'left': holds string; expected numbers"),
+        ("image_id,left\na,yes\n", "line 2, column 'left': 'yes' is not a probability"),
         ("image_id,left\na,0.5\na,0.6\n", "image a has two rows"),
         ("name,left\na,0.5\n", "needs a column 'image_id', or 'file_name' together with images_folder"),
         ("file_name,left\nnone.jpg,0.5\n", "line 2: no such file"),
@@ -172,8 +176,9 @@ def test_a_wrong_table_is_one_line(tmp_path: Path, text: str, message: str) -> N
         read_predictions(config)
 
 
-def test_an_empty_cell_is_unknown(tmp_path: Path) -> None:
-    (tmp_path / "p.csv").write_text("image_id,left\na,\nb,0.5\n")
+@pytest.mark.parametrize("word", UNKNOWN_WORDS)
+def test_the_words_that_mean_unknown_are_those_of_all_tables(tmp_path: Path, word: str) -> None:
+    (tmp_path / "p.csv").write_text(f"image_id,left\na,{word.upper()}\nb,0.5\n")
     logits = read_predictions(ExternalConfig(columns={"eye_side": "left"}, predictions=str(tmp_path / "p.csv")))
     assert np.isnan(logits["a"]).all()
     assert logits["b"][SIDE] == pytest.approx(0.0)
@@ -184,6 +189,58 @@ def test_a_table_of_other_images_is_refused(storage: Storage, labelled: Prepared
     config = ExternalConfig(columns={"eye_side": "left"}, predictions=str(tmp_path / "p.csv"))
     with pytest.raises(WrongInputError, match="none of its images is in the validation split of data/spots"):
         adopt_external(storage, "annotators/table", config, labelled, "")
+
+
+def test_a_table_is_used_as_it_is(storage: Storage, labelled: PreparedImages, tmp_path: Path) -> None:
+    """Its own probabilities, 0.5 and the most probable grade; the rules for unusable labels hold all the same."""
+    path = _write_csv(tmp_path / "predictions.csv", labelled)
+    adopt_external(storage, "annotators/table", _table_config(path, recalibrate=False), labelled, "")
+    annotator = load_annotator(storage, "annotators/table")
+    rows = {row["image_id"]: row for row in csv.DictReader(Path(path).read_text().splitlines())}
+    ids = list(rows)
+    output = annotator.predict(np.zeros((len(ids), 8, 8, 3), np.uint8), ids)
+    given = np.array([[float(rows[i][name]) for name in ("left", *GRADES)] for i in ids])
+    np.testing.assert_allclose(output.probability_BV[:, SIDE], given[:, 0], atol=1e-6)
+    grades = np.array([output.probabilities(b)["dr_grade"] for b in range(len(ids))])
+    np.testing.assert_allclose(grades, given[:, 1:] / given[:, 1:].sum(axis=1, keepdims=True), atol=1e-6)
+    assert [row["eye_side"] for row in output.annotations] == (given[:, 0] >= 0.5).astype(int).tolist()
+    assert [row["dr_grade"] for row in output.annotations] == given[:, 1:].argmax(axis=1).tolist()
+    assert "chance" in annotator.calibration.unusable["is_gc"]
+    metrics = read_annotator_metrics(storage, "annotators/table", {})
+    assert {point.rule for point in metrics.operating_points.values()} == {"most-probable"}
+    test = {i for batch in labelled.batches("test") for i in batch.image_ids}
+    truth = [
+        (side, grades[ids.index(i)].argmax(), grade) for i, (side, grade, _) in _truth(labelled).items() if i in test
+    ]
+    expected = cohen_kappa_score([t[2] for t in truth], [t[1] for t in truth], weights="quadratic")
+    assert metrics.splits["test"].quadratic_kappa.value == pytest.approx(expected)
+    # A named rule holds for such an annotator, too, on its own probabilities.
+    youden = {"eye_side": OperatingPointConfig(rule="youden")}
+    chosen = load_annotator(storage, "annotators/table", "cpu", youden).points.heads
+    assert (chosen["eye_side"].rule, chosen["dr_grade>=1"].rule) == ("youden", "most-probable")
+
+
+def test_a_timm_model_is_used_as_it_is(
+    storage: Storage, make_images: MakeImages, make_row: MakeRow, tmp_path: Path
+) -> None:
+    """Glaucoma is what the model calls so: its labels are right, but its probabilities are far too small."""
+    network = _foreign_model(tmp_path)
+    config = ExternalConfig(columns={"is_gc": 5}, weights=str(tmp_path), scores="sigmoid", recalibrate=False)
+    rows = [make_row(i) for i in range(150)]
+    pixels = np.stack([decode_pixels(row["image"]["bytes"]) for row in rows])
+    with torch.inference_mode():
+        raw = network(preprocess(pixels, 48, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))[:, 5].numpy()
+    labelled = [
+        {**row, "is_gc": int(z > np.median(raw)), "source_is_gc": "expert"} for row, z in zip(rows, raw, strict=True)
+    ]
+    images = make_images(labelled)
+    adopt_external(storage, "annotators/foreign", config, images, "")
+    annotator = load_annotator(storage, "annotators/foreign")
+    output = annotator.predict(pixels)
+    np.testing.assert_allclose(output.probability_BV[:, GC], expit(raw), atol=1e-5)
+    assert [row["is_gc"] for row in output.annotations] == (expit(raw.astype(np.float64)) >= 0.5).astype(int).tolist()
+    matched = load_annotator(storage, "annotators/foreign", "cpu", {"is_gc": OperatingPointConfig()}).predict(pixels)
+    assert np.mean([row["is_gc"] for row in matched.annotations]) == pytest.approx(0.5, abs=0.1)
 
 
 def _foreign_model(folder: Path) -> torch.nn.Module:

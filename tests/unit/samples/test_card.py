@@ -7,7 +7,9 @@ import yaml
 
 from support.metrics_example import UNUSABLE, example_annotator_metrics, example_metrics
 from support.samples_example import FOLDER, phantom_samples
-from synfundus.labels import LABELS
+from synfundus.diagnosis.operating_points import OperatingPoint
+from synfundus.labels import HEAD_NAMES, LABELS
+from synfundus.measures.wording import format_measure
 from synfundus.samples.card import NOT_STATED, QUESTIONS, dataset_card, header
 from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.release_metadata import ReleaseMetadata, read_release_metadata
@@ -21,7 +23,9 @@ def metadata(storage: Storage) -> ReleaseMetadata:
 
 
 def config(**changes: Any) -> ReleaseConfig:
-    return ReleaseConfig.model_validate({"data_statement": "Photographs of Nowhere Hospital.", **changes})
+    return ReleaseConfig.model_validate(
+        {"data_statement": "Photographs of Nowhere Hospital.", "date_published": "2026-11-27", **changes}
+    )
 
 
 def card(metadata: ReleaseMetadata, **changes: Any) -> str:
@@ -63,9 +67,34 @@ def test_metrics_have_an_interval_and_absent_ones_a_reason(metadata: ReleaseMeta
     text = card(metadata)
     assert "| Fréchet distance | lower | 12.0 (10.8 to 13.2) | 31.5 (28.4 to 34.6) |" in text
     assert "Inception features: not computed (no weights named)." in text
-    rows = [line for line in text.splitlines() if any(line.startswith(f"| {label.title} |") for label in LABELS)]
+    titles = tuple(f"| {label.title} | {statistic} |" for label in LABELS for statistic in ("AUC", "kappa"))
+    rows = [line for line in text.splitlines() if line.startswith(titles)]
     assert len(rows) == 16
     assert sum("not measurable" in row and "unusable label" in row for row in rows) == len(UNUSABLE)
+
+
+def test_each_usable_head_has_its_operating_point_with_the_prevalence_that_its_ppv_assumes(
+    metadata: ReleaseMetadata,
+) -> None:
+    metrics = example_annotator_metrics()
+    unmet = OperatingPoint(rule="minimum-ppv", minimum=0.9, prevalence=0.01, reason="the best PPV is 0.31")
+    points = {**metrics.operating_points, "is_gc": unmet}
+    metrics = metrics.model_copy(update={"operating_points": points})
+    rows = _operating_rows(dataset_card(config(), metadata, example_metrics(), metrics))
+    assert len(rows) == len(HEAD_NAMES) - len(UNUSABLE)
+    side = metrics.splits["test"].heads["eye_side"]
+    measures = [format_measure(measure) for measure in (side.sensitivity, side.specificity, side.ppv)]
+    assert rows["Eye side (0 right, 1 left)"] == ["matched prevalence", "0.310", *measures, "0.200", "80 / 320"]
+    assert "Diabetic retinopathy grade, 3 or more" in rows
+    point, threshold, *_, prevalence, _ = rows["Glaucoma"]
+    assert (point, threshold, prevalence) == ("PPV at least 0.9; not met: the best PPV is 0.31", "", "0.010")
+
+
+def _operating_rows(text: str) -> dict[str, list[str]]:
+    """Return the cells of each row of the table of operating points, by label."""
+    table = text.split("| Label | Operating point |")[1].split("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {title: cells for title, *cells in rows}
 
 
 def test_every_question_of_a_privacy_officer_is_answered_or_marked_as_not_stated(metadata: ReleaseMetadata) -> None:

@@ -21,8 +21,6 @@ from synfundus_serve.api_keys import new_key, read_keys
 
 NUM_REPLICAS = 3
 """One replica each of the gateway, the generation and the diagnosis."""
-DRAIN_S = 60.0
-"""Longest time that requests have to finish after Ctrl-C or SIGTERM."""
 MAX_REASON_CHARS = 500
 """Longest text of an error of Ray's, which may hold a whole traceback."""
 
@@ -32,7 +30,7 @@ def serve_study(
 ) -> None:
     """Serve the finished models of a study until Ctrl-C or SIGTERM, then finish the requests that are under way.
 
-    They have `DRAIN_S`, in which new requests are refused; a second Ctrl-C or SIGTERM ends the service at once.
+    They have up to 60 s, in which new requests are refused; a second Ctrl-C or SIGTERM ends the service at once.
 
     Args:
         file: the study's file.
@@ -70,13 +68,13 @@ def _wait_for_interrupt() -> None:
 
 def _drain() -> None:
     """Finish the requests that are under way, and refuse new ones."""
-    from synfundus_serve.edge.draining import refuse_new_requests, wait_for_requests
+    from synfundus_serve.edge.draining import DRAIN_S, refuse_new_requests, wait_for_requests
 
     refuse_new_requests()
     if not wait_for_requests(0):
         return
     sys.stderr.write(f"finishing requests for up to {DRAIN_S:g} s; Ctrl-C ends at once\n")
-    if num_cut := wait_for_requests(DRAIN_S):
+    if num_cut := wait_for_requests():
         sys.stderr.write(f"{num_cut} requests were cut after {DRAIN_S:g} s\n")
 
 

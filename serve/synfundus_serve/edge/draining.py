@@ -1,16 +1,22 @@
 """The end of the service without the loss of a request. `python -m synfundus_serve.edge.draining` waits in a pod."""
 
-import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from synfundus.distributed.session import ray_session
 from synfundus_serve.edge.application import Edge
 from synfundus_serve.edge.protocol import BoundedProtocol
 
+DRAIN_S = 60.0
+"""Longest time that requests have to finish once the service or a pod is to end."""
+SETTLE_S = 5.0
+"""Time after which Kubernetes routes no new request to a pod that is to end."""
 INTERVAL_S = 0.1
+ANSWER_S = 10.0
+"""Time that a proxy has to answer; one that does not is taken to have ended."""
 Result = TypeVar("Result")
 
 
@@ -25,12 +31,16 @@ def _num_busy(_: object) -> int:
 def _in_each_proxy(function: Callable[[object], Result]) -> list[Result]:
     """Return the results of a function that runs in the process of each proxy."""
     import ray
+    from ray.exceptions import RayError
     from ray.serve._private.constants import SERVE_NAMESPACE, SERVE_PROXY_NAME
 
-    actors = ray.util.list_named_actors(all_namespaces=True)
-    names = [one["name"] for one in actors if one["namespace"] == SERVE_NAMESPACE]
-    proxies = [ray.get_actor(name, SERVE_NAMESPACE) for name in names if name.startswith(SERVE_PROXY_NAME)]
-    return list(ray.get([proxy.__ray_call__.remote(function) for proxy in proxies]))
+    results: list[Result] = []
+    for actor in ray.util.list_named_actors(all_namespaces=True):
+        if actor["namespace"] == SERVE_NAMESPACE and actor["name"].startswith(SERVE_PROXY_NAME):
+            with suppress(RayError, ValueError):  # it has ended since it was listed
+                proxy = ray.get_actor(actor["name"], SERVE_NAMESPACE)
+                results.append(ray.get(proxy.__ray_call__.remote(function), timeout=ANSWER_S))
+    return results
 
 
 def refuse_new_requests() -> None:
@@ -38,7 +48,7 @@ def refuse_new_requests() -> None:
     _in_each_proxy(_refuse_requests)
 
 
-def wait_for_requests(limit_s: float) -> int:
+def wait_for_requests(limit_s: float = DRAIN_S) -> int:
     """Wait until no request is under way, at most `limit_s`; return the number of those that still are."""
     deadline_s = time.monotonic() + limit_s
     while (num_busy := sum(_in_each_proxy(_num_busy))) and time.monotonic() < deadline_s:
@@ -46,23 +56,17 @@ def wait_for_requests(limit_s: float) -> int:
     return num_busy
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Wait in a pod that is to end, until no request of the service is under way; return the exit code.
+def main() -> None:
+    """Wait in a pod that is to end, until no request of the service is under way.
 
-    Kubernetes routes no new request to such a pod, after a moment. This call refuses none, because the other pods of
-    the service may have to go on.
+    This call refuses no request, because the other pods of the service may have to go on.
     """
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--settle-s", type=float, default=5.0, help="seconds until no new request is routed here")
-    parser.add_argument("--limit-s", type=float, default=60.0, help="seconds to wait for requests after that")
-    options = parser.parse_args(arguments)
-    time.sleep(options.settle_s)
+    time.sleep(SETTLE_S)
     with ray_session():
-        num_busy = wait_for_requests(options.limit_s)
+        num_busy = wait_for_requests()
     if num_busy:
-        sys.stderr.write(f"{num_busy} requests are cut after {options.limit_s:g} s\n")
-    return 0
+        sys.stderr.write(f"{num_busy} requests are cut after {DRAIN_S:g} s\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

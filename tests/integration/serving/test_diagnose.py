@@ -43,8 +43,18 @@ def test_a_photograph_gets_the_probabilities_of_the_stored_annotator(
             else:
                 assert prediction["status"] == "available"
                 assert prediction["value"] == photograph.annotation[name]
+                assert prediction["operating_point"] == "matched prevalence"
                 difference = np.subtract(prediction["probability"], np.asarray(photograph.probability[name]))
                 assert np.abs(difference).max() <= 1e-4
+
+
+def test_the_format_of_a_photograph_is_read_from_its_bytes(endpoints: Endpoints, photograph: Photograph) -> None:
+    with endpoints.client() as client:
+        answers = [
+            client.post("/v1/diagnose", content=photograph.data, headers={"Content-Type": media_type}).json()
+            for media_type in ("image/png", "image/jpeg", "Image/PNG; a=b")
+        ]
+    assert answers[0] == answers[1] == answers[2]
 
 
 def test_many_photographs_at_once_get_the_same_predictions_as_alone(endpoints: Endpoints) -> None:

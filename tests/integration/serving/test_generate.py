@@ -74,10 +74,12 @@ def test_every_field_of_a_generation_may_be_omitted(endpoints: Endpoints) -> Non
         ("Image/PNG; q=1", "image/png"),
         ("text/plain, image/png, */*", "image/png"),
         ("application/json, image/png", "application/json"),
-        ("text/html", "application/json"),
+        ("image/png;q=0.5, application/json;q=0.6", "application/json"),
+        ("application/json;q=0, image/*;q=0.1", "image/png"),
+        ("text/html", "application/problem+json"),
     ],
 )
-def test_the_first_acceptable_format_is_sent(endpoints: Endpoints, accept: str, media_type: str) -> None:
+def test_the_preferred_media_type_is_sent(endpoints: Endpoints, accept: str, media_type: str) -> None:
     with endpoints.client(Accept=accept) as client:
         assert client.post("/v1/generate", json={"steps": 1}).headers["content-type"] == media_type
 

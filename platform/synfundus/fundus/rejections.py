@@ -5,8 +5,6 @@
 
 from enum import StrEnum
 
-from PIL import Image
-
 
 class ImageRejectionReason(StrEnum):
     """Reason why `prepare` rejects an image."""
@@ -29,12 +27,11 @@ class ImageRejectionReason(StrEnum):
 class ImageRejectedError(Exception):
     """An image is rejected. `preprocess.prepare_image` catches this error and returns it as `Rejected`."""
 
-    def __init__(self, reason: ImageRejectionReason, detail: str, frame: Image.Image | None = None) -> None:
+    def __init__(self, reason: ImageRejectionReason, detail: str) -> None:
         """Reject an image.
 
         Args:
             detail: explanation in one line.
-            frame: the decoded image, for a thumbnail.
         """
         super().__init__(detail)
-        self.reason, self.detail, self.frame = reason, detail, frame
+        self.reason, self.detail = reason, detail

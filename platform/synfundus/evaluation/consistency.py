@@ -13,6 +13,7 @@ from synfundus.measures.roc import auc, roc_band
 from synfundus.measures.statistics import proportion, quadratic_kappa
 
 UNUSABLE_LABEL = "the annotator cannot predict this label"
+NO_ANNOTATION = "no sample has an annotation of this label"
 
 
 def measure_consistency(
@@ -57,9 +58,8 @@ def _measure_label(
         measures = (
             _statistic(requested, predicted, score, is_grade),
             _statistic(permuted, predicted, score, is_grade),
-            # An image that is not a fundus has neither side nor disease, so it does not agree.
-            proportion(predicted == requested),
-            proportion(predicted == permuted),
+            _agreement(requested, predicted),
+            _agreement(permuted, predicted),
         )
     return LabelConsistency(
         title=label.title,
@@ -83,6 +83,16 @@ def _statistic(requested: NDArray[np.int8], predicted: NDArray[np.int8], score: 
         return auc(requested, score)
     graded = predicted >= 0
     return quadratic_kappa(requested[graded], predicted[graded])
+
+
+def _agreement(requested: NDArray[np.int8], predicted: NDArray[np.int8]) -> Measure:
+    """Return the share of equal values. An image that is not a fundus has neither side nor disease: it does not agree.
+
+    Not measurable without any annotation: the label has no threshold that meets its operating point.
+    """
+    if len(predicted) and (predicted < 0).all():
+        return Measure.not_measurable(NO_ANNOTATION, len(predicted))
+    return proportion(predicted == requested)
 
 
 def _count(labels: NDArray[np.int8], values: range) -> tuple[int, ...]:

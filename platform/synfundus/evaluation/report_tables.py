@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from synfundus.diagnosis.metrics import AnnotatorMetrics, HeadMetrics
+from synfundus.diagnosis.operating_points import OperatingPoint
 from synfundus.labels import HEAD_NAMES, HEADS, LABELS
 from synfundus.measures.measure import Measure
 from synfundus.measures.metrics import (
@@ -252,8 +253,12 @@ class AnnotatorRow:
     num_patients: int
     num_positive: int
     auc: str
+    point: str
+    """Rule of the operating point, or why no threshold meets it."""
+    prevalence: str
+    """Prevalence that the operating point and PPV assume."""
     decided: list[str]
-    """Average precision, sensitivity, specificity, F1 and ECE."""
+    """Average precision, sensitivity, specificity, PPV, F1 and ECE."""
     unusable: str | None
     """Why the head is unusable; None if it is usable."""
 
@@ -262,7 +267,12 @@ def annotator_rows(metrics: AnnotatorMetrics) -> list[AnnotatorRow]:
     """Return one row for each label, four for the grades."""
     heads = metrics.splits[REPORTED_SPLIT].heads
     return [
-        _annotator_row(_head_title(label.title, label.name, head), heads[head], metrics.unusable_heads.get(head))
+        _annotator_row(
+            _head_title(label.title, label.name, head),
+            heads[head],
+            metrics.operating_points.get(head),
+            metrics.unusable_heads.get(head),
+        )
         for label in LABELS
         for head in HEAD_NAMES[HEADS[label.name]]
     ]
@@ -273,14 +283,16 @@ def _head_title(title: str, label: str, head: str) -> str:
     return title if head == label else f"{title}, {head.removeprefix(label).replace('>=', '≥ ')}"
 
 
-def _annotator_row(title: str, head: HeadMetrics, unusable: str | None) -> AnnotatorRow:
-    decided = (head.average_precision, head.sensitivity, head.specificity, head.f1, head.ece)
+def _annotator_row(title: str, head: HeadMetrics, point: OperatingPoint | None, unusable: str | None) -> AnnotatorRow:
+    decided = (head.average_precision, head.sensitivity, head.specificity, head.ppv, head.f1, head.ece)
     return AnnotatorRow(
         title=title,
         num_images=head.num_images,
         num_patients=head.num_patients,
         num_positive=head.num_positive,
         auc=format_measure(head.auc),
+        point="" if point is None else point.reason or point.words,
+        prevalence="" if point is None else format_number(point.prevalence),
         decided=[format_measure(measure) for measure in decided],
         unusable=unusable,
     )

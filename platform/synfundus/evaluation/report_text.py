@@ -10,10 +10,14 @@ MEANINGS: Mapping[str, str] = {
     "Agreement": "Share of the samples for which the annotator predicts exactly the requested value. Higher is better."
     " Compare it with the shuffled column: for a rare finding, always predicting 'no' agrees almost always.",
     "Shuffled": "The same number after the requests were shuffled among the samples. It is the score of chance.",
+    "Operating point": "Rule that chose the threshold from which on a probability is annotated 1. At matched"
+    " prevalence, the share annotated 1 equals the assumed prevalence.",
     "Average precision": "Share of the flagged photographs that have the finding, averaged over all thresholds. Chance"
     " is the share of positives, 1 is perfect; higher is better.",
     "Sensitivity": "Share of the photographs with the finding that the annotator flags. Higher is better.",
     "Specificity": "Share of the photographs without the finding that the annotator does not flag. Higher is better.",
+    "PPV": "Positive predictive value: share of the flagged images that have the finding, if the share of all images"
+    " that have it is the assumed prevalence. Higher is better; it is lower where the finding is rarer.",
     "F1": "Harmonic mean of the sensitivity and of the share of flags that are correct. Higher is better.",
     "ECE": "Expected calibration error: mean difference between the predicted probability and the observed frequency."
     " Lower is better.",

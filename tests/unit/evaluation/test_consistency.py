@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from synfundus.evaluation.consistency import UNUSABLE_LABEL, measure_consistency
+from synfundus.evaluation.consistency import NO_ANNOTATION, UNUSABLE_LABEL, measure_consistency
 from synfundus.labels import LABEL_NAMES
 from synfundus.measures.measure import Measure
 from synfundus.measures.metrics import LabelConsistency
@@ -44,6 +44,17 @@ def test_values_equal_scikit_learn_on_the_rows_with_a_request() -> None:
     assert grade.requested.value == pytest.approx(kappa, rel=1e-9)
     assert grade.agreement.value == pytest.approx(np.mean(requested[:, DR] == predicted[:, DR]))
     assert np.trace(grade.confusion) == np.sum(requested[:, DR] == predicted[:, DR])
+
+
+def test_a_label_without_an_operating_point_has_an_auc_and_no_agreement() -> None:
+    """It has a probability, but no threshold meets its rule, so every annotation is unknown."""
+    rng = np.random.default_rng(0)
+    requested = np.full((N, len(LABEL_NAMES)), -1, np.int8)
+    requested[:, GC] = rng.integers(0, 2, N)
+    score = rng.random(requested.shape).astype(np.float32)
+    entry = measure_consistency(requested, np.full_like(requested, -1), score, {}, seed=0).labels["is_gc"]
+    assert entry.requested.value == pytest.approx(roc_auc_score(requested[:, GC], score[:, GC]))
+    assert entry.agreement == entry.agreement_permuted == Measure.not_measurable(NO_ANNOTATION, N)
 
 
 def test_labels_that_follow_the_request_beat_permuted_requests_and_others_do_not() -> None:

@@ -173,6 +173,7 @@ def test_the_report_lists_what_was_not_measured_and_why() -> None:
     assert "Not computed: no weights named" in PUBLIC
     assert "not measurable: 12 images, needs 50" in PUBLIC
     assert "unusable: training needs both classes, has 0 positive and 412 negative" in PUBLIC
+    assert "<td>matched prevalence<br><small>0.200</small></td>" in PUBLIC
     assert f"Hypertensive retinopathy, agreement with the request: {UNUSABLE_REASON}" in PUBLIC
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,7 @@ data:
       image_column: file_name
       patient_column: patient_id   # optional; without it each image counts as a patient
 release:
+  date_published: {today}   # date of the release; a setting, so that the same study gives the same bytes
   data_statement: On whose photographs the generator is trained (institution, country, cameras, years).
 """
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="File to write.", show_default=False)]
@@ -43,7 +45,7 @@ RecipeName = Annotated[str, typer.Option("--recipe", metavar="NAME", help=f"One 
 def init(file: NewFile, recipe: RecipeName = "real-64") -> None:
     read_recipe(recipe)
     name = re.sub("[^a-z0-9]+", "-", file.stem.lower())[:63].strip("-") or "study"
-    text = TEMPLATE.format(version=SCHEMA_VERSION, recipe=recipe, name=name)
+    text = TEMPLATE.format(version=SCHEMA_VERSION, recipe=recipe, name=name, today=datetime.now(UTC).date())
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(text)

@@ -143,7 +143,9 @@ def run_evaluate(storage: Storage, num_images: int, num_samples: int) -> None:
 
 def run_publish(storage: Storage, num_images: int, num_samples: int) -> None:
     samples, report, annotator = (f"samples/of-{num_samples}", f"reports/of-{num_samples}", "annotators/tiny")
-    config = ReleaseConfig(data_statement="Tiny images that a program rendered.")
+    config = ReleaseConfig.model_validate(
+        {"data_statement": "Tiny images that a program rendered.", "date_published": "2026-11-27"}
+    )
     inputs = read_release_inputs(storage, config, samples, report, annotator)
     evidence = read_evidence(storage, report, annotator)
     publish(storage, samples, f"releases/of-{num_samples}", inputs, evidence, "")

@@ -14,7 +14,7 @@ root: root
 data:
   sources: [{{layout: folder, path: clinic, patient_column: patient_id}}]
   prepare: {{size_px: 32, shard_rows: 4}}
-{MODELS}release: {{data_statement: Phantoms in photographs' clothing.}}
+{MODELS}release: {{date_published: 2026-11-27, data_statement: Phantoms in photographs' clothing.}}
 """
 COLUMNS = ("file_name", "patient_id", "eye_side", "dr_grade")
 

@@ -18,7 +18,7 @@ name: clinic
 root: outputs
 data:
   sources: [{layout: folder, path: photographs}]
-release: {data_statement: Nobody's photographs.}
+release: {date_published: 2026-11-27, data_statement: Nobody's photographs.}
 """
 
 
@@ -115,7 +115,7 @@ def test_the_value_of_an_override_may_hold_an_equals_sign() -> None:
         (MINIMAL + "generator: {unet: {chanels: [8]}}\n", "generator.unet: unknown key 'chanels'; did you mean"),
         (MINIMAL.replace("path:", "pth:"), "data.sources.0: unknown key 'pth'; did you mean 'path'?"),
         (
-            MINIMAL.replace("release: {data_statement: Nobody's photographs.}\n", "release: {}\n"),
+            MINIMAL.replace("data_statement: Nobody's photographs.", "title: Eyes"),
             "data_statement: this",
         ),
         (MINIMAL.replace("name: clinic\n", ""), "name: this key is required"),

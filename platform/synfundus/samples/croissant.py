@@ -33,17 +33,19 @@ def croissant(config: ReleaseConfig, metadata: ReleaseMetadata, files: Sequence[
         f" generator and the labels predicted by an AI annotator. {RESEARCH_ONLY}",
         "license": licence_url(config.licence),
         "version": config.version,
+        "datePublished": config.date_published.isoformat(),
+        "inLanguage": ["en"],
+        "isLiveDataset": False,
         "citeAs": citation(config),
-        "creator": [{"@type": "sc:Organization", "name": name} for name in config.authors],
         "keywords": ["fundus photography", "synthetic data", "ophthalmology", "diffusion model"],
         "distribution": [*(_file(item, release_folder) for item in files), _file_set()],
-        "recordSet": [{"@type": "cr:RecordSet", "@id": RECORD_SET, "name": RECORD_SET, "field": _fields()}],
+        "recordSet": [_record_set()],
         **_responsible_ai(config, metadata),
     }
+    if config.authors:
+        document["creator"] = [{"@type": "sc:Organization", "name": name} for name in config.authors]
     if config.homepage:
         document["url"] = config.homepage
-    if config.date_published:
-        document["datePublished"] = config.date_published.isoformat()
     return canonical_json(document)
 
 
@@ -55,8 +57,8 @@ def licence_url(licence: str) -> str:
 
 def citation(config: ReleaseConfig) -> str:
     """Return the citation in one line."""
-    year = f" ({config.date_published.year})" if config.date_published else ""
-    return f"{', '.join(config.authors) or 'Anonymous'}{year}. {config.title}, version {config.version}."
+    authors = ", ".join(config.authors) or "Anonymous"
+    return f"{authors} ({config.date_published.year}). {config.title}, version {config.version}."
 
 
 def _file(item: Written, release_folder: str) -> JsonObject:
@@ -81,6 +83,18 @@ def _file_set() -> JsonObject:
         "name": FILE_SET,
         "encodingFormat": PARQUET,
         "includes": "data/*.parquet",
+    }
+
+
+def _record_set() -> JsonValue:
+    """Return the description of the rows, with the column that identifies one."""
+    return {
+        "@type": "cr:RecordSet",
+        "@id": RECORD_SET,
+        "name": RECORD_SET,
+        "description": "One row for each accepted sample.",
+        "key": {"@id": f"{RECORD_SET}/sample_id"},
+        "field": _fields(),
     }
 
 

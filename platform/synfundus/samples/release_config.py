@@ -47,11 +47,17 @@ class ReleaseConfig(Config):
     """E-mail address or page for questions."""
     homepage: str | None = None
     """URL of the release's own page."""
-    date_published: date | None = None
-    """Date of publication. A setting, so that the same inputs give the same bytes."""
+    date_published: date
+    """Date of publication. Required by Croissant, and a setting so that the same inputs give the same bytes."""
     data_statement: str = Field(min_length=1)
     """Origin of the training photographs: institution, country, cameras, years. Required."""
     privacy: PrivacyStatement = PrivacyStatement()
     """Answers to a privacy officer's questions."""
     synfundus_export: bool = False
     """Also write the layout of SynFundus-1M: image files, annotation CSV, generation-condition CSV."""
+
+    @property
+    def missing_in_croissant(self) -> list[str]:
+        """Fields that Croissant requires and these settings do not give, each with its setting."""
+        given = {"creator (release.authors)": self.authors, "url (release.homepage)": self.homepage}
+        return [field for field, value in given.items() if not value]

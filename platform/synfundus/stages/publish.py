@@ -25,12 +25,14 @@ class PublishSummary:
     """Place of the release."""
 
     def rows(self) -> Rows:
-        summary = self.manifest.summary
-        return [
+        summary, missing = self.manifest.summary, self.manifest.inputs.config.missing_in_croissant
+        rows = [
             ("samples", f"{summary.num_accepted} (not released: {summary.num_unresolved} without an accepted attempt)"),
             ("files", f"{summary.num_files}, {summary.size_bytes / 2**20:.1f} MiB"),
-            ("release", self.uri),
         ]
+        if missing:
+            rows.append(("not in croissant.json", f"{', '.join(missing)}; Croissant requires them"))
+        return [*rows, ("release", self.uri)]
 
 
 class PublishStage(Stage[None]):

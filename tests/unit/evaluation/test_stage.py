@@ -23,7 +23,12 @@ REPORT = "reports/tests"
 
 def study(*overrides: str) -> Study:
     text = "recipe: phantom-cpu\nname: tests\nroot: root\ndata: {sources: [{layout: phantom, num_images: 9}]}\n"
-    return resolve(text + "release: {data_statement: Phantoms.}\n", "tests.yaml", Path("/studies"), overrides)
+    return resolve(
+        text + "release: {date_published: 2026-11-27, data_statement: Phantoms.}\n",
+        "tests.yaml",
+        Path("/studies"),
+        overrides,
+    )
 
 
 @pytest.fixture

@@ -44,6 +44,8 @@ def test_a_moved_setting_is_refused_with_its_new_place(key: str, place: str) -> 
         _config(**{key: 1})
 
 
-def test_a_release_needs_a_statement_about_its_data() -> None:
-    with pytest.raises(ValidationError, match="data_statement"):
-        ReleaseConfig.model_validate({})
+@pytest.mark.parametrize("key", ["data_statement", "date_published"])
+def test_a_release_needs_its_date_and_a_statement_about_its_data(key: str) -> None:
+    stated = {"data_statement": "Phantoms.", "date_published": "2026-11-27"}
+    with pytest.raises(ValidationError, match=key):
+        ReleaseConfig.model_validate({name: value for name, value in stated.items() if name != key})

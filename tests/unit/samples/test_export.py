@@ -2,6 +2,7 @@
 
 import csv
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.shards import Sample, decode_shard, encode_shard
 from synfundus.storage import LocalStorage, Storage
 
-CONFIG = ReleaseConfig(data_statement="Phantoms.", synfundus_export=True)
+CONFIG = ReleaseConfig(data_statement="Phantoms.", date_published=date(2026, 11, 27), synfundus_export=True)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import io
 import json
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -28,7 +29,7 @@ from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.shards import SCHEMA
 from synfundus.storage import LocalStorage, Storage, open_storage
 
-CONFIG = ReleaseConfig(data_statement="Phantoms; no person is shown in any image.")
+CONFIG = ReleaseConfig(data_statement="Phantoms; no person is shown in any image.", date_published=date(2026, 11, 27))
 ACCEPTED = [i for i in range(NUM_SAMPLES) if i != UNRESOLVED]
 
 
@@ -142,7 +143,7 @@ def test_a_second_run_changes_nothing_and_an_interrupted_one_is_completed(storag
 
 
 def test_a_folder_with_another_release_is_refused(storage: Storage, released: Path) -> None:
-    other = ReleaseConfig(data_statement="Photographs of another hospital.")
+    other = ReleaseConfig(data_statement="Photographs of another hospital.", date_published=date(2026, 11, 27))
     before = {p: p.read_bytes() for p in released.rglob("*") if p.is_file()}
     with pytest.raises(WrongInputError, match="releases/demo was begun with other samples or settings"):
         publish_example(storage, RELEASE, other)

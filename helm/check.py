@@ -30,7 +30,7 @@ VARIANTS = {
     "default values": STUDY,
     "small values with endpoints": [
         *STUDY,
-        *("--values", f"{REPOSITORY}/infra/kubernetes/small-values.yaml", "--set", "secret=synfundus"),
+        *("--values", f"{REPOSITORY}/infra/kubernetes/small-values.yaml", "--set", "s3.ca.configMap=authority"),
         *("--set", "serving.study=demo", "--set", "serving.keysSecret=keys"),
     ],
 }

@@ -215,6 +215,6 @@ def _head_and_token(namespace: "Namespace", job: RayJob) -> tuple[str, str]:
         raise WrongInputError(
             f"job {job.name} is {job.state} and has no Ray cluster; the chart's value jobs.keepSeconds keeps one longer"
         )
-    with one_line_errors("cannot read the token of Ray"):
-        secret = namespace.core.read_namespaced_secret(job.cluster, namespace.name)
+    with one_line_errors(f"cannot read the token of Ray in Secret {job.token_secret}"):
+        secret = namespace.core.read_namespaced_secret(job.token_secret, namespace.name)
     return heads[-1].metadata.name, base64.b64decode(secret.data["auth_token"]).decode()

@@ -21,6 +21,7 @@ import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from botocore.exceptions import ClientError
 from PIL import Image
 
 from cluster.shell import Shell
@@ -40,7 +41,8 @@ STUDY_FILE = Path(__file__).parents[2] / "studies" / "demo-small.yaml"
 SETTINGS = settings_digest(STUDY_FILE.read_text(encoding="utf-8"), [f"root={ROOT}"])
 STORE = "http://127.0.0.1:7070"
 GATEWAY = "http://127.0.0.1:8000"
-USERS = {"secret/synfundus", "secret/synfundus-keys", "pod/s3", "service/s3"}
+SECRETS = ("synfundus", "synfundus-reader", "synfundus-patient-key", "synfundus-keys", "s3-accounts")
+USERS = {*(f"secret/{name}" for name in SECRETS), "pod/s3", "service/s3"}
 """Objects that the user creates, not the chart, the command line or the operator."""
 OUTPUTS = ("data", "annotators", "generators", "samples")
 """Kinds of folders that are compared byte by byte. Reports and releases are not: they state versions and revision."""
@@ -96,9 +98,9 @@ def namespace(shell: Shell, blocks: Blocks) -> Namespace:
 @pytest.fixture(scope="module")
 def store(namespace: Namespace) -> Storage:
     """The root, read through the port that the guide forwards."""
-    secret = namespace.core.read_namespaced_secret("synfundus", NAMESPACE).data
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "SYNFUNDUS_PATIENT_KEY"):
-        os.environ[name] = base64.b64decode(secret[name]).decode()
+    for secret in ("synfundus", "synfundus-patient-key"):
+        for name, value in namespace.core.read_namespaced_secret(secret, NAMESPACE).data.items():
+            os.environ[name] = base64.b64decode(value).decode()
     return open_s3(ROOT, S3Environment(endpoint=STORE, addressing="path"), create=False)
 
 
@@ -237,6 +239,18 @@ def test_no_container_that_computes_has_a_kubernetes_token(job: tuple[RayJob, Wa
     subprocess.run([*read, "autoscaler", *token], check=True)
 
 
+def test_the_patient_key_is_in_no_environment_and_the_head_alone_has_its_file(
+    job: tuple[RayJob, Watch, str],
+) -> None:
+    assert job[0].cluster is not None
+    selector = f"ray.io/cluster={job[0].cluster},ray.io/node-type=head"
+    (head,) = _kubectl("get", "pods", "-n", NAMESPACE, "-l", selector, "--output=name").split()
+    execute = ["exec", "-n", NAMESPACE, head, "--container", "ray-head", "--", "sh", "-c"]
+    key = _kubectl(*execute, "cat /etc/synfundus-patient/patient.key")
+    assert key == os.environ["SYNFUNDUS_PATIENT_KEY"]
+    assert key not in _kubectl(*execute, "cat /proc/[0-9]*/environ 2> /dev/null || true")
+
+
 def test_the_sampling_pool_grows_from_zero_to_two_workers_and_back(
     job: tuple[RayJob, Watch, str], namespace: Namespace
 ) -> None:
@@ -342,6 +356,18 @@ def test_the_endpoint_predicts_the_annotation_of_a_row_again(gateway: httpx.Clie
         stored = row[f"probability_{name}"]
         assert (prediction["status"] == "available") == (stored is not None)
         assert stored is None or np.abs(np.subtract(prediction["probability"], stored)).max() <= 1e-4
+
+
+def test_the_endpoints_credentials_may_only_read(gateway: httpx.Client, namespace: Namespace, study: Study) -> None:
+    secret = namespace.core.read_namespaced_secret("synfundus-reader", NAMESPACE).data
+    key, value = (base64.b64decode(secret[name]).decode() for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+    reader = boto3.client(
+        "s3", endpoint_url=STORE, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key=value
+    )
+    reader.head_object(Bucket="synfundus", Key=f"demo/{study.generator_folder}/manifest.json")
+    for refused in (reader.put_object, reader.delete_object):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            refused(Bucket="synfundus", Key="demo/runs/x")
 
 
 def test_a_request_without_a_key_is_refused(gateway: httpx.Client) -> None:

@@ -28,10 +28,18 @@ def _resources(group_version: str, *kinds: str) -> dict[str, Any]:
 DISCOVERY: dict[str, dict[str, Any]] = {
     "/version": {"major": "1", "minor": "36", "gitVersion": "v1.36.4"},
     "/api": {"kind": "APIVersions", "versions": ["v1"]},
-    "/api/v1": _resources("v1", "ConfigMap", "ServiceAccount"),
+    "/api/v1": _resources("v1", "ConfigMap", "Secret", "ServiceAccount"),
     "/apis": {
         "kind": "APIGroupList",
-        "groups": [{"name": "ray.io", "versions": [{"groupVersion": "ray.io/v1", "version": "v1"}]}],
+        "groups": [
+            {"name": name, "versions": [{"groupVersion": f"{name}/v1", "version": "v1"}]}
+            for name in ("ray.io", "apiextensions.k8s.io")
+        ],
+    },
+    "/apis/apiextensions.k8s.io/v1": {
+        "kind": "APIResourceList",
+        "groupVersion": "apiextensions.k8s.io/v1",
+        "resources": [{"name": "customresourcedefinitions", "kind": "CustomResourceDefinition", "verbs": ["get"]}],
     },
     "/apis/ray.io/v1": _resources("ray.io/v1", "RayJob", "RayService"),
 }
@@ -51,9 +59,13 @@ class KubernetesApi:
     """Number of requests that the server still answers with 503."""
     reads_until_gone: int = 0
     """Number of reads that still return a deleted object, with a deletionTimestamp."""
+    requests_until_collected: int = 0
+    """Number of requests for which objects outlive the deleted owner that their metadata names."""
     log: list[str] = field(default_factory=list)
     """Method and path of each request."""
     _uids: Iterator[int] = field(default_factory=itertools.count)
+    _orphans: dict[str, int] = field(default_factory=dict)
+    """Path of each object whose owner is deleted -> number of requests that it outlives."""
 
     def kubeconfig(self, folder: Path, **extra: Any) -> Path:
         """Write a kubeconfig that names this server as context `here`, and return its path."""
@@ -79,6 +91,7 @@ class KubernetesApi:
         """Return status and body of the response to a request."""
         path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
         self.log.append(f"{method} {path}")
+        self._collect()
         if self.num_failures:
             self.num_failures -= 1
             return 503, {"message": "unavailable"}
@@ -123,9 +136,23 @@ class KubernetesApi:
         if "deletionTimestamp" in body["metadata"]:
             if self.reads_until_gone == 0:
                 del self.objects[path]
+                self.orphan(body["metadata"]["uid"])
             else:
                 self.reads_until_gone -= 1
         return body
+
+    def orphan(self, uid: str) -> None:
+        """Mark the objects of a deleted owner for collection."""
+        for path, body in self.objects.items():
+            if uid in [owner["uid"] for owner in body["metadata"].get("ownerReferences", ())]:
+                self._orphans[path] = self.requests_until_collected
+
+    def _collect(self) -> None:
+        """Remove objects whose owner is deleted, as Kubernetes's garbage collector does."""
+        for path, left in list(self._orphans.items()):
+            self._orphans[path] = left - 1
+            if left <= 0:
+                del self._orphans[path], self.objects[path]
 
 
 @contextmanager

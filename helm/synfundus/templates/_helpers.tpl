@@ -31,39 +31,73 @@ capabilities: {drop: [ALL]}
 {{- end }}
 
 {{/*
-Environment of the containers that compute. HOME is /tmp, because the root file system is read-only. The settings of
-malloc are those of WORKERS_MALLOC in synfundus/distributed/session.py, which gives the reason; a test compares them.
+Authentication of Ray. With this mode and without a token Ray refuses to start. The operator adds the token because of
+`authOptions`; an operator that ignores `authOptions` would otherwise start Ray open to everybody.
+*/}}
+{{- define "synfundus.rayAuth" -}}
+- {name: RAY_AUTH_MODE, value: token}
+{{- end }}
+
+{{/*
+Environment of the containers that compute. Arguments: root, s3Secret (optional). HOME is /tmp, because the root file
+system is read-only. The settings of malloc are those of WORKERS_MALLOC in synfundus/distributed/session.py, which gives
+the reason; a test compares them.
 */}}
 {{- define "synfundus.env" -}}
 - {name: HOME, value: /tmp}
+{{ include "synfundus.rayAuth" . }}
 - {name: MALLOC_ARENA_MAX, value: "1"}
 - {name: MALLOC_TRIM_THRESHOLD_, value: "1073741824"}
 - {name: MALLOC_MMAP_THRESHOLD_, value: "33554432"}
-{{- with .Values.s3.endpoint }}
+{{- with .root.Values.s3 }}
+{{- with .endpoint }}
 - {name: SYNFUNDUS_S3_ENDPOINT, value: {{ . | quote }}}
 {{- end }}
-{{- with .Values.s3.region }}
+{{- with .region }}
 - {name: SYNFUNDUS_S3_REGION, value: {{ . | quote }}}
 {{- end }}
-{{- with .Values.s3.addressing }}
+{{- with .addressing }}
 - {name: SYNFUNDUS_S3_ADDRESSING, value: {{ . | quote }}}
+{{- end }}
+{{- if or .ca.configMap .ca.secret }}
+- {name: SYNFUNDUS_S3_CA_FILE, value: /etc/synfundus-ca/ca.crt}
+{{- end }}
+{{- end }}
+{{- with .s3Secret }}
+- {name: AWS_ACCESS_KEY_ID, valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: AWS_ACCESS_KEY_ID}}}
+- {name: AWS_SECRET_ACCESS_KEY, valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: AWS_SECRET_ACCESS_KEY}}}
+- {name: AWS_SESSION_TOKEN, valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: AWS_SESSION_TOKEN, optional: true}}}
+{{- end }}
+{{- end }}
+
+{{/* The volume with the certificate of the store's private authority, if the values name one. Argument: root. */}}
+{{- define "synfundus.authority" -}}
+{{- with .root.Values.s3.ca }}
+{{- if and .configMap .secret }}
+{{- fail "s3.ca: give configMap or secret, not both" }}
+{{- end }}
+{{- $items := printf "[{key: %q, path: ca.crt}]" .key }}
+{{- if .configMap }}
+- {name: authority, configMap: {name: {{ .configMap | quote }}, items: {{ $items }}}}
+{{- else if .secret }}
+- {name: authority, secret: {secretName: {{ .secret | quote }}, items: {{ $items }}}}
+{{- end }}
 {{- end }}
 {{- end }}
 
 {{/*
 A pod of a Ray cluster. Arguments: root (the chart's context), container (name), settings (resources, gpus,
-nodeSelector, tolerations), study (ConfigMap with study.yaml), env (further variables), keysSecret (optional), isHead,
-digest (optional), graceSeconds (optional).
+nodeSelector, tolerations), isHead, and the arguments of "synfundus.cluster".
 KubeRay grants the head's service account the autoscaler's rights. Only the autoscaler's container mounts its token.
 */}}
 {{- define "synfundus.pod" -}}
 metadata:
   labels: {{- include "synfundus.labels" .root | nindent 4 }}
-  {{- with .digest }}
-  annotations: {synfundus.io/digest: {{ . | quote }}}
+  {{- if and .isHead .digest }}
+  annotations: {synfundus.io/digest: {{ .digest | quote }}}
   {{- end }}
 spec:
-  serviceAccountName: {{ .root.Release.Name }}-{{ ternary "head" "worker" (default false .isHead) }}
+  serviceAccountName: {{ .accounts }}-{{ ternary "head" "worker" .isHead }}
   automountServiceAccountToken: false
   {{- with .graceSeconds }}
   terminationGracePeriodSeconds: {{ . }}
@@ -82,19 +116,25 @@ spec:
     - name: {{ .container }}
       image: {{ .root.Values.image | quote }}
       imagePullPolicy: {{ .root.Values.imagePullPolicy }}
+      terminationMessagePolicy: FallbackToLogsOnError  # `synfundus cluster status` shows the last line
       securityContext: {{- include "synfundus.containerSecurity" . | nindent 8 }}
       resources: {{- include "synfundus.resources" .settings | nindent 8 }}
-      env: {{- include "synfundus.env" .root | nindent 8 }}
+      env: {{- include "synfundus.env" . | nindent 8 }}
         {{- with .env }}{{ toYaml . | nindent 8 }}{{ end }}
-      {{- with .root.Values.secret }}
-      envFrom:
-        - secretRef: {name: {{ . | quote }}}
-      {{- end }}
+        {{- if and .isHead .patientKeySecret }}
+        - {name: SYNFUNDUS_PATIENT_KEY_FILE, value: /etc/synfundus-patient/patient.key}
+        {{- end }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
         - {name: study, mountPath: /etc/synfundus, readOnly: true}
         {{- if .keysSecret }}
         - {name: keys, mountPath: /etc/synfundus-keys, readOnly: true}
+        {{- end }}
+        {{- if and .isHead .patientKeySecret }}
+        - {name: patient-key, mountPath: /etc/synfundus-patient, readOnly: true}
+        {{- end }}
+        {{- if include "synfundus.authority" . }}
+        - {name: authority, mountPath: /etc/synfundus-ca, readOnly: true}
         {{- end }}
   volumes:
     - {name: tmp, emptyDir: {}}
@@ -102,6 +142,11 @@ spec:
     {{- with .keysSecret }}
     - {name: keys, secret: {secretName: {{ . | quote }}, items: [{key: keys, path: keys}]}}
     {{- end }}
+    {{- if and .isHead .patientKeySecret }}
+    - name: patient-key  # on heads only: the driver, which runs there, hashes the ids of patients
+      secret: {secretName: {{ .patientKeySecret | quote }}, items: [{key: SYNFUNDUS_PATIENT_KEY, path: patient.key}]}
+    {{- end }}
+    {{- include "synfundus.authority" . | nindent 4 }}
     {{- if .isHead }}
     - name: kubernetes-token  # the volume that Kubernetes would mount into every container
       projected:
@@ -113,9 +158,11 @@ spec:
 {{- end }}
 
 {{/*
-A Ray cluster. Arguments: root, head (settings), headCpus, pools (name -> settings), study, keysSecret, env, digest (of
+A Ray cluster. Arguments: root, accounts (start of the names of its service accounts), head (settings), headCpus, pools
+(name -> settings), study (ConfigMap with study.yaml), s3Secret (credentials of the store), tokenSecret (Secret with
+Ray's access token; default: the operator makes one), keysSecret, patientKeySecret, env (further variables), digest (of
 everything whose change must make a new cluster, although KubeRay does not compare it), graceSeconds (time that its pods
-have to end; default: Kubernetes's 30).
+have to end). All but the first five are optional.
 There is no `replicas`, because the autoscaler owns that field.
 */}}
 {{- define "synfundus.cluster" -}}
@@ -130,11 +177,15 @@ autoscalerOptions:
     limits: {memory: 512Mi}
   volumeMounts:
     - {name: kubernetes-token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
-authOptions: {mode: token}
+authOptions:
+  mode: token
+  {{- with .tokenSecret }}
+  secretName: {{ . | quote }}
+  {{- end }}
 headGroupSpec:
   rayStartParams:
     num-cpus: {{ .headCpus | quote }}
-  template: {{- include "synfundus.pod" (dict "root" .root "container" "ray-head" "settings" .head "study" .study "keysSecret" .keysSecret "env" .env "isHead" true "digest" .digest "graceSeconds" .graceSeconds) | nindent 4 }}
+  template: {{- include "synfundus.pod" (merge (dict "container" "ray-head" "settings" .head "isHead" true) .) | nindent 4 }}
 workerGroupSpecs:
 {{- range $name, $pool := .pools }}
 {{- if gt (int $pool.minWorkers) (int $pool.maxWorkers) }}
@@ -152,6 +203,6 @@ workerGroupSpecs:
       {{- if $pool.gpus }}
       num-gpus: {{ $pool.gpus | quote }}
       {{- end }}
-    template: {{- include "synfundus.pod" (dict "root" $.root "container" "ray-worker" "settings" $pool "study" $.study "keysSecret" $.keysSecret "env" $.env "graceSeconds" $.graceSeconds) | nindent 6 }}
+    template: {{- include "synfundus.pod" (merge (dict "container" "ray-worker" "settings" $pool "isHead" false) $) | nindent 6 }}
 {{- end }}
 {{- end }}

@@ -23,19 +23,28 @@ submitterPodTemplate:
       - name: submitter
         image: {{ .root.Values.image | quote }}
         imagePullPolicy: {{ .root.Values.imagePullPolicy }}
+        terminationMessagePolicy: FallbackToLogsOnError  # `synfundus cluster status` shows the last line
         securityContext: {{- include "synfundus.containerSecurity" . | nindent 10 }}
         resources:
           requests: {cpu: 100m, memory: 512Mi}
           limits: {memory: 512Mi}
         env:
           - {name: HOME, value: /tmp}
+          {{- include "synfundus.rayAuth" . | nindent 10 }}
         volumeMounts:
           - {name: tmp, mountPath: /tmp}
     volumes:
       - {name: tmp, emptyDir: {}}
 {{- /* Pods get 2 s to end: results are in the store already, and the shells in the pods ignore SIGTERM. */}}
 {{- $selector := list (dict "name" "SYNFUNDUS_SAMPLING_POOL" "value" "sampling") }}
-rayClusterSpec: {{- include "synfundus.cluster" (dict "root" .root "head" .root.Values.head "headCpus" .root.Values.head.logicalCpus "pools" .root.Values.pools "study" .configMap "env" $selector "graceSeconds" 2) | nindent 2 }}
+{{- $cluster := dict "root" .root "accounts" .root.Release.Name "head" .root.Values.head "headCpus" .root.Values.head.logicalCpus "pools" .root.Values.pools }}
+{{- $secrets := dict "s3Secret" .root.Values.s3.secret "tokenSecret" (include "synfundus.tokenSecret" .root) "patientKeySecret" .root.Values.patientKeySecret }}
+rayClusterSpec: {{- include "synfundus.cluster" (merge $cluster $secrets (dict "study" .configMap "env" $selector "graceSeconds" 2)) | nindent 2 }}
+{{- end }}
+
+{{/* Name of the Secret with the access token of the jobs' Ray clusters. */}}
+{{- define "synfundus.tokenSecret" -}}
+{{ .Release.Name }}-ray-token
 {{- end }}
 
 {{/*

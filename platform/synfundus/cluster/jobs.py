@@ -4,9 +4,10 @@ import time
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
+from synfundus.cluster.capacity import require_capacity
 from synfundus.cluster.kube import Namespace
 from synfundus.cluster.ray_job import FAILED, RayJob
-from synfundus.cluster.template import Template, job_of
+from synfundus.cluster.template import StudyJob, Template, job_of
 from synfundus.errors import SynfundusError, WrongInputError
 from synfundus.study import Study
 
@@ -31,10 +32,11 @@ def submit_job(
     """Create the job of a study, unless it exists and has not failed.
 
     Raises:
-        WrongInputError: another job of the study is not over.
+        WrongInputError: another job of the study is not over, the pods have no room for a stage, or KubeRay is too old.
         SynfundusError: an older job of the same name is not deleted in time.
     """
     study_job = job_of(template, study, text, overrides)
+    require_capacity(study, study_job.spec)
     existing = namespace.job(study_job.name)
     has_failed = existing is not None and existing.state == FAILED
     if existing is not None and (has_failed or existing.is_deleted):
@@ -48,8 +50,26 @@ def submit_job(
         raise SynfundusError(f"job {study_job.name} was created and deleted by another user just now; submit it again")
     # The ConfigMap follows the job, because the job owns it; the job's pods wait for it. It is created for an existing
     # job, too: an earlier submission may have been interrupted between the two.
-    namespace.ensure_config_map(study_job.name, study_job.config_map(job.uid), job.uid)
+    _create_study_file(namespace, study_job, job.uid)
     return job, Submitted.EXISTS if created is None else Submitted.AGAIN if has_failed else Submitted.NEW
+
+
+def _create_study_file(namespace: Namespace, study_job: StudyJob, uid: str) -> None:
+    """Create the ConfigMap with the study file. That of a former job of the same name goes with that job.
+
+    It is not replaced, because the right to update ConfigMaps is the right to change the chart's template.
+
+    Raises:
+        SynfundusError: the ConfigMap of a former job still exists after two minutes.
+    """
+    deadline_s = time.monotonic() + DELETION_S
+    while not namespace.create_config_map(study_job.name, study_job.config_map(uid), uid):
+        if time.monotonic() > deadline_s:
+            raise SynfundusError(
+                f"ConfigMap {study_job.name} of a former job still exists after {DELETION_S:.0f} s, so the pods of the"
+                " new job wait; delete it, and submit the study again"
+            )
+        time.sleep(POLL_S / 2)
 
 
 def _require_no_other(namespace: Namespace, study: str, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ TIMEOUT_S = 30
 NOT_FOUND, CONFLICT = 404, 409
 USER_ERRORS = (400, 401, 403, 404, 422)
 """HTTP statuses that the user can correct: rights, names, credentials."""
+UNKNOWN_FIELD = re.compile(r'unknown field "([^"]+)"')
+"""What the API server says of a field that a strict request has and the CustomResourceDefinition has not."""
 JsonObject = dict[str, JsonValue]
 """A Kubernetes object to create, as JSON of the Kubernetes API."""
 
@@ -102,15 +105,26 @@ class Namespace:
         return RayJob.from_object(found)
 
     def create_job(self, name: str, body: JsonObject) -> RayJob | None:
-        """Create a RayJob and return it, or None if another user has created one of this name."""
+        """Create a RayJob and return it, or None if another user has created one of this name.
+
+        Raises:
+            WrongInputError: the cluster's KubeRay does not know a field of the job. Without strict validation the API
+                server would drop the field: without `authOptions`, Ray runs every job that is posted to it.
+        """
         with one_line_errors(f"cannot create job {name}"):
             try:
                 created = self._custom.create_namespaced_custom_object(
-                    GROUP, VERSION, self.name, PLURAL, body, _request_timeout=TIMEOUT_S
+                    GROUP, VERSION, self.name, PLURAL, body, field_validation="Strict", _request_timeout=TIMEOUT_S
                 )
             except ApiException as error:
                 if error.status == CONFLICT:
                     return None
+                unknown = sorted(set(UNKNOWN_FIELD.findall(_message(error))))
+                if unknown:
+                    raise WrongInputError(
+                        f"KubeRay on this cluster is too old: it does not know {', '.join(unknown)}; upgrade the"
+                        " KubeRay operator and its CRDs to 1.6 or later"
+                    ) from error
                 raise
         return RayJob.from_object(created)
 
@@ -140,17 +154,26 @@ class Namespace:
                 ).items
             )
 
-    def ensure_config_map(self, name: str, body: JsonObject, owner_uid: str) -> None:
-        """Create a ConfigMap. Replace one of a former owner, because Kubernetes deletes it with that owner."""
+    def create_config_map(self, name: str, body: JsonObject, owner_uid: str) -> bool:
+        """Create a ConfigMap; return False while one of a former owner exists, which Kubernetes deletes."""
         with one_line_errors(f"cannot create ConfigMap {name}"):
             try:
                 self.core.create_namespaced_config_map(self.name, body, _request_timeout=TIMEOUT_S)
             except ApiException as error:
                 if error.status != CONFLICT:
                     raise
-                existing = self.core.read_namespaced_config_map(name, self.name, _request_timeout=TIMEOUT_S)
-                if [one.uid for one in existing.metadata.owner_references or ()] != [owner_uid]:
-                    self.core.replace_namespaced_config_map(name, self.name, body, _request_timeout=TIMEOUT_S)
+                return self._is_owned(name, owner_uid)
+        return True
+
+    def _is_owned(self, name: str, owner_uid: str) -> bool:
+        """Return whether a ConfigMap exists and belongs to this owner."""
+        try:
+            existing = self.core.read_namespaced_config_map(name, self.name, _request_timeout=TIMEOUT_S)
+        except ApiException as error:
+            if error.status == NOT_FOUND:
+                return False
+            raise
+        return [one.uid for one in existing.metadata.owner_references or ()] == [owner_uid]
 
     def pods(self, selector: str) -> list[Any]:
         """Return the pods that a label selector matches, oldest first."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from synfundus.cluster.kube import Namespace, one_line_errors, time_of
-from synfundus.cluster.ray_job import RayJob, time_since
+from synfundus.cluster.ray_job import WAITING, RayJob, time_since
 from synfundus.errors import WrongInputError
 
 ORDINARY = ("ContainerCreating", "PodInitializing")
@@ -32,29 +32,54 @@ def workers(namespace: Namespace, job: RayJob) -> dict[str, int]:
 
 
 def troubles(namespace: Namespace, job: RayJob) -> list[str]:
-    """Return why pods of the job do not run, one line per pod, and the latest warning about objects of the job."""
-    found, pods = [], [*_ray_pods(namespace, job), *_submitters(namespace, job)]
-    for pod in pods:
-        containers = [*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ())]
-        waiting = [container.state.waiting for container in containers if container.state.waiting]
-        reasons = [f"{w.reason}: {w.message or ''}" for w in waiting if w.reason not in ORDINARY]
-        conditions = pod.status.conditions or ()
-        reasons += [f"{c.reason}: {c.message}" for c in conditions if c.type == "PodScheduled" and c.status == "False"]
-        if reasons:
-            found.append(f"{pod.metadata.name} {' '.join(reasons[0].split())}")
-    if not job.is_over:
-        pending = {pod.metadata.name for pod in pods if pod.status.phase == "Pending"}
-        found += _latest_warning(namespace, {job.name, job.cluster} | pending)
+    """Return what the job waits for: why its pods do not run, one line per pod, then warnings about its objects."""
+    pods = [*_ray_pods(namespace, job), *_submitters(namespace, job)]
+    found = [f"{pod.metadata.name} {reasons[0]}" for pod in pods if (reasons := _reasons(pod, job))]
+    if job.is_over:
+        return found
+    pending = {pod.metadata.name for pod in pods if pod.status.phase == "Pending"}
+    found += _latest_warnings(namespace, {job.name, job.cluster} | pending)
+    if not found and job.state == WAITING:
+        found = ["the KubeRay operator has not seen the job yet; if it stays so, check that the operator runs"]
     return found
 
 
-def _latest_warning(namespace: Namespace, names: set[str | None]) -> list[str]:
-    """Return the latest warning about objects of these names: a quota, Pod security, a volume that does not mount."""
-    events = [event for event in namespace.warnings() if event.involved_object.name in names]
+def _reasons(pod: Any, job: RayJob) -> list[str]:
+    """Return why a pod does not run, the most telling reason first: an image, a Secret, an exit, no node with room."""
+    containers = [*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ())]
+    ended = [state for container in containers for state in _exits(container) if not job.is_over]
+    reasons = [
+        f"ended with exit code {one.exit_code} ({one.reason}): {_last_line(one.message)}"
+        for one in ended
+        if one.exit_code
+    ]
+    waiting = [container.state.waiting for container in containers if container.state.waiting]
+    reasons += [f"{w.reason}: {w.message or ''}" for w in waiting if w.reason not in ORDINARY]
+    conditions = pod.status.conditions or ()
+    reasons += [f"{c.reason}: {c.message}" for c in conditions if c.type == "PodScheduled" and c.status == "False"]
+    return [" ".join(reason.split()) for reason in reasons]
+
+
+def _exits(container: Any) -> list[Any]:
+    """Return the present and the last exit of a container, as far as it has ended."""
+    states = [container.state, container.last_state]
+    return [state.terminated for state in states if state is not None and state.terminated is not None]
+
+
+def _last_line(message: str | None) -> str:
+    """Return the last line of what a container left behind: the end of its log (`terminationMessagePolicy`)."""
+    lines = (message or "").strip().splitlines()
+    return lines[-1] if lines else "no message"
+
+
+def _latest_warnings(namespace: Namespace, names: set[str | None]) -> list[str]:
+    """Return the latest warning about each object of these names: a quota, Pod security, a volume that is missing."""
+    latest = {event.involved_object.name: event for event in namespace.warnings()}
     return [
-        f"{event.involved_object.kind} {event.involved_object.name} {event.reason}:"
+        f"{event.involved_object.kind} {name} {event.reason}:"
         f" {' '.join((event.message or '').split())} ({time_since(time_of(event))} ago)"
-        for event in events[-1:]
+        for name, event in latest.items()
+        if name in names
     ]
 
 

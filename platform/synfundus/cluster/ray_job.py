@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 STUDY_LABEL, SETTINGS_LABEL, ROOT_ANNOTATION = "synfundus.io/study", "synfundus.io/settings", "synfundus.io/root"
 """Keys of a RayJob's metadata, which the chart's template sets: the study's name, the digest of its file and overrides,
 and its root."""
-SUCCEEDED, FAILED = "succeeded", "failed"
+WAITING, SUCCEEDED, FAILED = "waiting", "succeeded", "failed"
 _STATES = {
-    "": "waiting",
+    "": WAITING,
     "Running": "running",
     "Retrying": "retrying",
     "Suspending": "suspended",
@@ -45,11 +45,33 @@ class _Status(BaseModel):
     cluster: str | None = Field(default=None, alias="rayClusterName")
 
 
+class _AuthOptions(BaseModel):
+    """How Ray authenticates clients."""
+
+    model_config = ConfigDict(frozen=True)
+    token_secret: str = Field(default="", alias="secretName")
+
+
+class _Cluster(BaseModel):
+    """The part of a Ray cluster's specification that is read here."""
+
+    model_config = ConfigDict(frozen=True)
+    authentication: _AuthOptions = Field(default=_AuthOptions(), alias="authOptions")
+
+
+class _Spec(BaseModel):
+    """The part of a RayJob's specification that is read here."""
+
+    model_config = ConfigDict(frozen=True)
+    cluster: _Cluster = Field(default=_Cluster(), alias="rayClusterSpec")
+
+
 class _Object(BaseModel):
     """A RayJob as JSON of the Kubernetes API."""
 
     model_config = ConfigDict(frozen=True)
     metadata: _Metadata
+    spec: _Spec = _Spec()
     status: _Status | None = None
 
 
@@ -74,6 +96,8 @@ class RayJob:
     """KubeRay's message, often a reason of failure."""
     cluster: str | None
     """Name of the job's Ray cluster."""
+    token_secret: str
+    """Name of the Secret with the access token of that cluster."""
 
     @classmethod
     def from_object(cls, body: object) -> Self:
@@ -94,6 +118,7 @@ class RayJob:
             is_deleted=metadata.deleted is not None,
             message=status.message,
             cluster=status.cluster,
+            token_secret=parsed.spec.cluster.authentication.token_secret,
         )
 
     @property

@@ -45,6 +45,8 @@ class StudyJob:
     """Name of both objects. It ends in a digest of everything that the job is, so that submitting twice is one job."""
     body: JsonObject
     """The RayJob."""
+    spec: JsonObject
+    """Its specification."""
     metadata: JsonObject
     """Labels and annotations of both objects."""
     study_file: str
@@ -121,10 +123,11 @@ def job_of(template: Template, study: Study, text: str, overrides: Sequence[str]
     name = f"{study.name[: MAX_NAME - DIGEST_DIGITS - 1].rstrip('-')}-{digest}"
     owner: JsonObject = {"apiVersion": "v1", "kind": "ConfigMap", "name": template.name, "uid": template.uid}
     own_metadata: JsonObject = {"name": name, **metadata, "ownerReferences": [owner]}
+    own_spec = {key: _fill(value, {"@CONFIGMAP@": name}) for key, value in spec.items()}
     body: JsonObject = {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "RayJob",
         "metadata": own_metadata,
-        "spec": _fill(spec, {"@CONFIGMAP@": name}),
+        "spec": own_spec,
     }
-    return StudyJob(name, body, metadata, text)
+    return StudyJob(name, body, own_spec, metadata, text)

@@ -16,7 +16,7 @@ from synfundus.study import load_study
 def test_the_command_line_makes_the_same_job_as_the_chart() -> None:
     override = "release.data_statement=phantoms, no people"
     escaped = override.replace(",", r"\,")
-    documents = render_chart(*STUDY, "--set", f"studies.demo.set[1]={escaped}", "--set", "secret=synfundus")
+    documents = render_chart(*STUDY, "--set", f"studies.demo.set[1]={escaped}", "--set", "s3.secret=synfundus")
     of_chart = only(documents, "RayJob")
     (maps,) = [d for d in documents if d["metadata"]["name"] == "synfundus-job-template"]
     template = Template(maps["metadata"]["name"], "uid", maps["data"]["spec.yaml"], maps["data"]["metadata.yaml"])

@@ -1,11 +1,13 @@
 """Pods of the chart: security, tokens, environment, pools and GPUs."""
 
+import base64
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
-from support.chart import CLUSTERS, REPOSITORY, SERVING, STUDY, helm, only, pod_templates, render_chart
+from support.chart import CLUSTERS, REPOSITORY, SERVING, STUDY, Document, helm, only, pod_templates, render_chart
 from synfundus.distributed.session import WORKERS_MALLOC
 from synfundus.study import resolve
 
@@ -18,7 +20,7 @@ def test_every_pod_passes_pod_security_restricted() -> None:
         if cluster:
             pods += [cluster["headGroupSpec"]["template"], *(g["template"] for g in cluster["workerGroupSpecs"])]
             assert cluster["autoscalerOptions"]["securityContext"]["readOnlyRootFilesystem"] is True
-            assert cluster["authOptions"] == {"mode": "token"}
+            assert cluster["authOptions"]["mode"] == "token"
         pods += [spec["submitterPodTemplate"]] if "submitterPodTemplate" in spec else []
         pods += [document] if document["kind"] == "Pod" else []
     assert len(pods) == 6
@@ -34,16 +36,16 @@ def test_every_pod_passes_pod_security_restricted() -> None:
 
 
 def test_only_the_autoscaler_has_a_kubernetes_token() -> None:
-    documents = render_chart(*SERVING, "--set", "serviceAccountAnnotations.role=fundus")
+    documents = render_chart(*SERVING)
     accounts = {d["metadata"]["name"]: d for d in documents if d["kind"] == "ServiceAccount"}
-    assert accounts.keys() == {"synfundus-head", "synfundus-worker"}
+    names = {"RayJob": "synfundus", "RayService": "synfundus-serving"}
+    assert accounts.keys() == {f"{start}-{kind}" for start in names.values() for kind in ("head", "worker")}
     for account in accounts.values():
         assert account["automountServiceAccountToken"] is False
-        assert account["metadata"]["annotations"] == {"role": "fundus"}
     for kind, key in CLUSTERS:
         cluster = only(documents, kind)["spec"][key]
         head = cluster["headGroupSpec"]["template"]["spec"]
-        assert (head["serviceAccountName"], head["automountServiceAccountToken"]) == ("synfundus-head", False)
+        assert (head["serviceAccountName"], head["automountServiceAccountToken"]) == (f"{names[kind]}-head", False)
         (token,) = [volume["name"] for volume in head["volumes"] if "projected" in volume]
         (mount,) = cluster["autoscalerOptions"]["volumeMounts"]
         assert (mount["name"], mount["mountPath"]) == (token, "/var/run/secrets/kubernetes.io/serviceaccount")
@@ -51,7 +53,7 @@ def test_only_the_autoscaler_has_a_kubernetes_token() -> None:
         for pod in (head, *workers):
             assert token not in [mount["name"] for mount in pod["containers"][0]["volumeMounts"]]
         for pod in workers:
-            assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("synfundus-worker", False)
+            assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == (f"{names[kind]}-worker", False)
             assert not any("projected" in volume for volume in pod["volumes"])
 
 
@@ -82,12 +84,12 @@ def test_gpus_node_selectors_and_tolerations_reach_the_pods() -> None:
 def test_names_that_look_like_numbers_or_booleans_stay_strings() -> None:
     values = ["maxWorkers=1", "minWorkers=0", "logicalCpus=1", "gpus=0", "idleSeconds=9", "resources.limits.memory=1Gi"]
     arguments = [argument for value in values for argument in ("--set", f"pools.100.{value}")]
-    for name in ("secret=12", "serving.keysSecret=34", "imagePullSecrets[0]=7e3"):
+    for name in ("s3.secret=12", "serving.s3Secret=13", "serving.keysSecret=34", "imagePullSecrets[0]=7e3"):
         arguments += ["--set-string", name]
     documents = render_chart(*SERVING, *arguments, release="true")
-    for template in pod_templates(documents).values():
+    for name, template in pod_templates(documents).items():
         assert template["metadata"]["labels"]["app.kubernetes.io/instance"] == "true"
-        assert template["spec"]["containers"][0]["envFrom"] == [{"secretRef": {"name": "12"}}]
+        assert secrets_of(template) >= {"13" if name.startswith("RayService") else "12"}
         assert template["spec"]["imagePullSecrets"] == [{"name": "7e3"}]
     (numbered, _) = only(documents, "RayJob")["spec"]["rayClusterSpec"]["workerGroupSpecs"]
     assert (numbered["groupName"], numbered["labels"]) == ("100", {"synfundus.io/pool": "100"})
@@ -99,11 +101,80 @@ def test_every_pod_has_the_malloc_settings_of_local_workers() -> None:
         assert variables.items() >= WORKERS_MALLOC.items()
 
 
-def test_pods_that_serve_do_not_get_the_key_of_patient_ids() -> None:
-    for name, template in pod_templates(render_chart(*SERVING, "--set", "secret=synfundus")).items():
-        variables = template["spec"]["containers"][0]["env"]
-        is_emptied = {"name": "SYNFUNDUS_PATIENT_KEY"} in variables
-        assert is_emptied == name.startswith("RayService")
+def secrets_of(template: Document) -> set[str]:
+    """Return the names of the Secrets that a pod mounts or takes environment variables from."""
+    (container,) = template["spec"]["containers"]
+    assert "envFrom" not in container  # entries that nobody listed would reach the pod
+    sources = [variable.get("valueFrom", {}).get("secretKeyRef", {}) for variable in container["env"]]
+    mounted = [volume["secret"]["secretName"] for volume in template["spec"]["volumes"] if "secret" in volume]
+    return {source["name"] for source in sources if source} | set(mounted)
+
+
+def test_each_pod_gets_only_the_secrets_that_it_needs() -> None:
+    """The key of patient ids reaches the head of a job as a file, and no environment of a process."""
+    values = ["s3.secret=write", "patientKeySecret=patients", "serving.s3Secret=read"]
+    documents = render_chart(*SERVING, *(word for value in values for word in ("--set", value)))
+    templates = pod_templates(documents)
+    assert {name: secrets_of(template) for name, template in templates.items()} == {
+        "RayJob head": {"write", "patients"},
+        "RayJob sampling": {"write"},
+        "RayService head": {"read", "keys"},
+        "RayService serving": {"read", "keys"},
+    }
+    for name, template in templates.items():
+        variables = {one["name"]: one for one in template["spec"]["containers"][0]["env"]}
+        assert "SYNFUNDUS_PATIENT_KEY" not in variables
+        assert ("SYNFUNDUS_PATIENT_KEY_FILE" in variables) == (name == "RayJob head")
+    submitter = only(documents, "RayJob")["spec"]["submitterPodTemplate"]
+    assert secrets_of(submitter) == set()
+
+
+def test_pods_that_serve_have_accounts_of_their_own() -> None:
+    """A cloud role of the jobs may write to the store; annotations of an account assign it."""
+    roles = ["serviceAccountAnnotations.role=write", "serving.serviceAccountAnnotations.role=read"]
+    documents = render_chart(*SERVING, *(word for role in roles for word in ("--set", role)))
+    accounts = {d["metadata"]["name"]: d["metadata"]["annotations"] for d in documents if d["kind"] == "ServiceAccount"}
+    for name, template in pod_templates(documents).items():
+        expected = "read" if name.startswith("RayService") else "write"
+        assert accounts[template["spec"]["serviceAccountName"]] == {"role": expected}
+
+
+def test_every_pod_refuses_to_start_ray_without_a_token() -> None:
+    documents = render_chart(*SERVING)
+    templates = pod_templates(documents) | {"submitter": only(documents, "RayJob")["spec"]["submitterPodTemplate"]}
+    for template in templates.values():
+        assert {"name": "RAY_AUTH_MODE", "value": "token"} in template["spec"]["containers"][0]["env"]
+
+
+def test_the_token_of_the_jobs_lies_in_a_secret_of_a_known_name() -> None:
+    documents = render_chart(*SERVING)
+    secret = only(documents, "Secret")
+    assert secret["metadata"]["name"] == "synfundus-ray-token"
+    assert len(base64.b64decode(secret["data"]["auth_token"])) == 64
+    of_jobs = only(documents, "RayJob")["spec"]["rayClusterSpec"]["authOptions"]
+    assert of_jobs == {"mode": "token", "secretName": "synfundus-ray-token"}
+    of_endpoints = only(documents, "RayService")["spec"]["rayClusterConfig"]["authOptions"]
+    assert of_endpoints == {"mode": "token"}  # the operator makes one, which users cannot read
+
+
+@pytest.mark.parametrize("kind", ["configMap", "secret"])
+def test_a_private_authority_is_mounted_into_every_pod_that_reads_the_store(kind: str) -> None:
+    documents = render_chart(*SERVING, "--set", f"s3.ca.{kind}=authority", "--set", "s3.ca.key=our.pem")
+    for template in pod_templates(documents).values():
+        (container,) = template["spec"]["containers"]
+        (volume,) = [one for one in template["spec"]["volumes"] if one["name"] == "authority"]
+        source = volume[kind]
+        assert source.get("name") or source.get("secretName") == "authority"
+        (item,) = source["items"]
+        (mount,) = [one for one in container["volumeMounts"] if one["name"] == "authority"]
+        file = f"{mount['mountPath']}/{item['path']}"
+        assert (item["key"], mount["readOnly"]) == ("our.pem", True)
+        assert {"name": "SYNFUNDUS_S3_CA_FILE", "value": file} in container["env"]
+
+
+def test_pods_that_serve_have_time_to_answer_their_last_requests() -> None:
+    for name, template in pod_templates(render_chart(*SERVING)).items():
+        assert template["spec"]["terminationGracePeriodSeconds"] == (60 if name.startswith("RayService") else 2)
 
 
 def test_the_pools_in_the_guide_can_be_rendered(tmp_path: Path) -> None:

@@ -19,6 +19,11 @@ from synfundus.cluster.kube import Namespace
 from synfundus.errors import SynfundusError
 from synfundus_jobs import cli
 
+CLUSTER = {
+    "authOptions": {"mode": "token", "secretName": "synfundus-ray-token"},
+    "headGroupSpec": {"rayStartParams": {"num-cpus": "4"}},
+    "workerGroupSpecs": [{"groupName": "sampling", "maxReplicas": 4, "rayStartParams": {"num-cpus": "1"}}],
+}
 METADATA = {
     "labels": {"synfundus.io/study": "@STUDY@", "synfundus.io/settings": "@SETTINGS@"},
     "annotations": {"synfundus.io/root": "@ROOT@"},
@@ -31,7 +36,7 @@ A, B = "root=s3://bucket/a", "root=s3://bucket/b"
 def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesApi]:
     """An API server with the chart's template; the kubeconfig names it."""
     with kubernetes_api() as api:
-        spec = {"entrypoint": "run@OVERRIDES@", "configMap": "@CONFIGMAP@"}
+        spec = {"entrypoint": "run@OVERRIDES@", "configMap": "@CONFIGMAP@", "rayClusterSpec": CLUSTER}
         data = {"spec.yaml": yaml.safe_dump(spec), "metadata.yaml": yaml.safe_dump(METADATA)}
         labels = {"synfundus.io/role": "job-template"}
         api.put(CONFIG_MAPS, {"metadata": {"name": "synfundus-job-template", "labels": labels}, "data": data})
@@ -95,7 +100,7 @@ def test_a_job_that_is_being_deleted_is_replaced(api: KubernetesApi, study: str)
     submit(study)
     before = the_job(api)
     before["metadata"]["deletionTimestamp"] = "2026-11-26T03:00:00Z"
-    api.reads_until_gone = 3
+    api.reads_until_gone, api.requests_until_collected = 3, 5
     assert submit(study) == 0
     after = the_job(api)
     assert after["metadata"]["uid"] != before["metadata"]["uid"]
@@ -134,7 +139,9 @@ def test_a_job_that_somebody_else_has_submitted_again_is_not_deleted(
     delete = Namespace.delete_job
 
     def too_late(*arguments: Any) -> None:
-        api.put(JOBS, {key: value for key, value in the_job(api).items() if key != "status"})
+        former = the_job(api)
+        api.put(JOBS, {key: value for key, value in former.items() if key != "status"})
+        api.orphan(former["metadata"]["uid"])
         delete(*arguments)
 
     monkeypatch.setattr(Namespace, "delete_job", too_late)
@@ -188,6 +195,7 @@ def test_the_ready_role_allows_every_request_of_the_command(api: KubernetesApi, 
     """The verbs submit, fail, submit again over the first job's ConfigMap, and cancel. No pod exists here."""
     submit(study)
     ended(the_job(api), "FAILED")
+    api.requests_until_collected = 5
     submit(study)
     assert cli.main(["cluster", "list"]) == 0
     assert cli.main(["cluster", "status", study, "--set", A]) == 0
@@ -202,10 +210,59 @@ def test_the_ready_role_allows_every_request_of_the_command(api: KubernetesApi, 
     assert requested <= allowed
     of_pods = {("pods/log", "get"), ("pods/portforward", "get"), ("pods/portforward", "create"), ("secrets", "get")}
     assert allowed - requested == of_pods
+    assert ("configmaps", "update") not in allowed  # else one user may change the template of all users' jobs
+    (secrets,) = [rule for rule in role["rules"] if "secrets" in rule["resources"]]
+    assert secrets["resourceNames"] == [CLUSTER["authOptions"]["secretName"]]  # type: ignore[index]
 
 
 def pod(name: str, phase: str = "Pending", **status: Any) -> dict[str, Any]:
     return {"metadata": {"name": name, "labels": {}}, "status": {"phase": phase, **status}}
+
+
+def test_a_study_that_needs_more_than_the_pods_hold_is_refused_and_creates_nothing(
+    api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["cluster", "submit", study, "--set", A, "--set", "samples.resources.num_gpus=1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "samples.resources: needs 2 x (1 CPU and 1 GPU) at once, and the pool sampling can hold 0" in line
+    assert jobs_of(api) == {}
+
+
+def test_a_config_map_of_a_former_job_that_stays_is_one_line(
+    api: KubernetesApi, study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(study)
+    ended(the_job(api), "FAILED")
+    api.requests_until_collected = 1_000_000
+    monkeypatch.setattr(jobs, "DELETION_S", 0.1)
+    assert submit(study) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "of a former job still exists" in line
+
+
+def test_status_says_that_no_operator_has_seen_the_job(
+    api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(study)
+    assert cli.main(["cluster", "status", study, "--set", A]) == 0
+    assert "the KubeRay operator has not seen the job yet" in capsys.readouterr().out
+
+
+def test_status_gives_the_last_line_of_a_container_that_ended(
+    api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(study)
+    job = the_job(api)
+    job["status"] = {"jobDeploymentStatus": "Initializing", "rayClusterName": "cluster-1"}
+    ended = {"exitCode": 1, "reason": "Error", "message": "Traceback\nAuthenticationError: no token\n"}
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}
+    common = {"name": "c", "image": "i", "imageID": "", "ready": False, "restartCount": 3}
+    container = common | {"state": {"waiting": waiting}, "lastState": {"terminated": ended}}
+    head = pod("head", "Running", containerStatuses=[container])
+    head["metadata"]["labels"]["ray.io/cluster"] = "cluster-1"
+    api.put(PODS, head)
+    assert cli.main(["cluster", "status", study, "--set", A]) == 0
+    assert "head ended with exit code 1 (Error): AuthenticationError: no token" in capsys.readouterr().out
 
 
 def test_status_gives_the_reasons_why_nothing_runs(
@@ -250,7 +307,7 @@ def with_a_head(api: KubernetesApi) -> dict[str, Any]:
     for one in (head, submitter):
         api.put(PODS, one)
     api.objects[f"{PODS}/submitter/log"] = {"metadata": {}, "text": "line " * 100_000}
-    secret = {"metadata": {"name": "cluster-1"}, "data": {"auth_token": "dG9rZW4="}}
+    secret = {"metadata": {"name": "synfundus-ray-token"}, "data": {"auth_token": "dG9rZW4="}}
     api.put(PODS.replace("pods", "secrets"), secret)
     return job
 

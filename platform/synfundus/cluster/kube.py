@@ -181,11 +181,11 @@ class Namespace:
             found = self.core.list_namespaced_pod(self.name, label_selector=selector, _request_timeout=TIMEOUT_S).items
         return sorted(found, key=lambda pod: pod.metadata.creation_timestamp)
 
-    def warnings(self) -> list[Any]:
-        """Return the events of type Warning, oldest first."""
+    def events(self, selector: str) -> list[Any]:
+        """Return the events that a field selector matches, such as `type=Warning`, oldest first."""
         with one_line_errors("cannot list events"):
             found = self.core.list_namespaced_event(
-                self.name, field_selector="type=Warning", _request_timeout=TIMEOUT_S
+                self.name, field_selector=selector, _request_timeout=TIMEOUT_S
             ).items
         return sorted(found, key=time_of)
 

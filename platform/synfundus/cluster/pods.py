@@ -1,12 +1,18 @@
 """Pods of a job: running ones by pool, reasons why others do not run, and the driver's log."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from synfundus.cluster.kube import Namespace, one_line_errors, time_of
-from synfundus.cluster.ray_job import WAITING, RayJob, time_since
+from synfundus.cluster.ray_job import RUNNING, WAITING, RayJob, time_since
 from synfundus.errors import WrongInputError
 
+ENDED = re.compile(
+    r"ContainerStateTerminated\{ExitCode:(?P<code>\d+),.*?Reason:(?P<reason>\w*),Message:(?P<message>.*),StartedAt:",
+    re.DOTALL,
+)
+"""What KubeRay's event about a deleted head says of its container."""
 ORDINARY = ("ContainerCreating", "PodInitializing")
 """Reasons why a healthy pod waits at its start."""
 
@@ -38,6 +44,7 @@ def troubles(namespace: Namespace, job: RayJob) -> list[str]:
     if job.is_over:
         return found
     pending = {pod.metadata.name for pod in pods if pod.status.phase == "Pending"}
+    found += _former_head(namespace, job)
     found += _latest_warnings(namespace, {job.name, job.cluster} | pending)
     if not found and job.state == WAITING:
         found = ["the KubeRay operator has not seen the job yet; if it stays so, check that the operator runs"]
@@ -72,9 +79,23 @@ def _last_line(message: str | None) -> str:
     return lines[-1] if lines else "no message"
 
 
+def _former_head(namespace: Namespace, job: RayJob) -> list[str]:
+    """Return how the last head ended, which KubeRay deletes and replaces, unless the job runs by now."""
+    if job.state == RUNNING:
+        return []
+    deleted = [one for one in namespace.events("reason=DeletedHeadPod") if one.involved_object.name == job.cluster]
+    exits = [(event, ENDED.search(event.message or "")) for event in deleted]
+    return [
+        f"the last head ended with exit code {ended['code']} ({ended['reason']}): {_last_line(ended['message'])}"
+        f" ({time_since(time_of(event))} ago)"
+        for event, ended in exits[-1:]
+        if ended
+    ]
+
+
 def _latest_warnings(namespace: Namespace, names: set[str | None]) -> list[str]:
     """Return the latest warning about each object of these names: a quota, Pod security, a volume that is missing."""
-    latest = {event.involved_object.name: event for event in namespace.warnings()}
+    latest = {event.involved_object.name: event for event in namespace.events("type=Warning")}
     return [
         f"{event.involved_object.kind} {name} {event.reason}:"
         f" {' '.join((event.message or '').split())} ({time_since(time_of(event))} ago)"

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 STUDY_LABEL, SETTINGS_LABEL, ROOT_ANNOTATION = "synfundus.io/study", "synfundus.io/settings", "synfundus.io/root"
 """Keys of a RayJob's metadata, which the chart's template sets: the study's name, the digest of its file and overrides,
 and its root."""
-WAITING, SUCCEEDED, FAILED = "waiting", "succeeded", "failed"
+WAITING, RUNNING, SUCCEEDED, FAILED = "waiting", "running", "succeeded", "failed"
 _STATES = {
     "": WAITING,
-    "Running": "running",
+    "Running": RUNNING,
     "Retrying": "retrying",
     "Suspending": "suspended",
     "Suspended": "suspended",

@@ -248,6 +248,27 @@ def test_status_says_that_no_operator_has_seen_the_job(
     assert "the KubeRay operator has not seen the job yet" in capsys.readouterr().out
 
 
+def test_status_says_how_a_head_ended_that_kuberay_has_replaced(
+    api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The text is that of KubeRay 1.6.2."""
+    submit(study)
+    job = the_job(api)
+    job["status"] = {"jobDeploymentStatus": "Initializing", "rayClusterName": "cluster-1"}
+    state = (
+        "ExitCode:1,Signal:0,Reason:Error,Message:File x\nAuthenticationError: no token\n,StartedAt:2026-11-27 14:32:53"
+    )
+    message = (
+        "Deleted head Pod fundus/head; Pod status: Running; Pod restart policy: Never; Ray container terminated status:"
+        f" &ContainerStateTerminated{{{state} +0000 UTC,ContainerID:c,}}"
+    )
+    about = {"kind": "RayCluster", "name": "cluster-1"}
+    event = {"metadata": {"name": "e"}, "involvedObject": about, "reason": "DeletedHeadPod", "message": message}
+    api.put(EVENTS, event | {"lastTimestamp": "2026-11-26T03:00:00Z"})
+    assert cli.main(["cluster", "status", study, "--set", A]) == 0
+    assert "the last head ended with exit code 1 (Error): AuthenticationError: no token" in capsys.readouterr().out
+
+
 def test_status_gives_the_last_line_of_a_container_that_ended(
     api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

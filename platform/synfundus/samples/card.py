@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.labels import HEAD_NAMES, HEADS, LABELS
 from synfundus.measures.editions import withhold
-from synfundus.measures.metrics import ComputedSpace, Consistency, EvaluationMetrics, Fidelity
+from synfundus.measures.metrics import ComputedSpace, Consistency, EvaluationMetrics, Extrapolation, Fidelity
 from synfundus.measures.wording import RESEARCH_ONLY, format_measure, format_number
 from synfundus.samples.croissant import citation, licence_url
 from synfundus.samples.release_config import PrivacyStatement, ReleaseConfig
@@ -110,6 +110,8 @@ def dataset_card(
         rejected=[f"{count} {REASON_TEXT[reason]}" for reason, count in sorted(metadata.rejected.items())],
         counts=public.counts,
         spaces=_fidelity_tables(public.fidelity),
+        top_octave=public.spectrum.top,
+        format_measure=format_measure,
         labels=_consistency_rows(public.consistency, annotator_metrics.unusable),
         operating_points=_operating_rows(annotator_metrics),
         privacy=public.privacy,
@@ -148,8 +150,16 @@ def _fidelity_tables(fidelity: Fidelity) -> list[_FidelityTable]:
             )
             for name, text in fidelity.measures.items()
         )
-        tables.append(_FidelityTable(space.title, rows, overall.n))
+        tables.append(_FidelityTable(space.title, rows + _unlimited_rows(space.extrapolation), overall.n))
     return tables
+
+
+def _unlimited_rows(limit: Extrapolation) -> tuple[_FidelityRow, ...]:
+    """Return the Fréchet distance at an unlimited number of images; none if it is not measurable."""
+    if not limit.points:
+        return ()
+    title = "Fréchet distance, extrapolated to unlimited images"
+    return (_FidelityRow(title, "lower", format_measure(limit.held_out), format_measure(limit.synthetic)),)
 
 
 def _consistency_rows(consistency: Consistency, unusable: Mapping[str, str]) -> list[_ConsistencyRow]:

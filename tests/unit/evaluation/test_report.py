@@ -26,6 +26,7 @@ from synfundus.measures.measure import Measure
 from synfundus.measures.metrics import (
     ComputedSpace,
     EvaluationMetrics,
+    PowerSpectrum,
     SkippedSpace,
     UnmeasuredPrivacy,
 )
@@ -177,6 +178,20 @@ def test_the_report_lists_what_was_not_measured_and_why() -> None:
     assert f"Hypertensive retinopathy, agreement with the request: {UNUSABLE_REASON}" in PUBLIC
 
 
+def test_the_kernel_distance_leads_and_fine_detail_is_named_in_both_editions() -> None:
+    tiles = {tile.title: tile for tile in summary_tiles(example_metrics(), example_annotator_metrics())}
+    assert "kernel distance (KID)" in tiles["Distance from real photographs"].comment
+    assert tiles["Fine detail"].value == "68 %"
+    assert (
+        "in the top octave (16 to 32 cycles per image side); 95 % interval 63 to 73 %" in tiles["Fine detail"].comment
+    )
+    for page in (PRIVATE, PUBLIC):
+        assert page.index("<th>Kernel distance (KID)</th>") < page.index("<th>Fréchet distance</th>")
+        assert "Extrapolated to an unlimited number, it is <strong>29.5 (27.5 to 31.5)</strong> for the samples" in page
+        assert "<th>16 to 32 cycles per image side (top octave)</th><td>5.000</td><td>3.400</td>" in page
+        assert '<h3>Fine detail</h3><p class="value">68 %</p>' in page
+
+
 def test_every_measure_is_explained_with_its_direction() -> None:
     for text in example_metrics().fidelity.measures.values():
         assert f"<dt>{text.title}</dt><dd>{text.meaning} {text.better.capitalize()} is better.</dd>" in PUBLIC
@@ -214,10 +229,16 @@ def without_numbers() -> EvaluationMetrics:
         distributions[name] = entry.model_copy(
             update=dict.fromkeys(("reference_expert", "requested", "predicted"), empty)
         )
+    nothing = PowerSpectrum(octaves=())
     privacy = UnmeasuredPrivacy(reason="no held-out photograph", num_training=3, num_held_out=0, num_synthetic=3)
     consistency = metrics.consistency.model_copy(update={"labels": labels})
     return metrics.model_copy(
-        update={"consistency": consistency, "label_distributions": distributions, "privacy": privacy}
+        update={
+            "consistency": consistency,
+            "label_distributions": distributions,
+            "privacy": privacy,
+            "spectrum": nothing,
+        }
     )
 
 
@@ -228,7 +249,12 @@ def test_a_study_without_any_measurable_number_still_has_a_report() -> None:
     assert "Not measured: no held-out photograph" in page
     assert "This report has no example images." in page
     assert "This report has no training curve." in page
+    every = ", ".join(label.title.removesuffix(" (0 right, 1 left)") for label in LABELS)
+    assert f"Neither known, nor requested, nor predicted: {every}." in page
+    assert f"Not measurable: {every}." in page
+    assert "The images are too small to have an octave." in page
     tiles = {tile.title: tile.value for tile in summary_tiles(metrics, example_annotator_metrics())}
+    assert tiles["Distance from real photographs"] == tiles["Fine detail"] == "not measurable"
     assert tiles["Eye side as requested"] == tiles["Near a training photograph"] == "not measurable"
     assert tiles["Labels that follow the request"] == "0 of 0"
 

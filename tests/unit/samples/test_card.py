@@ -66,6 +66,13 @@ def test_the_card_states_uses_origin_and_digests(metadata: ReleaseMetadata) -> N
 def test_metrics_have_an_interval_and_absent_ones_a_reason(metadata: ReleaseMetadata) -> None:
     text = card(metadata)
     assert "| Fréchet distance | lower | 12.0 (10.8 to 13.2) | 31.5 (28.4 to 34.6) |" in text
+    assert (
+        "| Fréchet distance, extrapolated to unlimited images | lower | 8.000 (7.000 to 9.000) | 29.5 (27.5 to 31.5) |"
+        in text
+    )
+    measures = [line.split(" | ")[0] for line in text.splitlines() if " | lower | " in line or " | higher | " in line]
+    assert measures[0] == "| Kernel distance (KID)"
+    assert "top octave (16 to 32 cycles per image side):\n0.680 (0.630 to 0.730). 1 is equal" in text
     assert "Inception features: not computed (no weights named)." in text
     titles = tuple(f"| {label.title} | {statistic} |" for label in LABELS for statistic in ("AUC", "kappa"))
     rows = [line for line in text.splitlines() if line.startswith(titles)]

@@ -98,7 +98,7 @@ def run_annotator(storage: Storage, num_images: int, num_samples: int) -> None:
 
 
 def run_fill(storage: Storage, num_images: int, num_samples: int) -> None:
-    fill_on_pool(storage, "data/tiny", "annotators/tiny", "data/filled", PoolResources(pool_size=1), "", Silent())
+    fill_on_pool(storage, "data/tiny", "annotators/tiny", "data/filled", {}, PoolResources(pool_size=1), "", Silent())
 
 
 def run_generator(storage: Storage, num_images: int, num_samples: int) -> None:
@@ -147,7 +147,7 @@ def run_publish(storage: Storage, num_images: int, num_samples: int) -> None:
         {"data_statement": "Tiny images that a program rendered.", "date_published": "2026-11-27"}
     )
     inputs = read_release_inputs(storage, config, samples, report, annotator)
-    evidence = read_evidence(storage, report, annotator)
+    evidence = read_evidence(storage, samples, report, annotator)
     publish(storage, samples, f"releases/of-{num_samples}", inputs, evidence, "")
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from support.tiny_study import PATIENT_KEY
-from synfundus.diagnosis.metrics import read_annotator_metrics
+from synfundus.diagnosis.decisions import read_annotator_metrics
 from synfundus.digests import sha256_hex
 from synfundus.evaluation.manifest import read_metrics
 from synfundus.fundus.dataset import PreparedImages
@@ -124,7 +124,7 @@ def test_no_patient_is_in_two_splits(run: Run) -> None:
 
 
 def test_labels_without_experts_are_named_as_unusable_and_stay_null(run: Run) -> None:
-    unusable = set(read_annotator_metrics(run.storage, f"annotators/{NAME}").unusable)
+    unusable = set(read_annotator_metrics(run.storage, f"annotators/{NAME}", {}).unusable)
     assert unusable >= set(LABEL_NAMES) - LABELLED
     summary = re.search(r"^ *unusable +(.*)$", run.out, re.MULTILINE)
     assert summary is not None

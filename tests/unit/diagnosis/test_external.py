@@ -31,7 +31,8 @@ from synfundus.fundus.shard import decode_pixels
 from synfundus.labels import HEADS, NUM_VALUES, UNKNOWN_WORDS
 from synfundus.storage import Storage, read_manifest
 
-MakeImages, MakeRow = Callable[..., PreparedImages], Callable[..., dict[str, Any]]
+MakeImages = Callable[..., PreparedImages]
+MakeRow = Callable[..., dict[str, Any]]
 SIDE, GC = HEADS["eye_side"].start, HEADS["is_gc"].start
 GRADES = [f"g{k}" for k in range(5)]
 

@@ -53,7 +53,7 @@ def _measure(validation: Predictions, test: Predictions, **rules: OperatingPoint
 def _weights(y: NDArray[np.int64], points: Mapping[str, OperatingPoint]) -> NDArray[np.float64]:
     """Return weights that give the images the prevalence that the side's operating point assumes."""
     prevalence = points["eye_side"].prevalence
-    return np.where(y == 1, prevalence / y.mean(), (1 - prevalence) / (1 - y.mean()))
+    return np.asarray(np.where(y == 1, prevalence / y.mean(), (1 - prevalence) / (1 - y.mean())))
 
 
 def test_measures_agree_with_scikit_learn() -> None:

@@ -1,13 +1,17 @@
 """Operating points, against closed forms of two Gaussian score distributions and against scikit-learn."""
 
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 from scipy.optimize import brentq
 from scipy.stats import norm
 from sklearn.metrics import cohen_kappa_score, precision_score, roc_auc_score, roc_curve
 
-from synfundus.diagnosis.config import OperatingPointConfig, Rule
+from synfundus.diagnosis.config import OperatingPointConfig, OperatingPointsConfig, Rule
 from synfundus.diagnosis.counts import LabelCounts
 from synfundus.diagnosis.fitting import fit_calibration
 from synfundus.diagnosis.held_out import Predictions
@@ -26,6 +30,15 @@ def binormal(n: int, seed: int, prevalence: float) -> tuple[Labels, NDArray[np.f
     """Return labels and scores of AUC 0.95; exactly the share `prevalence` is positive."""
     y = (np.arange(n) < round(prevalence * n)).astype(np.int64)
     return y, DISTANCE * y + np.random.default_rng(seed).normal(size=n)
+
+
+def matched_threshold(prevalence: float) -> float:
+    """Return the score that a share `prevalence` of a population with that prevalence reaches, in closed form."""
+
+    def excess(t: float) -> float:
+        return float(prevalence * norm.sf(t - DISTANCE) + (1 - prevalence) * norm.sf(t) - prevalence)
+
+    return float(brentq(excess, -6.0, 9.0))
 
 
 def glaucoma(y: Labels, score: NDArray[np.float64]) -> Predictions:
@@ -61,18 +74,37 @@ def test_matched_prevalence_annotates_as_many_as_there_are_where_youden_annotate
     assert np.mean(ratios["youden"]) == pytest.approx(14, abs=2)
     assert np.mean(ppv["youden"]) == pytest.approx(0.06, abs=0.01)
     # Matched: the threshold at which p se + (1 - p)(1 - sp) = p. There, PPV equals the sensitivity.
-    share = lambda t: RARE * norm.sf(t - DISTANCE) + (1 - RARE) * norm.sf(t)  # noqa: E731
-    threshold = brentq(lambda t: share(t) - RARE, 0.0, 6.0)
+    threshold = matched_threshold(RARE)
     assert np.mean(ratios["matched-prevalence"]) == pytest.approx(1.0, abs=0.05)
     assert np.mean(ppv["matched-prevalence"]) == pytest.approx(norm.sf(threshold - DISTANCE), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ({"is_gx": {}}, "operating_points: 'is_gx' is not a label"),
+        (
+            {"is_gc": {"rule": "minimum-ppv"}},
+            "minimum: expected with minimum-ppv and minimum-sensitivity, and only there",
+        ),
+        ({"is_gc": {"minimum": 0.5}}, "minimum: expected with minimum-ppv and minimum-sensitivity, and only there"),
+        ({"is_gc": {"prevalence": 1.5}}, "is_gc.prevalence: expected a share between 0 and 1"),
+        ({"is_gc": {"prevalence": [0.5, 0.5]}}, "is_gc.prevalence: expected a share between 0 and 1"),
+        ({"dr_grade": {"prevalence": 0.1}}, "dr_grade.prevalence: expected 5 shares with the sum 1, one per grade"),
+        ({"dr_grade": {"prevalence": [0.5, 0.5, 0.5, 0, 0]}}, "dr_grade.prevalence: expected 5 shares with the sum 1"),
+        ({"is_gc": {"rules": "youden"}}, "did you mean 'rule'"),
+    ],
+)
+def test_a_wrong_operating_point_is_refused_with_its_remedy(point: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        TypeAdapter(OperatingPointsConfig).validate_python(point)
 
 
 @pytest.mark.parametrize("prevalence", [0.01, 0.2, 0.7])
 def test_a_stated_prevalence_is_matched_whatever_the_share_of_positives_in_validation(prevalence: float) -> None:
     y, score = binormal(40_000, 0, 0.4)
     threshold, reason = choose_threshold(OperatingPointConfig(), y, score, prevalence, 0.0)
-    share = lambda t: prevalence * norm.sf(t - DISTANCE) + (1 - prevalence) * norm.sf(t)  # noqa: E731
-    assert threshold == pytest.approx(brentq(lambda t: share(t) - prevalence, -6.0, 9.0), abs=0.1)
+    assert threshold == pytest.approx(matched_threshold(prevalence), abs=0.1)
     assert reason is None
 
 
@@ -91,6 +123,7 @@ def test_minimum_ppv_is_met_at_the_assumed_prevalence_by_the_most_sensitive_thre
 def test_minimum_sensitivity_is_met_by_the_highest_threshold() -> None:
     y, score = binormal(40_000, 0, 0.4)
     threshold, _ = choose_threshold(OperatingPointConfig(rule="minimum-sensitivity", minimum=0.9), y, score, RARE, 0.0)
+    assert threshold is not None
     assert threshold == pytest.approx(DISTANCE + norm.ppf(0.1), abs=0.05)
     assert (score[y == 1] >= threshold).mean() >= 0.9
     assert (score[y == 1] > np.sort(score[score > threshold])[0]).mean() < 0.9 + 1 / y.sum()
@@ -193,7 +226,10 @@ def graded(rule: Rule = "matched-prevalence", *, seed: int = 0) -> tuple[Labels,
 
 
 def test_grades_follow_their_distribution_where_the_rounded_expected_grade_piles_up_at_1() -> None:
-    kappas, rounded_kappas, shares, rounded_shares = [], [], [], []
+    kappas: list[float] = []
+    rounded_kappas: list[float] = []
+    shares: list[NDArray[np.float64]] = []
+    rounded_shares: list[NDArray[np.float64]] = []
     for seed in range(5):
         grade, annotated, p_B4, _ = graded(seed=seed)
         rounded = np.floor(p_B4.sum(axis=1) + 0.5).astype(np.int64)

@@ -13,6 +13,7 @@ from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.fundus.manifest import ParentDataset
 from synfundus.labels import LABEL_NAMES
+from synfundus.samples.plan import Plan
 from synfundus.stages.sample import SampleStage, lay_out
 from synfundus.storage import Storage, write_manifest
 from synfundus.study import Study, resolve
@@ -70,6 +71,14 @@ def test_a_plan_is_laid_out_without_an_image_and_without_weights(study: Study, s
     rows = dict(STAGE.describe(study, storage, None))
     assert rows["Eye side (0 right, 1 left)"] == "0: 48, 1: 48"
     assert not list(storage.names(study.samples_folder))
+
+
+def test_the_plan_states_the_operating_points_of_the_study(tmp_path: Path, storage: Storage) -> None:
+    study = study_of(tmp_path, "operating_points.is_gc={rule: minimum-ppv, minimum: 0.5}")
+    write_inputs(study, storage)
+    plan = Plan.from_json(lay_out(study, storage).to_json(), "plan.json")
+    assert plan.operating_points == study.operating_points
+    assert plan.operating_points["is_gc"].minimum == 0.5
 
 
 def test_the_digest_ignores_the_pool_and_depends_on_each_input(tmp_path: Path, storage: Storage) -> None:

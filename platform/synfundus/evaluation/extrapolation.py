@@ -43,10 +43,8 @@ def distance_without_bias(distances: Floats, n: int) -> float:
     return float(np.polyfit(1.0 / np.array(subset_sizes(n)), distances, 1)[1])
 
 
-def extrapolate(
-    reference: FeatureSet, held_out: FeatureSet, synthetic: FeatureSet, compared: Comparison, seed: int
-) -> Extrapolation:
-    """Return the Fréchet distances of a comparison at an unlimited number of images.
+def extrapolate(sets: Sequence[FeatureSet], compared: Comparison, seed: int) -> Extrapolation:
+    """Return the Fréchet distances of `compare(*sets)` at an unlimited number of images.
 
     They exist wherever the comparison has a Fréchet distance. Half of its images is then at least 5 times the effective
     dimension, where the bias is linear in 1 / n.
@@ -54,8 +52,8 @@ def extrapolate(
     if not (missing := compared.synthetic.frechet_distance).measurable:
         return Extrapolation(points=(), held_out=missing, synthetic=missing, difference=missing)
     n = compared.n
-    chosen = ChosenSets.choose((reference, held_out, synthetic), n, seed)
-    curves = [(len(sets[0]), _curves(sets)) for sets in chosen.without_each_group()]
+    chosen = ChosenSets.choose(sets, n, seed)
+    curves = [(len(rest[0]), _curves(rest)) for rest in chosen.without_each_group()]
     real_P, made_P = np.array([[distance_without_bias(one, size) for one in pair] for size, pair in curves]).T
     intervals = [jackknife(float(of_P[0]), of_P[1:].tolist(), n) for of_P in (real_P, made_P, made_P - real_P)]
     points = (

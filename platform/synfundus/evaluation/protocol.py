@@ -71,16 +71,10 @@ def evaluate(
         WrongInputError: a patient is in both sets of photographs.
     """
     _require_disjoint_patients(reference, held_out)
-    privacy, near = _measure_privacy(
-        reference, held_out, samples, quantile, "cuda" if config.resources.num_gpus else "cpu"
-    )
+    device = "cuda" if config.resources.num_gpus else "cpu"
+    privacy, near = _measure_privacy(reference, held_out, samples, quantile, device)
     fidelity = _measure_fidelity(reference, held_out, samples, config, spaces, phantoms)
-    spectrum = compare_spectra(
-        held_out.octave_powers_MO,
-        [held_out.patients[row] for row in held_out.chosen],
-        samples.octave_powers_MO,
-        size_px,
-    )
+    spectrum = _measure_spectrum(held_out, samples, size_px)
     consistency = measure_consistency(
         samples.requested_NK, samples.predicted_NK, samples.score_NK, unusable, config.seed
     )
@@ -193,22 +187,25 @@ def _measure_space(
         )
         for key, (in_reference, in_held_out, in_samples) in members.items()
     }
-    reference_set, held_out_set, synthetic_set = (
-        _all_chosen(space, images) for images in (reference, held_out, samples)
-    )
-    landmark = None if phantoms_ND is None else _landmark(space, held_out, samples, phantoms_ND, config)
+    everything = [_all_chosen(space, images) for images in (reference, held_out, samples)]
     return ComputedSpace(
         title=title,
         dim=reference.features[space].shape[1],
         strata=strata,
-        extrapolation=extrapolate(reference_set, held_out_set, synthetic_set, strata["overall"], config.seed),
-        landmark=landmark,
+        extrapolation=extrapolate(everything, strata["overall"], config.seed),
+        landmark=None if phantoms_ND is None else _landmark(space, held_out, samples, phantoms_ND, config),
     )
 
 
 def _all_chosen(space: str, images: Photographs | Samples) -> FeatureSet:
     """Return the features of all chosen images."""
     return images.feature_set(space, np.ones(len(images.chosen), np.bool_))
+
+
+def _measure_spectrum(held_out: Photographs, samples: Samples, size_px: int) -> PowerSpectrum:
+    """Compare the chosen images by their power in each octave."""
+    patients = [held_out.patients[row] for row in held_out.chosen]
+    return compare_spectra(held_out.octave_powers_MO, patients, samples.octave_powers_MO, size_px)
 
 
 def _landmark(

@@ -77,8 +77,7 @@ def render_report(content: ReportContent, edition: Edition) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    metrics, annotator = shown.metrics, shown.annotator_metrics
-    sheets = _sheets(shown)
+    metrics, annotator, sheets = shown.metrics, shown.annotator_metrics, _sheets(shown)
     return environment.get_template("report.html.j2").render(
         edition=edition,
         edition_mark=edition_mark(edition),

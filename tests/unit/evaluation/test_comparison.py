@@ -162,7 +162,7 @@ def test_the_extrapolated_distance_has_no_bias_and_its_interval_holds_the_closed
         rng = np.random.default_rng(seed)
         sets = feature_set(rng, 240, dim=8), feature_set(rng, 240, dim=8), feature_set(rng, 240, shift=0.5, dim=8)
         compared = compare(*sets, **SETTINGS)
-        limit = extrapolate(*sets, compared, seed)
+        limit = extrapolate(sets, compared, seed)
         assert [point.n for point in limit.points] == [240, 160, 120]
         for place, (measure, truth) in enumerate(((limit.held_out, 0), (limit.synthetic, 2), (limit.difference, 2))):
             _, low, high = measure.interval
@@ -176,7 +176,7 @@ def test_the_extrapolated_distance_has_no_bias_and_its_interval_holds_the_closed
 def test_without_a_frechet_distance_nothing_is_extrapolated() -> None:
     rng = np.random.default_rng(11)
     sets = photographs(rng, 60), photographs(rng, 60), photographs(rng, 60)
-    limit = extrapolate(*sets, compare(*sets, **SETTINGS), seed=0)
+    limit = extrapolate(sets, compare(*sets, **SETTINGS), seed=0)
     assert limit.points == ()
     assert limit.difference.reason == limit.synthetic.reason == limit.held_out.reason
     assert (limit.synthetic.reason or "").startswith("60 images; needs ")

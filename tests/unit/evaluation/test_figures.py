@@ -8,6 +8,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from support.metrics_example import example_metrics
@@ -15,6 +16,7 @@ from synfundus.evaluation.figures import labels, likeness, training
 from synfundus.evaluation.figures.labels import labels_not_measurable, labels_without_values
 from synfundus.evaluation.figures.training import LossCurves
 from synfundus.labels import LABEL_NAMES, LABELS
+from synfundus.measures.inputs import Floats
 from synfundus.measures.measure import Measure
 from synfundus.measures.metrics import (
     ComputedSpace,
@@ -36,7 +38,8 @@ def plotted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plot], Figure]:
     figures: list[Figure] = []
 
     def keep(figure: Figure) -> str:
-        FigureCanvasAgg(figure).draw()
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()
         figures.append(figure)
         return "data:,"
 
@@ -74,9 +77,13 @@ def _ticks_in_view(axis: Axis, limits: tuple[float, float]) -> list[Text]:
     return [label for place, label in places if min(limits) <= place <= max(limits)]
 
 
+def _points(line: Line2D) -> tuple[Floats, Floats]:
+    """Return the coordinates of a line's points."""
+    return np.asarray(line.get_xdata(), np.float64), np.asarray(line.get_ydata(), np.float64)
+
+
 def _assert_inside(line: Line2D, x_limits: tuple[float, float], y_limits: tuple[float, float]) -> None:
-    for values, limits in ((line.get_xdata(), x_limits), (line.get_ydata(), y_limits)):
-        numbers = np.asarray(values, float)
+    for numbers, limits in zip(_points(line), (x_limits, y_limits), strict=True):
         assert min(limits) <= numbers.min() <= numbers.max() <= max(limits)
 
 
@@ -129,7 +136,11 @@ def test_only_labels_with_values_have_a_panel_and_the_others_are_named(
         assert len(axes.texts) == (0 if predicted else 1)
         for text in axes.texts:
             box = text.get_window_extent()
-            assert not any(box.overlaps(bar.get_window_extent()) for bar in axes.patches if bar.get_height() > 0)
+            assert not any(
+                box.overlaps(bar.get_window_extent())
+                for bar in axes.patches
+                if isinstance(bar, Rectangle) and bar.get_height() > 0
+            )
 
 
 @pytest.mark.parametrize("names", [USABLE, ("eye_side",), ("eye_side", "is_retinal_region_readable")], ids=len)
@@ -159,7 +170,8 @@ def test_the_extrapolated_point_lies_on_the_line_of_the_others(plotted: Callable
     space = example_metrics().fidelity.spaces["annotator"]
     assert isinstance(space, ComputedSpace)
     lines = plotted(lambda: likeness.plot_extrapolation(space.extrapolation)).axes[0].get_lines()
-    starts = [float(line.get_ydata()[0]) for line in lines if len(line.get_xdata()) == 2 and line.get_xdata()[1] > 0]
+    points = [_points(line) for line in lines]
+    starts = [float(y[0]) for x, y in points if len(x) == 2 and x[1] > 0]
     assert starts == pytest.approx([8.0, 29.5])
 
 
@@ -184,10 +196,10 @@ def test_every_loss_curve_shows_its_points_or_their_mean(count: int, plotted: Ca
     assert_nothing_is_cut_off(figure)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["Annotator", "Generator"]
     lines = figure.axes[1].get_lines()
-    assert len(lines[0].get_xdata()) == count
-    assert lines[-1].get_xdata().tolist() == [10.0, 10.0 * count]
+    assert len(_points(lines[0])[0]) == count
+    assert _points(lines[-1])[0].tolist() == [10.0, 10.0 * count]
     if count >= 30:
-        assert len(lines[1].get_xdata()) == count - 14
+        assert len(_points(lines[1])[0]) == count - 14
     else:
         assert lines[0].get_marker() == "o"  # one point without a marker would be invisible
 

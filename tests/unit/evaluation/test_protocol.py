@@ -1,0 +1,119 @@
+"""The protocol from sets of images to metrics: complete sets, one sample, no held-out photograph."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from support.metrics_example import example_annotator_metrics
+from synfundus.errors import WrongInputError
+from synfundus.evaluation.config import EvaluationConfig
+from synfundus.evaluation.image_sets import Photographs, Samples
+from synfundus.evaluation.protocol import evaluate
+from synfundus.evaluation.report import ReportContent, render_report
+from synfundus.labels import LABELS, NUM_LABELS
+from synfundus.measures.copies import SampledCounts, copy_descriptor
+from synfundus.measures.metrics import ComputedSpace, EvaluationMetrics
+from synfundus.measures.spectrum import octave_powers
+
+SIZE_PX, DIM = 32, 6
+
+
+def pixels(rng: np.random.Generator, n: int, contrast: float) -> NDArray[np.uint8]:
+    return np.clip(rng.normal(128, contrast, (n, SIZE_PX, SIZE_PX, 3)), 0, 255).astype(np.uint8)
+
+
+def photographs(rng: np.random.Generator, n: int, name: str) -> Photographs:
+    images_BHWC = pixels(rng, n, 20.0)
+    labels = np.full((n, NUM_LABELS), -1, np.int8)
+    labels[:, 1] = np.arange(n) % 2
+    return Photographs(
+        ids=[f"{name}{i}" for i in range(n)],
+        patients=[f"{name}{i // 2}" for i in range(n)],
+        expert_NK=labels,
+        value_shares={label.name: np.zeros(label.max_value + 1) for label in LABELS},
+        num_unknown={label.name: n for label in LABELS},
+        descriptors_ND=copy_descriptor(images_BHWC),
+        chosen=np.arange(n),
+        features={"annotator": rng.normal(size=(n, DIM)).astype(np.float32)},
+        octave_powers_MO=octave_powers(images_BHWC),
+    )
+
+
+def samples(rng: np.random.Generator, n: int, contrast: float = 20.0) -> Samples:
+    images_BHWC = pixels(rng, n, contrast)
+    labels = np.full((n, NUM_LABELS), -1, np.int8)
+    labels[:, 1] = np.arange(n) % 2
+    return Samples(
+        sample_ids=np.arange(n),
+        requested_NK=labels,
+        predicted_NK=labels,
+        score_NK=np.where(labels >= 0, labels, np.nan).astype(np.float32),
+        chosen=np.arange(n),
+        features={"annotator": rng.normal(size=(n, DIM)).astype(np.float32)},
+        octave_powers_MO=octave_powers(images_BHWC),
+        descriptors_MD=copy_descriptor(images_BHWC),
+        files=["shards/a"] * n,
+        sampled=SampledCounts(num_sampled=n, num_near=0),
+    )
+
+
+def measured(reference: Photographs, held_out: Photographs, synthetic: Samples) -> EvaluationMetrics:
+    metrics, _ = evaluate(
+        reference,
+        held_out,
+        synthetic,
+        EvaluationConfig(),
+        spaces={"annotator": None, "inception": "no weights"},
+        unusable={},
+        quantile=0.01,
+        phantoms={"annotator": np.random.default_rng(9).normal(3, 1, (80, DIM)).astype(np.float32)},
+        size_px=SIZE_PX,
+    )
+    return metrics
+
+
+def page_of(metrics: EvaluationMetrics) -> str:
+    return render_report(
+        ReportContent(title="T", study={}, metrics=metrics, annotator_metrics=example_annotator_metrics()), "public"
+    )
+
+
+def test_complete_sets_have_every_measure_and_the_contrast_shows_in_the_spectrum() -> None:
+    rng = np.random.default_rng(0)
+    metrics = measured(photographs(rng, 140, "a"), photographs(rng, 120, "b"), samples(rng, 100, contrast=10.0))
+    space = metrics.fidelity.spaces["annotator"]
+    assert isinstance(space, ComputedSpace)
+    assert all(measure.measurable for _, measure in space.strata["overall"].synthetic.items())
+    assert space.extrapolation.difference.measurable
+    assert space.landmark is not None
+    assert space.landmark.synthetic.interval[2] < space.landmark.phantoms.interval[1]
+    for octave in metrics.spectrum.octaves:
+        value, low, high = octave.ratio.interval
+        assert value == pytest.approx(0.25, rel=0.1)  # half the contrast
+        assert low < value < high < 0.3
+    assert not any(note.startswith("Power spectrum") for note in metrics.notes)
+
+
+def test_a_small_set_says_why_it_has_no_frechet_distance() -> None:
+    rng = np.random.default_rng(1)
+    metrics = measured(photographs(rng, 140, "a"), photographs(rng, 60, "b"), samples(rng, 50))
+    (note,) = [note for note in metrics.notes if "Fréchet" in note]
+    assert note.startswith("Annotator features, All images, Fréchet distance: 50 images; needs 5")
+    assert "not measurable: 50 images; needs 5" in page_of(metrics)
+
+
+@pytest.mark.parametrize(("num_held_out", "num_samples"), [(0, 60), (60, 1), (0, 1)])
+def test_sets_without_images_still_have_a_report_that_names_the_gaps(num_held_out: int, num_samples: int) -> None:
+    rng = np.random.default_rng(2)
+    metrics = measured(photographs(rng, 80, "a"), photographs(rng, num_held_out, "b"), samples(rng, num_samples))
+    patients = num_held_out // 2
+    reason = f"{num_samples} samples and held-out photographs of {patients} patients; needs 10 of each"
+    assert f"Power spectrum: {reason}" in metrics.notes
+    assert f"not measurable: {reason}" in page_of(metrics)
+    assert EvaluationMetrics.from_json(metrics.to_json(), "metrics.json") == metrics
+
+
+def test_a_patient_in_both_sets_of_photographs_is_refused() -> None:
+    rng = np.random.default_rng(3)
+    with pytest.raises(WrongInputError, match="40 patients both"):
+        measured(photographs(rng, 80, "a"), photographs(rng, 80, "a"), samples(rng, 60))

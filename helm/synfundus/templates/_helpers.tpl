@@ -144,7 +144,7 @@ spec:
     {{- end }}
     {{- if and .isHead .patientKeySecret }}
     - name: patient-key  # on heads only: the driver, which runs there, hashes the ids of patients
-      secret: {secretName: {{ .patientKeySecret | quote }}, items: [{key: SYNFUNDUS_PATIENT_KEY, path: patient.key}]}
+      secret: {secretName: {{ .patientKeySecret | quote }}, defaultMode: 0440, items: [{key: SYNFUNDUS_PATIENT_KEY, path: patient.key}]}
     {{- end }}
     {{- include "synfundus.authority" . | nindent 4 }}
     {{- if .isHead }}

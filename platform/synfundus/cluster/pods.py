@@ -40,12 +40,14 @@ def workers(namespace: Namespace, job: RayJob) -> dict[str, int]:
 def troubles(namespace: Namespace, job: RayJob) -> list[str]:
     """Return what the job waits for: why its pods do not run, one line per pod, then warnings about its objects."""
     pods = [*_ray_pods(namespace, job), *_submitters(namespace, job)]
-    found = [f"{pod.metadata.name} {reasons[0]}" for pod in pods if (reasons := _reasons(pod, job))]
+    reasons = {pod.metadata.name: _reasons(pod, job) for pod in pods}
+    found = [f"{name} {of_pod[0]}" for name, of_pod in reasons.items() if of_pod]
     if job.is_over:
         return found
     pending = {pod.metadata.name for pod in pods if pod.status.phase == "Pending"}
+    unexplained = {name for name in pending if not reasons[name]}
     found += _former_head(namespace, job)
-    found += _latest_warnings(namespace, {job.name, job.cluster} | pending)
+    found += _latest_warnings(namespace, {job.name, job.cluster} | unexplained)
     if not found and job.state == WAITING:
         found = ["the KubeRay operator has not seen the job yet; if it stays so, check that the operator runs"]
     return found

@@ -125,6 +125,9 @@ def test_each_pod_gets_only_the_secrets_that_it_needs() -> None:
         variables = {one["name"]: one for one in template["spec"]["containers"][0]["env"]}
         assert "SYNFUNDUS_PATIENT_KEY" not in variables
         assert ("SYNFUNDUS_PATIENT_KEY_FILE" in variables) == (name == "RayJob head")
+    volumes = templates["RayJob head"]["spec"]["volumes"]
+    (patients,) = [one["secret"] for one in volumes if one["name"] == "patient-key"]
+    assert patients["defaultMode"] == 0o440
     submitter = only(documents, "RayJob")["spec"]["submitterPodTemplate"]
     assert secrets_of(submitter) == set()
 

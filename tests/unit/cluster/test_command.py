@@ -303,7 +303,7 @@ def test_status_gives_the_reasons_why_nothing_runs(
     for one in (worker, submitter):
         api.put(PODS, one)
     for number, (name, reason) in enumerate(
-        [("cluster-1", "Older"), ("cluster-1", "FailedToCreateHeadPod"), ("another", "Other")]
+        [("cluster-1", "Older"), ("cluster-1", "FailedToCreateHeadPod"), ("another", "Other"), ("worker", "Repeated")]
     ):
         about = {"kind": "RayCluster", "name": name}
         seen = f"2026-11-26T03:0{number}:00Z"
@@ -315,6 +315,7 @@ def test_status_gives_the_reasons_why_nothing_runs(
     assert "submitter ImagePullBackOff: no such image" in out
     assert "RayCluster cluster-1 FailedToCreateHeadPod: exceeded quota" in out
     assert "Older" not in out
+    assert "Repeated" not in out  # the pod itself gives its reason
 
 
 def with_a_head(api: KubernetesApi) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def test_requests_finish_after_the_first_signal_and_end_at_the_second(
 ) -> None:
     with serving(finished_study, "--without-keys") as (process, url, _), ThreadPoolExecutor(1) as pool:
         assert httpx.get(f"{url}/readyz", timeout=60).status_code == 200
-        request = {"steps": 1000, "n": 8}
+        request = {"steps": 500, "n": 2}
         under_way = pool.submit(httpx.post, f"{url}/v1/generate", json=request, timeout=120)
         time.sleep(1)
         process.send_signal(signals[0])

@@ -5,6 +5,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from support.chart import ROOT, SERVING, STUDY, STUDY_FILE, Document, only, render_chart
+from synfundus_serve.edge.install import CONTROLLER_OPTIONS
 from synfundus_serve.gateway import Arguments
 
 
@@ -23,6 +24,10 @@ def test_ray_serve_accepts_the_configuration_of_the_gateway() -> None:
     arguments = Arguments.model_validate(rendered.args)
     assert arguments.max_row_steps == 7
     assert arguments.overrides == (ROOT,)
+
+
+def test_the_chart_installs_the_limits_of_the_proxies() -> None:
+    assert serve_config(*SERVING)["controller_options"] == CONTROLLER_OPTIONS
 
 
 def test_the_gateway_can_run_without_keys() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 from support.s3_proxy import Proxy, proxy_of
 from support.s3_store import Store, running_store
 from support.tiny_study import PATIENT_KEY, PHANTOMS, FinishedStudy, run_process
+from synfundus.distributed.ray_folder import ray_folder
 from synfundus.distributed.session import prepare_ray_environment, start_ray, stop_ray
 from synfundus.environment import Environment
 from synfundus.storage import Storage, open_storage
@@ -60,15 +62,18 @@ def ray_session(_s3_process: Store) -> Iterator[None]:
     os.environ.update({"RAY_AUTH_MODE": "disabled", "RAY_idle_worker_killing_time_threshold_ms": "60000"})
     prepare_ray_environment()
     folders = (Path(__file__).parent, Path(__file__).parent / "benchmarks")
+    stack = ExitStack()
     with pytest.MonkeyPatch.context() as workers:  # workers get the environment that Ray is started in
         workers.setenv(
             "PYTHONPATH", os.pathsep.join(map(str, folders))
         )  # pickles of the tests name modules of these folders
         for name, value in _s3_process.environment.items():
             workers.setenv(name, value)
-        start_ray(num_cpus=4, include_dashboard=False, object_store_memory=300 * 2**20)
+        folder = stack.enter_context(ray_folder())
+        start_ray(num_cpus=4, include_dashboard=False, object_store_memory=300 * 2**20, _temp_dir=str(folder))
     yield
     stop_ray()
+    stack.close()
 
 
 @pytest.fixture(scope="session")

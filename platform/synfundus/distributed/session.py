@@ -7,11 +7,12 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import psutil
 
+from synfundus.distributed.ray_folder import ray_folder
 from synfundus.environment import Environment
 from synfundus.errors import SynfundusError
 
@@ -91,17 +92,25 @@ def ray_session(num_workers: int = 1) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    cleanup = ExitStack()
     try:
         if address:
             start_ray(address=address)
         else:
             num_cpus = max(MIN_LOGICAL_CPUS, os.cpu_count() or 1, num_workers + SPARE_CPUS)
+            folder = cleanup.enter_context(ray_folder())
             with _batch_scheduling():
-                start_ray(num_cpus=num_cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
+                start_ray(
+                    num_cpus=num_cpus,
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _temp_dir=str(folder),
+                )
         yield
     finally:
         with _interrupts_ignored():
             stop_ray()
+            cleanup.close()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from synfundus.diagnosis.annotator import MICRO_BATCH
 from synfundus.diagnosis.calibration import Calibration
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.operating_points import OperatingPoints
+from synfundus.fundus.held_bytes import MAX_HELD_BYTES
 from synfundus.fundus.preprocess import ByteImage, Prepared, Rejected, prepare_by
 from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, READABILITY
@@ -22,14 +23,19 @@ from synfundus.storage import open_storage
 from synfundus.study import Study
 from synfundus_serve.batcher import Batcher
 from synfundus_serve.generation import MAX_ONGOING_REQUESTS
+from synfundus_serve.memory_limit import MemoryLimit
 from synfundus_serve.messages import AnnotatorInfo, ImageDiagnosis, LabelPrediction
 from synfundus_serve.refusal import Refusal
 from synfundus_serve.throughput import Throughput
 
 NUM_DECODERS = 2
-"""Threads that prepare photographs; each holds one decoded photograph, 3 bytes per pixel."""
+"""Threads that prepare photographs. Together they hold at most `held_bytes.MAX_HELD_BYTES`, so a large photograph is
+decoded alone."""
 MAX_OUTSTANDING_BYTES = 256 * 2**20
-"""Encoded photographs that may wait in a replica; requests beyond it are answered with 429."""
+"""Encoded and prepared photographs that may be under way in a replica; requests beyond it are answered with 429."""
+PHOTOGRAPHS_BYTES = MAX_HELD_BYTES + 2 * MAX_OUTSTANDING_BYTES
+"""Largest number of bytes that photographs take in a pod with one replica: decoded ones, and encoded ones both in the
+replica and in Ray's object store. The chart's `serving.pool.resources` leave room for it."""
 SIDES = ("right", "left")
 
 
@@ -56,7 +62,7 @@ class Diagnosis:
         self._annotator.require_new_images()
         self._prepare = study.data.prepare
         self._predict = Batcher(self._predict_all, MICRO_BATCH, resources.num_threads)
-        self._decoding = ThreadPoolExecutor(NUM_DECODERS, "decode")
+        self._decoding, self._memory = ThreadPoolExecutor(NUM_DECODERS, "decode"), MemoryLimit(MAX_HELD_BYTES)
         self._outstanding_bytes, self._throughput, self._since_s = 0, Throughput(), 0.0
 
     async def info(self) -> AnnotatorInfo:
@@ -77,9 +83,9 @@ class Diagnosis:
 
     async def diagnose(self, photographs: Sequence[bytes]) -> list[ImageDiagnosis] | Refusal:
         """Prepare encoded photographs as in training, and return a diagnosis of each."""
-        num_bytes = sum(map(len, photographs))
+        num_bytes = sum(map(len, photographs)) + len(photographs) * 3 * self._prepare.size_px**2
         excess = self._outstanding_bytes + num_bytes - MAX_OUTSTANDING_BYTES
-        if excess > 0:
+        if excess > 0 and self._outstanding_bytes:  # else a request of many photographs of 2048 px is never served
             retry_after_s = self._throughput.seconds_for(excess)
             return Refusal(429, "too many photographs are under way; try again later", retry_after_s)
         if not self._outstanding_bytes:
@@ -93,7 +99,7 @@ class Diagnosis:
             self._throughput.record(num_bytes, self._since_s - before_s)
 
     async def _diagnose(self, photographs: Sequence[bytes]) -> list[ImageDiagnosis] | Refusal:
-        loop, prepare = asyncio.get_running_loop(), partial(prepare_by, self._prepare)
+        loop, prepare = asyncio.get_running_loop(), partial(prepare_by, self._prepare, hold=self._memory.hold)
         decoding = (loop.run_in_executor(self._decoding, prepare, photograph) for photograph in photographs)
         prepared: list[Prepared] = []
         for number, result in enumerate(await asyncio.gather(*decoding)):

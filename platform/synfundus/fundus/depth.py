@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
-BAND_PIXELS = 2**18
+BAND_PIXELS = 2**16
 """Pixels that are converted at once, so that temporary arrays stay small."""
 _TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC, _TIFF_MAX_SAMPLE_VALUE = 258, 262, 281
 _TIFF_PLANAR, _TIFF_SAMPLE_FORMAT = 284, 339

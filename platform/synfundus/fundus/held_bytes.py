@@ -14,7 +14,7 @@ MAX_HELD_BYTES = 640 * 2**20
 
 Larger photographs are rejected. A replica of `/v1/diagnose` prepares as many photographs at once as fit in it, and the
 memory limit of the chart's serving pods includes it."""
-FIXED_BYTES = 24 * 2**20
+FIXED_BYTES = 8 * 2**20
 """Bytes held whatever the number of pixels: temporary arrays, and blocks that the allocator keeps."""
 WEBP = 12.5
 """libwebp: two canvases and a copy of one."""

@@ -136,6 +136,9 @@ spec:
         {{- if include "synfundus.authority" . }}
         - {name: authority, mountPath: /etc/synfundus-ca, readOnly: true}
         {{- end }}
+      {{- if .drains }}
+      lifecycle: {preStop: {exec: {command: [python, -m, synfundus_serve.edge.draining]}}}
+      {{- end }}
   volumes:
     - {name: tmp, emptyDir: {}}
     - {name: study, configMap: {name: {{ .study | quote }}}}
@@ -162,7 +165,7 @@ A Ray cluster. Arguments: root, accounts (start of the names of its service acco
 (name -> settings), study (ConfigMap with study.yaml), s3Secret (credentials of the store), tokenSecret (Secret with
 Ray's access token; default: the operator makes one), keysSecret, patientKeySecret, env (further variables), digest (of
 everything whose change must make a new cluster, although KubeRay does not compare it), graceSeconds (time that its pods
-have to end). All but the first five are optional.
+have to end), drains (they first wait for running requests). All but the first five are optional.
 There is no `replicas`, because the autoscaler owns that field.
 */}}
 {{- define "synfundus.cluster" -}}

@@ -1,6 +1,7 @@
 """Pods of the chart: security, tokens, environment, pools and GPUs."""
 
 import base64
+import importlib.util
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 from support.chart import CLUSTERS, REPOSITORY, SERVING, STUDY, Document, helm, only, pod_templates, render_chart
 from synfundus.distributed.session import WORKERS_MALLOC
 from synfundus.study import resolve
+from synfundus_serve.edge import draining
 
 
 def test_every_pod_passes_pod_security_restricted() -> None:
@@ -175,9 +177,18 @@ def test_a_private_authority_is_mounted_into_every_pod_that_reads_the_store(kind
         assert {"name": "SYNFUNDUS_S3_CA_FILE", "value": file} in container["env"]
 
 
-def test_pods_that_serve_have_time_to_answer_their_last_requests() -> None:
+def test_pods_that_serve_wait_for_their_last_requests() -> None:
+    """The hook waits at most as long as `synfundus serve`, and ends before Kubernetes kills the container."""
     for name, template in pod_templates(render_chart(*SERVING)).items():
-        assert template["spec"]["terminationGracePeriodSeconds"] == (60 if name.startswith("RayService") else 2)
+        (container,) = template["spec"]["containers"]
+        if name.startswith("RayService"):
+            command = container["lifecycle"]["preStop"]["exec"]["command"]
+            assert command[:2] == ["python", "-m"]
+            assert importlib.util.find_spec(command[2]) is draining.__spec__
+            assert template["spec"]["terminationGracePeriodSeconds"] > draining.SETTLE_S + draining.DRAIN_S + 20
+        else:
+            assert "lifecycle" not in container
+            assert template["spec"]["terminationGracePeriodSeconds"] == 2
 
 
 def test_the_pools_in_the_guide_can_be_rendered(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import argparse
 import json
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ import torch
 from report_table import Silent, keep, machine, own_ray_session, prepare_data, recipe_study, table
 from safetensors.torch import save_file
 from timed_task import CLOCK, READY, WARM_UP, Timed
-from turns import TURN_S, Side, take_turns
+from turns import TURN_S, Side, ratio_interval, take_turns
 
 from synfundus.distributed.task import TrainingTask
 from synfundus.distributed.train import train
@@ -129,15 +129,6 @@ def timed_task(study: Study, storage: Storage, model: str, name: str, steps: int
     task = AnnotatorTask if model == "annotator" else GeneratorTask
     config = config.model_copy(update=changes)
     return Timed(task(config, storage, name, study.data_folder, f"{model}s/{name}", "benchmark"))
-
-
-def ratio_interval(bare: Sequence[float], ray: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the ratio of speeds over pairs of neighbouring turns."""
-    pairs_N2 = np.array(list(zip(bare, ray, strict=False)))
-    rows_RN = np.random.default_rng(0).integers(len(pairs_N2), size=(10_000, len(pairs_N2)))
-    sums_R2 = pairs_N2[rows_RN].sum(1)
-    low, high = np.quantile(sums_R2[:, 1] / sums_R2[:, 0], (0.025, 0.975))
-    return float(low), float(high)
 
 
 def speed_row(study: Study, model: str, task: Timed, runs: dict[str, Run]) -> list[str]:

@@ -7,11 +7,12 @@ compared. In turns the drift affects both alike. This module is a helper, not a 
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import psutil
 
 TURN_S = 8.0
@@ -97,3 +98,12 @@ def take_turns(first: Side, second: Side) -> None:
                 side.resume()
                 side.process.terminate()
                 side.process.join()
+
+
+def ratio_interval(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the ratio `other` : `one` of speeds, over pairs of neighbouring turns."""
+    pairs_N2 = np.array(list(zip(one, other, strict=False)))
+    rows_RN = np.random.default_rng(0).integers(len(pairs_N2), size=(10_000, len(pairs_N2)))
+    sums_R2 = pairs_N2[rows_RN].sum(1)
+    low, high = np.quantile(sums_R2[:, 1] / sums_R2[:, 0], (0.025, 0.975))
+    return float(low), float(high)

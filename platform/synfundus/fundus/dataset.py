@@ -1,17 +1,15 @@
 """Readers of the prepared images in `data/<name>/`: labels only, or labels with pixels in bounded memory."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synfundus.errors import StorageError
 from synfundus.fundus.batches import ImageBatch, LabelBatch
 from synfundus.fundus.index import INDEX, Records, addresses, decode_labels, open_index
 from synfundus.fundus.manifest import DataManifest
 from synfundus.fundus.shard import decode_pixels
+from synfundus.fundus.shard_files import ShardFiles
 from synfundus.fundus.splits import SPLITS
 from synfundus.storage import LocalCopies, Storage, read_manifest, read_trusted
 
@@ -51,7 +49,7 @@ class PreparedImages:
         self.manifest.sha256(INDEX)  # refuses a dataset without an index
         self._copies = LocalCopies(storage, folder, self.manifest)
         self._shards = self.manifest.shards
-        self._paths: dict[int, Path] = {}
+        self._files = ShardFiles(self._copies, self._shards)
         self._records = open_index(self._copies.path(INDEX), f"{folder}/{INDEX}")
         split_N = self._records["split"]
         self._rows = {split: np.flatnonzero(split_N == i).astype(np.int32) for i, split in enumerate(SPLITS)}
@@ -79,7 +77,7 @@ class PreparedImages:
             StorageError: an image cannot be read or decoded; the text names the shard.
         """
         records_B = self._of(split, indices)
-        return self._decode(records_B, (self._read(*address) for address in addresses(records_B)))
+        return self._decode(records_B, (self._files.read(*address) for address in addresses(records_B)))
 
     def batches(self, split: str, batch_size: int = READ_BATCH) -> Iterator[ImageBatch]:
         """Yield all images of a split in stored order; the last batch may be short.
@@ -103,37 +101,10 @@ class PreparedImages:
                 images_BHWC[b] = decode_pixels(data)
             except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on a broken file
                 what = f"image {labels.image_ids[b]} does not decode ({error})"
-                raise self._damaged(int(records_B["shard"][b]), what) from error
+                raise self._files.damaged(int(records_B["shard"][b]), what) from error
         return ImageBatch(
             labels.p_BV, labels.known_BK, labels.expert_BK, labels.image_ids, labels.patients, images_BHWC=images_BHWC
         )
-
-    def _read(self, shard: int, offset: int, size: int) -> bytes:
-        """Return an encoded image, read from the file of its shard.
-
-        The file is opened for each image, so that no number of shards reaches the limit of open files. It is not mapped
-        into memory, because a fault of the disk would then end the process without a message.
-        """
-        try:
-            file = self._open(shard)
-            try:
-                data = os.pread(file, size, offset)
-            finally:
-                os.close(file)
-        except OSError as error:
-            raise self._damaged(shard, f"cannot be read ({error.strerror})") from error
-        if len(data) < size:
-            raise self._damaged(shard, f"ends before byte {offset + size}, where an image ends")
-        return data
-
-    def _open(self, shard: int) -> int:
-        """Return a descriptor of the file of a shard, which the caller closes."""
-        if shard not in self._paths:
-            self._paths[shard] = self._copies.path(self._shards[shard])
-        try:
-            return os.open(self._paths[shard], os.O_RDONLY)
-        except FileNotFoundError:  # the user may empty the cache at any time
-            return os.open(self._copies.path(self._shards[shard]), os.O_RDONLY)
 
     def _read_in_order(self, records_B: Records, held: dict[int, bytes | None]) -> Iterator[bytes]:
         """Yield encoded images in stored order.
@@ -148,7 +119,4 @@ class PreparedImages:
                 is_file = self._copies.existing(file) is not None
                 held[shard] = None if is_file else read_trusted(self.storage, self.folder, file, self.manifest)
             data = held[shard]
-            yield self._read(shard, offset, size) if data is None else data[offset : offset + size]
-
-    def _damaged(self, shard: int, what: str) -> StorageError:
-        return StorageError(f"{self.folder}/{self._shards[shard]}: {what}; restore the file or make the folder again")
+            yield self._files.read(shard, offset, size) if data is None else data[offset : offset + size]

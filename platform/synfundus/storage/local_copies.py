@@ -34,13 +34,13 @@ class LocalCopies:
     """The objects of one complete folder as files of this machine."""
 
     def __init__(self, storage: Storage, folder: str, manifest: Manifest) -> None:
-        self._storage, self._folder, self._manifest = storage, folder, manifest
+        self._storage, self.folder, self._manifest = storage, folder, manifest
         self._cache = Environment().cache_folder / "objects"
 
     def existing(self, file: str) -> Path | None:
         """Return the file with the content of an object; None if it has to be copied first."""
         if isinstance(self._storage, LocalStorage):
-            return self._storage.path(f"{self._folder}/{file}")
+            return self._storage.path(f"{self.folder}/{file}")
         copy = self._cache / self._manifest.sha256(file)
         return copy if copy.exists() else None
 
@@ -64,7 +64,7 @@ class LocalCopies:
         """
         if isinstance(self._storage, LocalStorage):
             return
-        with self._explained(self._folder):
+        with self._explained(self.folder):
             self._cache.mkdir(parents=True, exist_ok=True)
             _remove_unused(self._cache)
             self._require_space(files)
@@ -79,7 +79,7 @@ class LocalCopies:
         free = shutil.disk_usage(self._cache).free
         if needed > free:
             raise FullDiskError(
-                f"{self._cache}: {self._folder} needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free;"
+                f"{self._cache}: {self.folder} needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free;"
                 f" {REMEDY}"
             )
 
@@ -90,7 +90,7 @@ class LocalCopies:
             with _locked(target.with_suffix(".part")) as part:
                 if not target.exists():  # else another process was first
                     part.truncate(0)
-                    part.write(read_trusted(self._storage, self._folder, file, self._manifest))
+                    part.write(read_trusted(self._storage, self.folder, file, self._manifest))
                     part.flush()
                     os.fsync(part.fileno())
                     Path(part.name).rename(target)

@@ -3,16 +3,15 @@
 Reading is a pure function of the positions, so threads change nothing but the time at which it happens.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 NUM_THREADS = 4
-"""Threads that read. Pillow releases the GIL while it decodes."""
+"""Threads that read; each takes a part of every micro-batch. Pillow releases the GIL while it decodes."""
 NUM_AHEAD = 2
 """Micro-batches that are read ahead of the one in use; they are in memory."""
-SLICE = 16
-"""Positions that a thread reads at once."""
 
 InputT = TypeVar("InputT")
 
@@ -40,9 +39,10 @@ class ReadAhead(Generic[InputT]):
                 part.cancel()
         for positions in wanted:
             if positions not in self._started:
+                size = math.ceil(len(positions) / NUM_THREADS)
                 self._started[positions] = [
-                    self._pool.submit(self._read, positions[first : first + SLICE])
-                    for first in range(0, len(positions), SLICE)
+                    self._pool.submit(self._read, positions[first : first + size])
+                    for first in range(0, len(positions), size)
                 ]
 
     def take(self, positions: range) -> InputT:
@@ -56,5 +56,5 @@ class ReadAhead(Generic[InputT]):
         return self._join([part.result() for part in self._started.pop(positions)])
 
     def close(self) -> None:
-        """End the threads; those in the middle of a slice finish it first."""
+        """End the threads; those in the middle of a part finish it first."""
         self._pool.shutdown(cancel_futures=True)

@@ -10,7 +10,7 @@ from support.data_manifest import data_manifest
 from support.datasets_of_phantoms import phantom_dataset, png
 from support.shards_of_rows import write_shards
 from synfundus.errors import StorageError, WrongInputError
-from synfundus.fundus import shard
+from synfundus.fundus import shard, shard_files
 from synfundus.fundus.batches import ImageBatch
 from synfundus.fundus.dataset import PreparedImages, read_labels
 from synfundus.fundus.index import INDEX, addresses, decode_labels, index_shard, open_index
@@ -29,15 +29,21 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_every_batch_holds_the_requested_images_and_no_shard_stays_open(storage: Storage) -> None:
+def test_every_batch_holds_the_requested_images_and_few_shards_stay_open(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_files, "MAX_OPEN_FILES", 5)
     phantom_dataset(storage, FOLDER, 60, 32, rows_per_shard=2)
+    before = open_files()
     reader = PreparedImages(storage, FOLDER)
     whole = next(reader.batches("train"))
-    before, order = open_files(), np.random.default_rng(0).permutation(36)
+    order = np.random.default_rng(0).permutation(36)
     for start in range(0, 36, 5):
         batch = reader.batch("train", order[start : start + 5])
         assert batch.image_ids == [whole.image_ids[i] for i in order[start : start + 5]]
         np.testing.assert_array_equal(batch.images_BHWC, whole.images_BHWC[order[start : start + 5]])
+        assert open_files() <= before + 5 + 1  # the index
+    del reader
     assert open_files() == before
 
 

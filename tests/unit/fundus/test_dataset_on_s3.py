@@ -9,6 +9,7 @@ import pytest
 from support.datasets_of_phantoms import phantom_dataset
 from support.s3_proxy import Proxy
 from support.s3_store import BUCKET
+from synfundus.fundus import shard_files
 from synfundus.fundus.dataset import PreparedImages, read_labels
 from synfundus.storage import Storage, open_storage
 
@@ -48,8 +49,9 @@ def test_opening_reads_the_manifest_and_the_index_alone(storage: Storage, cache:
 
 
 def test_a_training_reads_each_shard_once_and_equals_one_on_a_disk(
-    storage: Storage, cache: Path, proxy: Proxy, tmp_path: Path
+    storage: Storage, cache: Path, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(shard_files, "MAX_OPEN_FILES", NUM_SHARDS // 2)
     images = PreparedImages(storage, FOLDER)
     names(proxy)
     images.copy_to_this_machine()

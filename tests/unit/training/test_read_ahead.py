@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from synfundus.errors import StorageError
-from synfundus.training.read_ahead import NUM_THREADS, SLICE, ReadAhead
+from synfundus.training.read_ahead import NUM_THREADS, ReadAhead
 
 
 def join(parts: Sequence[list[int]]) -> list[int]:
@@ -26,7 +26,7 @@ def test_what_was_read_ahead_equals_what_is_read_now() -> None:
     assert reader.take(range(7, 40)) == list(range(7, 40))  # was not started
 
 
-def test_slices_are_read_by_all_threads_at_once() -> None:
+def test_all_threads_read_a_micro_batch_at_once() -> None:
     meeting = threading.Barrier(NUM_THREADS, timeout=30)
 
     def read(positions: range) -> list[int]:
@@ -34,26 +34,25 @@ def test_slices_are_read_by_all_threads_at_once() -> None:
         return list(positions)
 
     reader = ReadAhead(read, join)
-    reader.start([range(NUM_THREADS * SLICE)])
-    assert reader.take(range(NUM_THREADS * SLICE)) == list(range(NUM_THREADS * SLICE))
+    reader.start([range(50)])
+    assert reader.take(range(50)) == list(range(50))
 
 
 def test_positions_are_read_once_and_forgotten_positions_are_not_read() -> None:
-    gate, read_positions = threading.Event(), list[range]()
+    gate, read_positions = threading.Event(), list[int]()
 
     def read(positions: range) -> list[int]:
         gate.wait(30)
-        read_positions.append(positions)
+        read_positions.extend(positions)
         return list(positions)
 
     reader = ReadAhead(read, join)
-    busy = [range(SLICE * i, SLICE * (i + 1)) for i in range(NUM_THREADS)]
-    reader.start([*busy, range(900, 901)])
-    reader.start([*busy, range(950, 951)])  # 900 is not wanted any more, and no thread has begun with it
+    reader.start([range(40), range(900, 901)])
+    reader.start([range(40), range(950, 951)])  # 900 is not wanted any more, and no thread has begun with it
     gate.set()
-    for positions in (*busy, range(950, 951)):
+    for positions in (range(40), range(950, 951)):
         reader.take(positions)
-    assert sorted(read_positions, key=lambda positions: positions.start) == [*busy, range(950, 951)]
+    assert sorted(read_positions) == [*range(40), 950]
 
 
 def test_an_error_of_a_thread_reaches_the_step() -> None:

@@ -65,9 +65,7 @@ class ShardSampler:
             device=device,
             dtype=torch.bfloat16 if resources.precision == "bf16" else torch.float32,
         )
-        self.annotator = load_annotator(
-            task.storage, task.annotator_folder, device, task.plan.operating_points
-        )
+        self.annotator = load_annotator(task.storage, task.annotator_folder, device, task.plan.operating_points)
         self.encoder = ThreadPoolExecutor(1)
 
     def __call__(self, work: ShardWork) -> int:

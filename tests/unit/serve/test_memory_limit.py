@@ -1,8 +1,16 @@
 """Threads that share a limit of memory."""
 
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+from PIL import Image
+
+from synfundus.distributed.session import WORKERS_MALLOC
+from synfundus.fundus.held_bytes import FIXED_BYTES
 from synfundus_serve.memory_limit import MemoryLimit
 
 
@@ -54,3 +62,40 @@ def test_memory_is_free_again_after_an_error() -> None:
             pass
     with limit.hold(10):
         pass
+
+
+PREPARE_FOUR = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from synfundus.fundus.decoding import open_original
+from synfundus.fundus.preprocess import Prepared, prepare_image
+from synfundus_serve.memory_limit import MemoryLimit
+
+def kib(field):
+    return int(Path("/proc/self/status").read_text().split(field)[1].split()[0])
+
+data = Path(sys.argv[1]).read_bytes()
+limit = open_original(data, 80).held_bytes
+prepare = partial(prepare_image, size_px=64, is_fundus=False, hold=MemoryLimit(limit).hold)
+Path("/proc/self/clear_refs").write_text("5")
+before = kib("VmRSS:")
+with ThreadPoolExecutor(2) as pool:
+    assert all(isinstance(one, Prepared) for one in pool.map(prepare, [data] * 4))
+print((kib("VmHWM:") - before) * 1024, limit)
+"""
+
+
+def test_two_decoders_never_take_more_memory_than_the_limit(tmp_path: Path) -> None:
+    """With the settings of malloc that Ray's workers have; without them threads keep what they have freed."""
+    file = tmp_path / "original.webp"
+    Image.radial_gradient("L").resize((2200, 2200)).convert("RGB").save(file, method=0)
+    environment = os.environ | WORKERS_MALLOC
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE_FOUR, str(file)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    peak, limit = map(int, done.stdout.split())
+    assert limit > 8 * FIXED_BYTES, "large enough to tell one photograph from two"
+    assert peak <= limit + 2 * FIXED_BYTES  # what each thread keeps

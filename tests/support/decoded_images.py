@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 
 from support.new_process import new_processes
 from synfundus.digests import sha256_hex
 from synfundus.distributed.task import TrainingTask
-from synfundus.fundus import dataset
+from synfundus.fundus.shard import decode_pixels
 
 
 def decoded_images(task: TrainingTask, meeting_point: Path) -> list[list[str]]:
@@ -26,20 +29,20 @@ def decoded_images(task: TrainingTask, meeting_point: Path) -> list[list[str]]:
 def _work(task: TrainingTask, rank: int, meeting_point: str) -> list[str]:
     resources = task.config.resources
     torch.set_num_threads(resources.num_threads)
-    real_decode, decoded = dataset.decode_pixels, list[str]()
+    decoded = list[str]()
 
-    def decode(data: bytes):  # type: ignore[no-untyped-def]
+    def decode(data: bytes) -> NDArray[np.uint8]:
         decoded.append(sha256_hex(data))
-        return real_decode(data)
+        return decode_pixels(data)
 
-    dataset.decode_pixels = decode
     dist.init_process_group("gloo", init_method=meeting_point, rank=rank, world_size=resources.num_workers)
     try:
-        learner = task.build(torch.device("cpu"), rank, resources.num_workers)
-        for step in range(task.config.num_steps):
-            learner.train_step(step)
-        learner.close()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("synfundus.fundus.dataset.decode_pixels", decode)
+            learner = task.build(torch.device("cpu"), rank, resources.num_workers)
+            for step in range(task.config.num_steps):
+                learner.train_step(step)
+            learner.close()
     finally:
         dist.destroy_process_group()
-        dataset.decode_pixels = real_decode
     return decoded

@@ -47,13 +47,11 @@ def image_indices(seed: int, positions: range, num_images: int) -> NDArray[np.in
 
     Memory: 8 bytes per image and epoch, for two epochs.
     """
-    position_B = np.arange(positions.start, positions.stop)
-    epoch_B, place_B = np.divmod(position_B, num_images)
-    index_B = np.empty_like(position_B)
-    for epoch in np.unique(epoch_B):
-        in_epoch = epoch_B == epoch
-        index_B[in_epoch] = _epoch_order(seed, int(epoch), num_images)[place_B[in_epoch]]
-    return index_B
+    parts = [np.zeros(0, np.int64)]
+    for epoch in range(positions.start // num_images, (positions.stop - 1) // num_images + 1):
+        first, end = (position - epoch * num_images for position in (positions.start, positions.stop))
+        parts.append(_epoch_order(seed, epoch, num_images)[max(0, first) : min(end, num_images)])
+    return np.concatenate(parts)
 
 
 class Learner(ABC):

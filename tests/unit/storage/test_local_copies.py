@@ -111,7 +111,7 @@ def test_a_full_disk_leaves_nothing_half_and_names_the_remedy(
         with pytest.raises(FullDiskError, match=r"disk/synfundus/objects: data/p needs 0\.0 GiB.*set XDG_CACHE_HOME"):
             copies_of(root).copy(list(PIECES))
         # Another program fills the disk after the space was counted.
-        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2**40, 0, 2**40))  # type: ignore[attr-defined]
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2**40, 0, 2**40))
         with pytest.raises(FullDiskError, match=r"objects: disk full while copying images-\d.parquet; free some space"):
             copies_of(root).copy(list(PIECES))
         left = list((tmp_path / "disk/synfundus/objects").iterdir())

@@ -38,7 +38,7 @@ def test_all_workers_together_decode_each_image_once_an_epoch(
     task_class, config = TASKS[model]
     resources = TrainingResources(num_workers=num_workers, num_threads=1)
     one_epoch = config.model_copy(update={"num_steps": 6, "batch_size": 8, "resources": resources})
-    task = task_class(one_epoch, storage, "run", FOLDER, "models/p", "digest")  # type: ignore[arg-type]
+    task = task_class(one_epoch, storage, "run", FOLDER, "models/p", "digest")
     decoded = decoded_images(task, tmp_path / "meeting-point")
     expected = training_images(storage)
     assert len(expected) == 48
@@ -50,7 +50,7 @@ def test_all_workers_together_decode_each_image_once_an_epoch(
 def test_a_damaged_image_stops_the_step_and_is_named(storage: LocalStorage, model: str) -> None:
     phantom_dataset(storage, FOLDER, 80, 32, null_fraction=0.0, rows_per_shard=20)
     task_class, config = TASKS[model]
-    learner = task_class(config, storage, "run", FOLDER, "models/p", "digest").build(torch.device("cpu"), 0, 1)  # type: ignore[arg-type]
+    learner = task_class(config, storage, "run", FOLDER, "models/p", "digest").build(torch.device("cpu"), 0, 1)
     path = storage.path(f"{FOLDER}/images-00002.parquet")
     size = path.stat().st_size
     path.unlink()

@@ -23,7 +23,8 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         "S3_ADDRESSING",
     )
     others = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE")
-    for name in (*(f"SYNFUNDUS_{name}" for name in ours), *others, "XDG_CONFIG_HOME", "KUBECONFIG", "RAY_ADDRESS"):
+    folders = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "KUBECONFIG")
+    for name in (*(f"SYNFUNDUS_{name}" for name in ours), *others, *folders, "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -35,6 +36,7 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
         "SYNFUNDUS_REVISION": "abc",
         "SYNFUNDUS_SAMPLING_POOL": "gpu",
         "XDG_CONFIG_HOME": "/config",
+        "XDG_CACHE_HOME": "/cache",
         "KUBECONFIG": "/a:/b",
         "RAY_ADDRESS": "head:6379",
     }
@@ -48,6 +50,7 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
         revision="abc",
         sampling_pool="gpu",
         config_home=Path("/config"),
+        cache_home=Path("/cache"),
         kubeconfig="/a:/b",
         ray_address="head:6379",
     )

@@ -6,7 +6,7 @@ The process runs on one core. Its two sides take turns of a few batches, so that
 both:
 bare    `decode_pixels` on encoded images that are in memory, one after the other, in one thread
 reader  what a learner does for each micro-batch: `ReadAhead` over `PreparedImages.batch`, which looks up the order and
-        the labels, reads each image out of its shard on the disk, decodes it and joins the batch
+        the labels, reads each image out of its shard on the disk and decodes it
 Images are phantoms. Writes tests/benchmarks/results/reading_cpu2_202611.md.
 """
 
@@ -24,7 +24,7 @@ from turns import ratio_interval
 from support.data_manifest import data_manifest
 from support.datasets_of_phantoms import png
 from support.shards_of_rows import write_shards
-from synfundus.fundus.batches import ImageBatch, join_batches
+from synfundus.fundus.batches import ImageBatch
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.shard import decode_pixels
 from synfundus.labels import LABEL_NAMES
@@ -35,10 +35,11 @@ from synfundus.training.learner import image_indices
 from synfundus.training.read_ahead import NUM_AHEAD, NUM_THREADS, ReadAhead
 
 COMMAND = "PYTHONPATH=tests python tests/benchmarks/reading_speed.py"
-SIZES_PX = (64, 256, 512)
-DISTINCT, NUM_IMAGES, BATCH = 48, 1536, 128
-TURN_PIXELS = 2**24
-"""Pixels that a side decodes in a turn, about: 32 batches at 64 px, one at 512 px."""
+BATCHES = {64: 128, 256: 64, 512: 32}
+"""Images of a micro-batch, by the side of an image in pixels."""
+DISTINCT, NUM_IMAGES = 48, 1536
+TURN_PIXELS = 2**25
+"""Pixels that a side decodes in a turn: 64 batches at 64 px, four at 512 px."""
 GOAL = 0.9
 TEXT = """# Speed of reading
 
@@ -47,9 +48,9 @@ Command: `{command}`
 {machine}
 
 Images/s of one core. Bare: `decode_pixels` in one thread, encoded images in memory. Reader: what a learner does for a
-micro-batch of {batch} images, with {threads} threads on the same core: order, labels, one read of the shard per image,
-decoding, joining. The sides take turns; the ratio has its 95 % interval over {turns} pairs of turns. CPU: ratio of the
-images per second of CPU time. Goal: reader >= {goal} x bare.
+micro-batch, with {threads} threads on the same core: order, labels, one read of the shard per image, decoding. The sides
+take turns; the ratio has its 95 % interval over {turns} pairs of turns. CPU: ratio of the images per second of CPU time.
+Goal: reader >= {goal} x bare.
 
 {rows}
 """
@@ -89,20 +90,21 @@ def write_phantoms(root: str, size_px: int) -> tuple[PreparedImages, list[bytes]
 
 def measure(images: PreparedImages, encoded: list[bytes], num_turns: int) -> tuple[Side, Side]:
     """Return both sides after their turns; the first turn of each warms up and is not counted."""
-    batches = max(1, TURN_PIXELS // (BATCH * images.size_px**2))
+    batch = BATCHES[images.size_px]
+    batches = max(1, TURN_PIXELS // (batch * images.size_px**2))
 
     def bare(number: int) -> None:
-        for i in range(batches * BATCH):
+        for i in range(batches * batch):
             decode_pixels(encoded[(number + i) % DISTINCT])
 
     def read(positions: range) -> ImageBatch:
         return images.batch("train", image_indices(0, positions, NUM_IMAGES))
 
-    reader = ReadAhead(read, join_batches)
+    reader = ReadAhead(read)
 
     def ahead(number: int) -> None:
         first = number * batches
-        positions = [range(b * BATCH, (b + 1) * BATCH) for b in range(first, first + batches)]
+        positions = [range(b * batch, (b + 1) * batch) for b in range(first, first + batches)]
         for b, wanted in enumerate(positions):
             reader.start(positions[b : b + 1 + NUM_AHEAD])
             reader.take(wanted)
@@ -110,7 +112,7 @@ def measure(images: PreparedImages, encoded: list[bytes], num_turns: int) -> tup
     sides = Side(bare), Side(ahead)
     for number in range(num_turns + 1):
         for side in sides:
-            side.take_turn(number, batches * BATCH)
+            side.take_turn(number, batches * batch)
     reader.close()
     for side in sides:
         del side.per_s[0], side.per_cpu_s[0]
@@ -122,6 +124,7 @@ def row(size_px: int, encoded: list[bytes], bare: Side, reader: Side) -> list[st
     low, high = ratio_interval(bare.per_s, reader.per_s)
     return [
         f"{size_px} px",
+        str(BATCHES[size_px]),
         f"{np.mean([len(data) for data in encoded]) / 1024:.0f}",
         f"{np.mean(bare.per_s):.0f}",
         f"{np.mean(reader.per_s):.0f}",
@@ -138,16 +141,15 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as root:
-        datasets = {size_px: write_phantoms(root, size_px) for size_px in SIZES_PX}
+        datasets = {size_px: write_phantoms(root, size_px) for size_px in BATCHES}
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         for size_px, (images, encoded) in datasets.items():
             rows.append(row(size_px, encoded, *measure(images, encoded, options.turns)))
             print(rows[-1], flush=True)
-    heads = ["images", "PNG KiB", "bare", "reader", "reader : bare", f">= {GOAL}", "CPU"]
+    heads = ["images", "micro-batch", "PNG KiB", "bare", "reader", "reader : bare", f">= {GOAL}", "CPU"]
     text = TEXT.format(
         command=f"{COMMAND} --turns {options.turns}",
         machine=machine("numpy", "pillow"),
-        batch=BATCH,
         threads=NUM_THREADS,
         turns=options.turns,
         goal=GOAL,

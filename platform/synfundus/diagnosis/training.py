@@ -22,7 +22,7 @@ from synfundus.diagnosis.measuring import predict_split
 from synfundus.diagnosis.metrics import AnnotatorScores
 from synfundus.diagnosis.model import ModelSpec, build_annotator, initialise, preprocess
 from synfundus.errors import WrongInputError
-from synfundus.fundus.batches import ImageBatch, join_batches
+from synfundus.fundus.batches import ImageBatch
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.splits import HELD_OUT_SPLITS
 from synfundus.labels import NUM_VALUES, FloatArray, expand_known
@@ -96,8 +96,7 @@ class AnnotatorLearner(Learner):
         super().__init__(network, config, device, rank, world_size)
         self._weights = tuple(torch.from_numpy(w_V).to(device) for w_V in class_weights(self.counts))
         self.inputs = ReadAhead(
-            lambda positions: images.batch("train", teaching[image_indices(config.seed, positions, len(teaching))]),
-            join_batches,
+            lambda positions: images.batch("train", teaching[image_indices(config.seed, positions, len(teaching))])
         )
 
     def loss(self, positions: range) -> Tensor:

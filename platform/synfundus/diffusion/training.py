@@ -25,7 +25,7 @@ from synfundus.diffusion.noise import normal, uniform
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS, build_unet
 from synfundus.errors import WrongInputError
-from synfundus.fundus.batches import ImageBatch, join_batches
+from synfundus.fundus.batches import ImageBatch
 from synfundus.labels import (
     HEADS,
     LABEL_NAMES,
@@ -163,7 +163,7 @@ class GeneratorLearner(Learner):
         super().__init__(unet, config, device, rank, world_size)
         self._images = images
         self.inputs = ReadAhead(
-            lambda positions: images.batch("train", image_indices(config.seed, positions, num_images)), join_batches
+            lambda positions: images.batch("train", image_indices(config.seed, positions, num_images))
         )
         self.schedule = Schedule(config.schedule, device)
         self._shape_CHW = (IMAGE_CHANNELS, config.unet.size_px, config.unet.size_px)

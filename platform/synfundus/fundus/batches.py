@@ -1,6 +1,5 @@
 """Batches of prepared images: labels alone, or labels with pixels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,15 +30,3 @@ class ImageBatch(LabelBatch):
     """Some prepared images with their labels."""
 
     images_BHWC: NDArray[np.uint8]
-
-
-def join_batches(batches: Sequence[ImageBatch]) -> ImageBatch:
-    """Return one or more batches as one, in this order."""
-    return ImageBatch(
-        np.concatenate([batch.p_BV for batch in batches]),
-        np.concatenate([batch.known_BK for batch in batches]),
-        np.concatenate([batch.expert_BK for batch in batches]),
-        [image_id for batch in batches for image_id in batch.image_ids],
-        [patient for batch in batches for patient in batch.patients],
-        np.concatenate([batch.images_BHWC for batch in batches]),
-    )

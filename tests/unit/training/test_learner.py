@@ -16,7 +16,7 @@ from synfundus.errors import TrainingDivergedError, WrongInputError
 from synfundus.resources import TrainingResources
 from synfundus.training.config import OptimisationConfig
 from synfundus.training.learner import Learner, image_indices, learning_rate_at
-from synfundus.training.read_ahead import ReadAhead
+from synfundus.training.read_ahead import NUM_AHEAD, ReadAhead
 
 CONFIG = OptimisationConfig(
     num_steps=20, batch_size=8, learning_rate=1e-2, warmup_steps=4, resources=TrainingResources(precision="fp32")
@@ -88,7 +88,7 @@ def test_accumulation_equals_one_large_batch() -> None:
 
 
 @pytest.mark.parametrize("accumulation_steps", [1, 2])
-def test_two_micro_batches_are_read_ahead_and_none_behind_the_last_step(accumulation_steps: int) -> None:
+def test_few_micro_batches_are_read_ahead_and_none_behind_the_last_step(accumulation_steps: int) -> None:
     read = list[int]()
 
     class Reading(_Line):
@@ -103,10 +103,10 @@ def test_two_micro_batches_are_read_ahead_and_none_behind_the_last_step(accumula
 
     config = CONFIG.model_copy(update={"accumulation_steps": accumulation_steps})
     learner = Reading(nn.Linear(1, 1), config, torch.device("cpu"))
-    learner.inputs = ReadAhead(note, lambda parts: [position for part in parts for position in part])
+    learner.inputs = ReadAhead(note)
     for step in range(11, 20):  # resumed at step 11
         learner.train_step(step)
-        assert max(read) < (step + 1) * 8 + 2 * 8 // accumulation_steps
+        assert max(read) < (step + 1) * 8 + NUM_AHEAD * 8 // accumulation_steps
     learner.close()
     assert sorted(read) == list(range(11 * 8, 20 * 8))
 

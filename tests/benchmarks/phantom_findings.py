@@ -31,7 +31,7 @@ from synfundus.labels import (
     encode_values,
     expand_known,
 )
-from synfundus.phantom.labels import JUDGED_IN, draw_labels
+from synfundus.phantom.labels import JUDGED_IN, draw_phantom_labels
 from synfundus.phantom.render import render
 
 RESULT = Path(__file__).parent / "results" / "phantom_cpu2_202611.md"
@@ -96,7 +96,7 @@ def batches(num: int, epochs: int, rng: np.random.Generator) -> Iterator[NDArray
 def train(budget: Budget) -> nn.Module:
     """Train by masked binary cross-entropy on 19 heads, AdamW, one cycle; a mirrored phantom shows the other eye."""
     seeds = range(budget.num_train)
-    rows = [draw_labels(seed) for seed in seeds]
+    rows = [draw_phantom_labels(seed) for seed in seeds]
     x_NCHW = phantoms(rows, seeds, budget.size_px)
     p_NV, known_NK = encode_values(rows)
     y_NV, w_NV = torch.from_numpy(p_NV), torch.from_numpy(expand_known(known_NK)).float()
@@ -212,7 +212,7 @@ def rendered_per_second(size_px: int) -> float:
     """Return how many phantoms one core renders per second of CPU time, with their labels."""
     start = time.process_time()
     for seed in range(TEST_SEED, TEST_SEED + NUM_TIMED):
-        render(draw_labels(seed), seed, size_px)
+        render(draw_phantom_labels(seed), seed, size_px)
     return NUM_TIMED / (time.process_time() - start)
 
 
@@ -268,7 +268,7 @@ def measure(budget: Budget, rows: Sequence[LabelRow]) -> Measured:
 def main() -> None:
     began = time.process_time()
     torch.set_num_threads(1)
-    rows = [draw_labels(TEST_SEED + i) for i in range(NUM_TEST)]
+    rows = [draw_phantom_labels(TEST_SEED + i) for i in range(NUM_TEST)]
     measured = []
     for budget in BUDGETS:
         measured.append(measure(budget, rows))

@@ -12,7 +12,7 @@ ENDED = re.compile(
     r"ContainerStateTerminated\{ExitCode:(?P<code>\d+),.*?Reason:(?P<reason>\w*),Message:(?P<message>.*),StartedAt:",
     re.DOTALL,
 )
-"""What KubeRay's event about a deleted head says of its container."""
+"""Part of KubeRay's event about a deleted head that names the state of its container."""
 ORDINARY = ("ContainerCreating", "PodInitializing")
 """Reasons why a healthy pod waits at its start."""
 

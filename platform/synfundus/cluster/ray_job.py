@@ -46,7 +46,7 @@ class _Status(BaseModel):
 
 
 class _AuthOptions(BaseModel):
-    """How Ray authenticates clients."""
+    """Authentication of Ray's clients."""
 
     model_config = ConfigDict(frozen=True)
     token_secret: str = Field(default="", alias="secretName")

@@ -13,7 +13,7 @@ from synfundus.diagnosis.metrics import AnnotatorScores
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is stored beside the network or table of an annotator."""
+    """The records that are stored beside the network or table of an annotator."""
 
     calibration: Calibration
     scores: AnnotatorScores

@@ -153,7 +153,7 @@ class ExternalConfig(OutputMapConfig):
     image_size_px: int | None = Field(default=None, ge=32, le=1024)
     """Height and width of the model's input; not needed when the folder has a config.json."""
     recalibrate: bool = True
-    """Whether its probabilities are calibrated on the validation split. False: they are used as they are, and labels
+    """True: its probabilities are calibrated on the validation split. False: they are used as they are, and labels
     without an entry in `operating_points` get their most probable value."""
 
     @model_validator(mode="after")

@@ -43,14 +43,14 @@ class SplitScores(Metadata):
     """Measures of the scores on one split."""
 
     heads: dict[str, HeadScores]
-    """By head in `labels.HEAD_NAMES`; a binary label has one head, with its name."""
+    """Measures of each head in `labels.HEAD_NAMES`; a binary label has one head, with its name."""
 
 
 class SplitMetrics(Metadata):
     """Measures on one split at the operating points."""
 
     heads: dict[str, HeadMetrics]
-    """By head in `labels.HEAD_NAMES`."""
+    """Measures of each head in `labels.HEAD_NAMES`."""
     quadratic_kappa: Measure
     """Agreement of the annotated DR grades with the experts' grades."""
 

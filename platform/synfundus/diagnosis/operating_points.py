@@ -45,7 +45,7 @@ class OperatingPoints(Metadata):
     """Operating points of all usable labels."""
 
     heads: dict[str, OperatingPoint]
-    """By head in `labels.HEAD_NAMES`; a usable DR label has all four."""
+    """Operating point of each head in `labels.HEAD_NAMES`; a usable DR label has all four."""
 
     @property
     def unmet(self) -> dict[str, str]:

@@ -30,23 +30,15 @@ def measure_privacy(
         sampled: all samples, accepted or not. The rate of copies counts them all, because no accepted sample is a copy.
         device: device of the search for the nearest training photograph.
     """
-    sizes = {"training": len(training_ND), "held-out": len(held_out_MD), "synthetic": len(synthetic_KD)}
-    empty = [name for name, size in sizes.items() if size == 0]
+    counts = {"num_training": len(training_ND), "num_held_out": len(held_out_MD), "num_synthetic": len(synthetic_KD)}
+    empty = [name.removeprefix("num_").replace("_", "-") for name, count in counts.items() if count == 0]
     if empty:
-        missing = UnmeasuredPrivacy(
-            reason=f"there are no {' and no '.join(empty)} images",
-            num_training=len(training_ND),
-            num_held_out=len(held_out_MD),
-            num_synthetic=len(synthetic_KD),
-        )
-        return missing, None
+        return UnmeasuredPrivacy(reason=f"there are no {' and no '.join(empty)} images", **counts), None
     reference_ND = reference_on(training_ND, device)
     held_out_M, synthetic = held_out_distances(held_out_MD, reference_ND), nearest(synthetic_KD, reference_ND)
     threshold = held_out_threshold(held_out_M, quantile)
     privacy = MeasuredPrivacy(
-        num_training=len(training_ND),
-        num_held_out=len(held_out_M),
-        num_synthetic=len(synthetic_KD),
+        **{**counts, "num_held_out": len(held_out_M)},
         space=COPY_SPACE,
         quantile=quantile,
         threshold=threshold,

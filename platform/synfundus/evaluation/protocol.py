@@ -71,15 +71,12 @@ def evaluate(
         WrongInputError: a patient is in both sets of photographs.
     """
     _require_disjoint_patients(reference, held_out)
-    device = "cuda" if config.resources.num_gpus else "cpu"
-    privacy, near = _measure_privacy(reference, held_out, samples, quantile, device)
+    privacy, near = _measure_privacy(reference, held_out, samples, quantile, config)
     fidelity = _measure_fidelity(reference, held_out, samples, config, spaces, phantoms)
     spectrum = _measure_spectrum(held_out, samples, size_px)
-    consistency = measure_consistency(
-        samples.requested_NK, samples.predicted_NK, samples.score_NK, unusable, config.seed
-    )
+    consistency = _measure_consistency(samples, unusable, config)
     return EvaluationMetrics(
-        config=ProtocolSettings.model_validate(config.model_dump(include=set(ProtocolSettings.model_fields))),
+        config=_settings(config),
         counts=_counts(reference, held_out, samples),
         label_distributions=_distributions(reference, held_out, samples),
         fidelity=fidelity,
@@ -88,6 +85,14 @@ def evaluate(
         privacy=privacy,
         notes=tuple(_notes(fidelity, spectrum, consistency, privacy, unusable)),
     ), near
+
+
+def _settings(config: EvaluationConfig) -> ProtocolSettings:
+    return ProtocolSettings.model_validate(config.model_dump(include=set(ProtocolSettings.model_fields)))
+
+
+def _measure_consistency(samples: Samples, unusable: Mapping[str, str], config: EvaluationConfig) -> Consistency:
+    return measure_consistency(samples.requested_NK, samples.predicted_NK, samples.score_NK, unusable, config.seed)
 
 
 def _require_disjoint_patients(reference: Photographs, held_out: Photographs) -> None:
@@ -222,9 +227,10 @@ def _landmark(
 
 
 def _measure_privacy(
-    reference: Photographs, held_out: Photographs, samples: Samples, quantile: float, device: str
+    reference: Photographs, held_out: Photographs, samples: Samples, quantile: float, config: EvaluationConfig
 ) -> tuple[Privacy, Nearest | None]:
     """Measure the distance of samples to training photographs, with the closest pairs."""
+    device = "cuda" if config.resources.num_gpus else "cpu"
     privacy, near = measure_privacy(
         reference.descriptors_ND, held_out.descriptors_ND, samples.descriptors_MD, quantile, samples.sampled, device
     )

@@ -1,4 +1,4 @@
-"""What a source holds and what of it is not used, in lines that a person reads before anything runs."""
+"""The content of a source, and the part of it that is not used, in lines that a person reads before anything runs."""
 
 from collections import Counter
 from collections.abc import Sequence

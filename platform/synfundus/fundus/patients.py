@@ -1,7 +1,8 @@
 """Keyed hashes of patient ids: without the key, a guessed id cannot be tested.
 
-The key is `SYNFUNDUS_PATIENT_KEY`, or lies in the file `SYNFUNDUS_PATIENT_KEY_FILE`, or is generated once in the user's configuration folder, readable by its owner only.
-It never lies below a study's root, where everybody who may read the data would find it.
+The key is `SYNFUNDUS_PATIENT_KEY`, or lies in the file `SYNFUNDUS_PATIENT_KEY_FILE`, or is generated once in the user's
+configuration folder, readable by its owner only. It never lies below a study's root, where everybody who may read the
+data would find it.
 """
 
 import hashlib
@@ -59,7 +60,7 @@ def patient_key(environment: Environment, root: str) -> bytes:
 
 
 def _read(path: Path) -> str:
-    """Return the content of the file that SYNFUNDUS_PATIENT_KEY_FILE names. The mode of a mounted Secret is not ours."""
+    """Return the content of the file that SYNFUNDUS_PATIENT_KEY_FILE names; a mounted Secret sets its own mode."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

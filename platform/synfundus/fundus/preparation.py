@@ -71,10 +71,7 @@ def data_manifest(
         num_patients=SplitCounts(**{split: len(found) for split, found in patients.items()}),
         images_counted_as_patient=sum(verdicts.records[index].patient_id is None for index in verdicts.accepted),
         joined_patient_ids=len(ids) - len(set(ids.values())),
-        sources={
-            name: LabelSources(expert=count.total() - count[None], unknown=count[None])
-            for name, count in counts.items()
-        },
+        sources={name: LabelSources(expert=n.total() - n[None], unknown=n[None]) for name, n in counts.items()},
         values={name: {value: n for value, n in count.items() if value is not None} for name, count in counts.items()},
         rejected=verdicts.counts(),
         label_conflicts=verdicts.num_label_conflicts,

@@ -144,7 +144,7 @@ def chunks_to_finish(chunks: Chunks, folder: str, rows: Sequence[FinalRow | None
 
 
 @dataclass(frozen=True)
-class FinishedShard:
+class WrittenShard:
     """Result of pass 2."""
 
     objects: Sequence[Written]
@@ -153,8 +153,8 @@ class FinishedShard:
     """Records of its images in the index."""
 
 
-def write_shard(item: ChunkToFinish, storage: Storage) -> FinishedShard:
+def write_shard(item: ChunkToFinish, storage: Storage) -> WrittenShard:
     """Write the shard of a chunk, and the copy descriptors of its images."""
     with storage.open_input(item.staged_name) as file:
         shard = finish_chunk(file, item.rows)
-    return FinishedShard(write_with_descriptors(storage, item.shard_name, shard), index_shard(shard))
+    return WrittenShard(write_with_descriptors(storage, item.shard_name, shard), index_shard(shard))

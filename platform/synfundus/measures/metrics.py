@@ -386,7 +386,7 @@ class UnmeasuredPrivacy(Metadata):
 
     status: Literal["not measurable"] = "not measurable"
     reason: str
-    """Which set is empty."""
+    """Sentence that names the empty sets."""
     num_training: int
     num_held_out: int
     num_synthetic: int

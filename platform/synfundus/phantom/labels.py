@@ -19,7 +19,7 @@ JUDGED_IN = {
 """Readability label to the diseases that can be judged only if it is 1."""
 
 
-def draw_labels(seed: int) -> dict[str, int | None]:
+def draw_phantom_labels(seed: int) -> dict[str, int | None]:
     """Draw a row of labels, each common enough to learn and nearly independent of the others.
 
     A disease is null if its region (`JUDGED_IN`) is not readable, as in a grader's table; the rules of `labels` apply.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from synfundus.labels import LABEL_NAMES
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.field import stream
-from synfundus.phantom.labels import draw_labels
+from synfundus.phantom.labels import draw_phantom_labels
 from synfundus.phantom.render import render
 from synfundus.seeds import SEED_END
 
@@ -53,7 +53,7 @@ def _seed_and_labels(config: PhantomConfig, index: int) -> tuple[int, dict[str, 
     if not 0 <= index < config.num_images:
         raise IndexError(f"index {index} of {config.num_images} phantoms")
     seed = int(stream(config.seed, f"image {index}").integers(SEED_END))
-    labels = draw_labels(seed)
+    labels = draw_phantom_labels(seed)
     if config.images_per_patient > 1 and labels["eye_side"] is not None:
         labels["eye_side"] = index % config.images_per_patient % 2
     return seed, labels

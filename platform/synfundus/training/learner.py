@@ -71,7 +71,7 @@ class Learner(ABC):
         config.require_even_batch(world_size, "batch_size")
         self.config, self.device, self.rank, self.world_size = config, device, rank, world_size
         self.held_out_losses: list[HeldOutLoss] = []
-        """What `held_out_loss` returned at each checkpoint so far; on rank 0 only."""
+        """Results of `held_out_loss` at each checkpoint so far; on rank 0 only."""
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.forward_network: nn.Module = DistributedDataParallel(self.network) if world_size > 1 else self.network
         decayed = [p for p in self.network.parameters() if p.requires_grad and p.ndim > 1]

@@ -34,7 +34,7 @@ class Edge:
     """ASGI application around the proxy's."""
 
     is_draining = False
-    """Whether new requests of this process are refused."""
+    """True once this process refuses new requests."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

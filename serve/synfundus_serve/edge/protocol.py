@@ -51,7 +51,7 @@ class BoundedProtocol(H11Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is under way, or bytes of its response still have to be sent."""
+        """Return whether a request is under way, or bytes of its response still have to be sent."""
         is_answered = self.cycle is None or self.cycle.response_complete or self.cycle.disconnected
         return not is_answered or bool(self.transport.get_write_buffer_size())
 

@@ -12,7 +12,7 @@ Vectors = NDArray[np.float32]
 
 def unit_vectors(count: int, seed: int) -> Vectors:
     vectors = np.random.default_rng(seed).normal(size=(count, 12)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
 def mirrored(vectors: Vectors) -> Vectors:
@@ -29,7 +29,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("num_references", [1, 15, 16, 17, 100])
 def test_blocks_of_any_size_give_the_exhaustive_search(num_references: int) -> None:
     queries, references = unit_vectors(30, 0), unit_vectors(num_references, 1)
-    sides = [np.float64(other)[None] - np.float64(queries)[:, None] for other in (references, mirrored(references))]
+    sides = [other[None].astype(np.float64) - queries[:, None] for other in (references, mirrored(references))]
     distance_2MN = np.linalg.norm(np.stack(sides), axis=3)
     found = nearest(queries, reference_on(references, "cpu"))
     np.testing.assert_array_equal(found.index, distance_2MN.min(0).argmin(1))

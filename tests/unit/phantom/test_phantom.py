@@ -12,7 +12,7 @@ from synfundus.labels import DISEASES, LABEL_BY_NAME, LABEL_NAMES, READABILITY, 
 from synfundus.phantom.anatomy import Anatomy, draw_anatomy
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.field import field_of
-from synfundus.phantom.labels import JUDGED_IN, draw_labels
+from synfundus.phantom.labels import JUDGED_IN, draw_phantom_labels
 from synfundus.phantom.records import phantom_record
 from synfundus.phantom.render import render
 
@@ -39,9 +39,9 @@ def anatomy_of(seed: int) -> Anatomy:
 
 
 def test_an_image_is_a_pure_function_of_its_arguments() -> None:
-    labels = draw_labels(7)
+    labels = draw_phantom_labels(7)
     first = render(labels, 7, 48)
-    render(draw_labels(8), 8, 48)
+    render(draw_phantom_labels(8), 8, 48)
     assert np.array_equal(first, render(labels, 7, 48))
     assert not np.array_equal(first, render(labels, 8, 48))
 
@@ -58,10 +58,10 @@ def test_every_size_has_a_dark_surround_and_a_lit_field(size_px: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_seed_is_the_same_scene_at_every_size(seed: int) -> None:
-    labels = draw_labels(seed)
+    labels = draw_phantom_labels(seed)
     large = Image.fromarray(render(labels, seed, 256)).reduce(4)
     small = render(labels, seed, 64)
-    other = render(draw_labels(seed + 50), seed + 50, 64)
+    other = render(draw_phantom_labels(seed + 50), seed + 50, 64)
     difference = np.abs(np.asarray(large, float) - small).mean()
     assert difference < 3.0
     assert np.abs(np.asarray(large, float) - other).mean() > 4 * difference
@@ -89,7 +89,7 @@ def test_a_label_omitted_with_all_that_the_rules_tie_to_it_leaves_no_trace(name:
     """The image is equal bit for bit for every value of the label, so a classifier can only read other labels."""
     tied = LABEL_NAMES if name == "is_fundus" else (name, *JUDGED_IN.get(name, ()))
     for seed in SEEDS:
-        row = draw_labels(seed) | {"is_fundus": 1}
+        row = draw_phantom_labels(seed) | {"is_fundus": 1}
         images = []
         for value in range(LABEL_BY_NAME[name].max_value + 1):
             absent = dict.fromkeys(JUDGED_IN.get(name, ())) if value == 0 else {}
@@ -221,7 +221,7 @@ def test_not_a_fundus_has_no_disease_and_no_field_of_view() -> None:
 
 
 def test_labels_are_common_enough_and_nearly_independent() -> None:
-    rows = [draw_labels(seed) for seed in range(4000)]
+    rows = [draw_phantom_labels(seed) for seed in range(4000)]
     assert all(apply_rules(row) == row for row in rows)
     share = {name: np.mean([row[name] for row in rows if row[name] is not None]) for name in LABEL_NAMES}
     for name in DISEASES[1:]:
@@ -241,7 +241,7 @@ def test_labels_are_common_enough_and_nearly_independent() -> None:
 
 
 def test_a_disease_is_null_where_its_region_is_not_readable() -> None:
-    rows = [row for row in map(draw_labels, range(400)) if row["is_fundus"]]
+    rows = [row for row in map(draw_phantom_labels, range(400)) if row["is_fundus"]]
     for region, diseases in JUDGED_IN.items():
         for row in rows:
             assert all((row[disease] is None) == (row[region] == 0) for disease in diseases)

@@ -15,9 +15,9 @@ from synfundus.evaluation.figures.style import (
     PHOTOGRAPHS,
     PREDICTED,
     REQUESTED,
+    label_rows,
     plot_measure,
     point_legend,
-    show_rows,
     styled_figure,
     svg_uri,
     wrapped,
@@ -103,7 +103,7 @@ def plot_consistency(consistency: Consistency) -> str | None:
             entry = consistency.labels[label.name]
             plot_measure(axes, row - 0.16, entry.requested, REQUESTED, "o")
             plot_measure(axes, row + 0.16, entry.permuted, CHANCE, "D")
-        show_rows(axes, [label.title for label in shown])
+        label_rows(axes, [label.title for label in shown])
         axes.set_xlabel("AUC (quadratic kappa for the diabetic retinopathy grade) with 95 % interval")
         axes.grid(axis="x", color=GRID)
         point_legend(figure, (("o", REQUESTED, "requests"), ("D", CHANCE, "shuffled requests (chance)")))

@@ -11,9 +11,9 @@ from synfundus.evaluation.figures.style import (
     PHOTOGRAPHS,
     SYNTHETIC,
     THRESHOLD,
+    label_rows,
     plot_measure,
     point_legend,
-    show_rows,
     styled_figure,
     svg_uri,
 )
@@ -50,7 +50,7 @@ def plot_strata(space: ComputedSpace, fidelity: Fidelity) -> str | None:
             text = fidelity.measures[name]
             axes.set_title(f"{text.title} ({text.better} is better)", loc="left")
             axes.grid(axis="x", color=GRID)
-        show_rows(grid[0], [f"{fidelity.strata[key].title} (n = {space.strata[key].n})" for key in shown])
+        label_rows(grid[0], [f"{fidelity.strata[key].title} (n = {space.strata[key].n})" for key in shown])
         point_legend(figure, POINTS)
         return svg_uri(figure)
 

@@ -66,7 +66,7 @@ def plot_measure(axes: Axes, y: float, measure: Measure, colour: str, marker: st
     axes.plot(value, y, marker, color=colour, markersize=5)
 
 
-def show_rows(axes: Axes, titles: Sequence[str]) -> None:
+def label_rows(axes: Axes, titles: Sequence[str]) -> None:
     """Name one row for each title, the first on top, with room for the points of all rows."""
     axes.set_yticks(range(len(titles)), [wrapped(title, 46) for title in titles])
     axes.set_ylim(len(titles) - 0.5, -0.5)

@@ -77,7 +77,7 @@ class Environment(BaseSettings):
     ray_serve_proxy_callback: str | None = Field(
         default=None, validation_alias="RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
     )
-    """Function that Ray Serve calls in each proxy before it listens; the endpoints' limits are installed by it."""
+    """Function that Ray Serve calls in each proxy before it listens. It installs the endpoints' limits."""
     ray_auth_mode: str = Field(default="token", validation_alias="RAY_AUTH_MODE")
     """Authentication of a Ray cluster that a command starts."""
 

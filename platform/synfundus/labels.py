@@ -163,8 +163,8 @@ def draw_labels(
     """Draw a value for each known label from its probability, then apply the rules between labels (`apply_rules`).
 
     A grade takes one uniform number u: grade >= k if P(grade < k) <= u, so its four heads agree. An expert's label is
-    never changed: its heads are 0 or 1, which a draw leaves as they are, and an image with an expert's disease or side,
-    or with a region that an expert could read, is drawn as a fundus.
+    never changed, because its heads are 0 or 1. An image with an expert's disease or side, or with a region that an
+    expert could read, is drawn as a fundus.
 
     Args:
         p_BV: head probabilities (B, 19) in [0, 1]. P(grade >= 1..4) is first made non-increasing.

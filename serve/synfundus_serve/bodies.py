@@ -54,7 +54,9 @@ def _require_single_keys(pairs: list[tuple[str, object]]) -> None:
     """
     keys = Counter(key for key, _ in pairs)
     if twice := [key for key, count in keys.items() if count > 1]:
-        message = PydanticCustomError("duplicate_key", "key {key} stands twice in one object", {"key": repr(twice[0])})
+        message = PydanticCustomError(
+            "duplicate_key", "key {key} occurs twice in one object; give it once", {"key": repr(twice[0])}
+        )
         raise ValidationError.from_exception_data("body", [{"type": message, "loc": (), "input": None}])
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class MemoryLimit:
-    """Lets threads hold at most `max_bytes` together. Threads are served in turn, so that a large one is not passed."""
+    """Limit of the bytes that threads hold together. Threads wait in order, so a large request is served, too."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes, self._held_bytes = max_bytes, 0

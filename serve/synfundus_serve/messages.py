@@ -116,13 +116,13 @@ class LabelPrediction(Config):
     status: Literal["available", "not available"]
     """`not available`: the label is unusable, because held-out photographs did not show that it can be predicted."""
     value: int | None = None
-    """Grade, or 0 or 1; null if not available, if no threshold meets the operating point, and for diseases of an image
-    that is not a fundus photograph."""
+    """Grade, or 0 or 1. Null if the label is not available, if no threshold meets the operating point, and for diseases
+    and side of an image that is not a fundus photograph."""
     probability: float | list[float] | None = None
     """Calibrated probability that the label is 1; for `dr_grade`, that of each grade 0 to 4."""
     threshold: float | list[float | None] | None = None
-    """Smallest probability at which the value is 1; for `dr_grade`, the smallest expected grade at which the value is
-    1, 2, 3 and 4 (null: that grade is never predicted; all null: the value is the most probable grade)."""
+    """Smallest probability at which the value is 1. For `dr_grade`, the smallest expected grades at which the value is
+    1, 2, 3 and 4. Null for a grade that is never predicted; if all are null, the value is the most probable grade."""
     operating_point: str | None = None
     """Rule that chose the threshold, such as `matched prevalence`; null if not available."""
     reason: str | None = None

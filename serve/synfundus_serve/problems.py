@@ -18,7 +18,7 @@ MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
 """Errors of one body that a response lists."""
 MAX_ERROR_CHARS = 300
-"""Length of each of them: a message may repeat a key of a megabyte."""
+"""Largest length of such an error, because a message may repeat a key of a megabyte."""
 REPLACEMENT_S = 10
 """Seconds after which a replaced replica may answer again."""
 Result = TypeVar("Result")

@@ -1,4 +1,4 @@
-"""Refusal of what a request states and no route reads, so that nothing of it is lost in silence."""
+"""Refuse parts of a request that no route reads, so that no setting is ignored silently."""
 
 from fastapi import Request
 

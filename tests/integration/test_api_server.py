@@ -175,7 +175,7 @@ def test_a_user_with_the_role_submits_lists_and_cancels(
     assert cli.main(SUBMIT) == 0
     assert cli.main(["cluster", "list"]) == 0
     assert cli.main(["cluster", "status", *SUBMIT[2:]]) == 0
-    assert "the KubeRay operator has not seen the job yet" in capsys.readouterr().out
+    assert "the KubeRay operator has not started the job yet" in capsys.readouterr().out
 
 
 def test_an_installer_without_the_right_to_read_definitions_is_told_which_right_is_missing(api: ApiServer) -> None:

@@ -57,7 +57,7 @@ def submit_job(
 def _create_study_file(namespace: Namespace, study_job: StudyJob, uid: str) -> None:
     """Create the ConfigMap with the study file. That of a former job of the same name goes with that job.
 
-    It is not replaced, because the right to update ConfigMaps is the right to change the chart's template.
+    The ConfigMap is not replaced, because a user who may update ConfigMaps could also change the chart's template.
 
     Raises:
         SynfundusError: the ConfigMap of a former job still exists after two minutes.

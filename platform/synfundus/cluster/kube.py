@@ -28,7 +28,7 @@ NOT_FOUND, CONFLICT = 404, 409
 USER_ERRORS = (400, 401, 403, 404, 422)
 """HTTP statuses that the user can correct: rights, names, credentials."""
 UNKNOWN_FIELD = re.compile(r'unknown field "([^"]+)"')
-"""Message of the API server about a field that a strict request has and the CustomResourceDefinition has not."""
+"""Part of the API server's message about a field that the CustomResourceDefinition does not have."""
 JsonObject = dict[str, JsonValue]
 """A Kubernetes object to create, as JSON of the Kubernetes API."""
 

@@ -49,12 +49,12 @@ def troubles(namespace: Namespace, job: RayJob) -> list[str]:
     found += _former_head(namespace, job)
     found += _latest_warnings(namespace, {job.name, job.cluster} | unexplained)
     if not found and job.state == WAITING:
-        found = ["the KubeRay operator has not seen the job yet; if it stays so, check that the operator runs"]
+        found = ["the KubeRay operator has not started the job yet; if this lasts, check that the operator runs"]
     return found
 
 
 def _reasons(pod: Any, job: RayJob) -> list[str]:
-    """Return why a pod does not run, the most telling reason first: an image, a Secret, an exit, no node with room."""
+    """Return why a pod does not run, the most specific reason first: image, Secret, exit, no node with room."""
     containers = [*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ())]
     ended = [state for container in containers for state in _exits(container) if not job.is_over]
     reasons = [
@@ -70,19 +70,19 @@ def _reasons(pod: Any, job: RayJob) -> list[str]:
 
 
 def _exits(container: Any) -> list[Any]:
-    """Return the present and the last exit of a container, as far as it has ended."""
+    """Return the present and the last exit of a container, if there are any."""
     states = [container.state, container.last_state]
     return [state.terminated for state in states if state is not None and state.terminated is not None]
 
 
 def _last_line(message: str | None) -> str:
-    """Return the last line of what a container left behind: the end of its log (`terminationMessagePolicy`)."""
+    """Return the last line of a termination message, which is the end of the container's log."""
     lines = (message or "").strip().splitlines()
     return lines[-1] if lines else "no message"
 
 
 def _former_head(namespace: Namespace, job: RayJob) -> list[str]:
-    """Return how the last head ended, which KubeRay deletes and replaces, unless the job runs by now."""
+    """Return how the last head ended, which KubeRay deletes and replaces. Empty if the job runs now."""
     if job.state == RUNNING:
         return []
     deleted = [one for one in namespace.events("reason=DeletedHeadPod") if one.involved_object.name == job.cluster]

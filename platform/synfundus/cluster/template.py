@@ -46,7 +46,7 @@ class StudyJob:
     body: JsonObject
     """The RayJob."""
     spec: JsonObject
-    """Its specification."""
+    """Specification of the RayJob."""
     metadata: JsonObject
     """Labels and annotations of both objects."""
     study_file: str

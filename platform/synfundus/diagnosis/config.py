@@ -73,7 +73,7 @@ class OperatingPointConfig(Config):
     @model_validator(mode="after")
     def _check_minimum(self) -> "OperatingPointConfig":
         if (self.minimum is not None) != (self.rule in WITH_MINIMUM):
-            raise ValueError(f"minimum: expected with {' and '.join(WITH_MINIMUM)}, and only there")
+            raise ValueError(f"minimum: required by {' and '.join(WITH_MINIMUM)}, refused by other rules")
         return self
 
     def require_prevalence_of(self, name: str) -> None:

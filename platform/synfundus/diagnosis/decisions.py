@@ -83,7 +83,7 @@ def _measure_split(
 def _measure_head(
     head: str, predictions: Predictions, p_BV: FloatArray, calibration: Calibration, points: OperatingPoints
 ) -> _Decisions:
-    """Return the measures of a head's decision, without the rules between labels: an expert labelled these images."""
+    """Return the measures of a head's decision. Rules between labels are not applied: an expert labelled the images."""
     v = HEAD_NAMES.index(head)
     y, _, groups = predictions.head(v)
     point = points.heads.get(head)

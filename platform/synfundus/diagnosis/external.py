@@ -39,7 +39,7 @@ def adopt_external(
 ) -> AnnotatorScores:
     """Calibrate an external annotator on the validation split, measure it, and write it to `folder`.
 
-    With `recalibrate: false` its probabilities stay as they are; the rules for unusable labels hold all the same.
+    With `recalibrate: false` its probabilities stay as they are; the rules for unusable labels still hold.
 
     Args:
         digest: digest of everything that the result depends on.
@@ -80,7 +80,7 @@ def read_predictions(config: ExternalConfig) -> dict[str, FloatArray]:
     if not path.is_file():
         raise WrongInputError(f"predictions: no such file {path}; correct the path")
     order = config.used_columns()
-    # As text: whether a cell is a number or means unknown is decided here, for all tables alike.
+    # Read as text, so that `_number` applies the words for unknown of all tables.
     as_text = dict.fromkeys([ID_COLUMN, FILE_COLUMN, *map(str, order)], pa.string())
     try:
         table = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types=as_text))

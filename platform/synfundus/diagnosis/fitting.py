@@ -1,7 +1,7 @@
 """Fit the annotator's calibration on the validation split, and find out which heads are usable.
 
-The scale and offset of each head are fitted by maximum likelihood with the smoothed targets of Platt 1999, with scale
-> 0; with few images of a class only the offset is fitted. `operating_fit` chooses the thresholds.
+The scale (> 0) and offset of each head are fitted by maximum likelihood with the smoothed targets of Platt 1999. With
+few images of a class only the offset is fitted. `operating_fit` chooses the thresholds.
 """
 
 import numpy as np

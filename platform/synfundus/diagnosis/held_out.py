@@ -1,7 +1,7 @@
 """The annotator's `held_out.parquet`: logits and experts' labels of the held-out images.
 
-Operating points are chosen, and measured, from this file, so a study can change one without training again. A row has
-the number of its patient, which is arbitrary, and neither an image id nor a file name.
+Operating points are chosen and measured from this file, so a study can change one without another training. A row
+holds an arbitrary number for its patient, no image id and no file name.
 """
 
 import io
@@ -62,9 +62,9 @@ def _table(split: str, predictions: Predictions) -> pa.Table:
 
 
 def decode_held_out(data: bytes) -> dict[str, Predictions]:
-    """Return the predictions on each held-out split, of the bytes that `encode_held_out` made.
+    """Return the predictions on each held-out split from bytes of `encode_held_out`.
 
-    A patient is its number, as text.
+    `patients` holds the numbers of the patients as text.
     """
     table = open_parquet(data).read()
     split_N = np.asarray(table.column("split").to_pylist(), np.str_)

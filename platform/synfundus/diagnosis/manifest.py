@@ -22,8 +22,8 @@ class AnnotatorManifest(Manifest):
     def annotator_digest(self) -> str:
         """SHA-256 over everything that decides the probabilities, and over the predictions that thresholds come from.
 
-        The operating points do not enter it, because they are settings of the study. Nor do the metrics, because they
-        follow from the rest.
+        The operating points do not enter it, because they are settings of the study. The metrics do not enter it,
+        because they follow from the rest.
         """
         return digest_of({name: entry.sha256 for name, entry in self.files.items() if name != METRICS})
 

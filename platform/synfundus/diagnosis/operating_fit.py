@@ -1,13 +1,14 @@
 """Choose operating points on the validation split, by the rules of `config.OperatingPointConfig`.
 
-Sensitivity and specificity of a threshold are those of the validation split; the share annotated 1 and the positive
-predictive value (PPV) follow from them and the assumed prevalence p:
+Sensitivity (se) and specificity (sp) of a threshold are measured on the validation split. The share annotated 1 and the
+positive predictive value (PPV) follow from them and the assumed prevalence p:
 
     share = p se + (1 - p)(1 - sp)      PPV = p se / share
 
 At matched prevalence share = p, so PPV equals the sensitivity. Candidates lie half-way between neighbouring scores,
-so a rule is never met by annotating all images alike. `minimum-ppv` counts k of n false alarms as (k + 1) / (n + 1),
-the most that the next image's probability of one can be on average: that a few images gave none does not show much.
+so no rule is met by annotating all images with the same value. `minimum-ppv` counts k false alarms among n negatives as
+(k + 1) / (n + 1), an upper bound of the mean probability that the next negative is one. So a few negatives without a
+false alarm do not give a PPV of 1.
 """
 
 from collections.abc import Mapping
@@ -43,7 +44,7 @@ class _Curve:
 
     @classmethod
     def of(cls, y: NDArray[np.int64], score: Floats) -> "_Curve":
-        """Return the curve. A class without images is taken to score like the other one."""
+        """Return the curve. A class without images gets the scores of the other class."""
         scores = np.unique(score)
         threshold = (scores[1:] + scores[:-1]) / 2
         positive, negative = (np.sort(score[y == value]) if (y == value).any() else np.sort(score) for value in (1, 0))

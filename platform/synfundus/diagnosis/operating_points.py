@@ -58,7 +58,7 @@ class OperatingPoints(Metadata):
         return reasons
 
     def annotate(self, p_BV: FloatArray) -> list[dict[str, int | None]]:
-        """Return all 16 labels of each image, of calibrated probabilities (B, 19).
+        """Return all 16 labels of each image from calibrated probabilities (B, 19).
 
         A label is None if it has no probability or no operating point, or is ruled out by another label
         (`labels.apply_rules`).
@@ -73,14 +73,14 @@ class OperatingPoints(Metadata):
         return rows
 
     def binary(self, name: str, p_BV: FloatArray) -> NDArray[np.int64]:
-        """Return the values (B,) of a binary label, of calibrated probabilities (B, 19); -1 for None."""
+        """Return the values (B,) of a binary label from calibrated probabilities (B, 19); -1 for None."""
         point, p_B = self.heads.get(name), p_BV[:, HEADS[name].start]
         if point is None or point.threshold is None:
             return np.full(len(p_B), -1)
         return np.where(np.isfinite(p_B), p_B.astype(np.float64) >= point.threshold, -1).astype(np.int64)
 
     def grades(self, p_BV: FloatArray) -> NDArray[np.int64]:
-        """Return the DR grade (B,) of calibrated probabilities (B, 19); -1 for None."""
+        """Return the DR grade (B,) from calibrated probabilities (B, 19); -1 for None."""
         p_B4 = p_BV[:, HEADS["dr_grade"]]
         points = [self.heads[head] for head in HEAD_NAMES[HEADS["dr_grade"]] if head in self.heads]
         known_B = np.isfinite(p_B4).all(axis=1)
@@ -96,5 +96,5 @@ class OperatingPoints(Metadata):
 
 
 def expected_grade(p_B4: FloatArray) -> Floats:
-    """Return the expected DR grade (B,), 0 to 4, of P(grade >= 1..4), (B, 4)."""
+    """Return the expected DR grade (B,), 0 to 4, from P(grade >= 1..4), (B, 4)."""
     return np.asarray(p_B4.sum(axis=1, dtype=np.float64))

@@ -48,9 +48,9 @@ class UNetConfig(Config):
     attention_levels: tuple[int, ...] = ()
     """Levels with self-attention; the middle block always has it."""
     attention_head_dim: int | None = Field(default=None, ge=1)
-    """Channels per attention head, in the levels and in the middle, which is then one plain self-attention between two
-    residual layers (Dhariwal and Nichol 2021, section 3.1, choose 64). Null: heads of 8 channels in the levels, and a
-    transformer block with 8 heads in the middle."""
+    """Channels per attention head, in the levels and in the middle. The middle is then a self-attention between two
+    residual layers (Dhariwal and Nichol 2021, section 3.1; they choose 64). Null: heads of 8 channels in the levels,
+    and a transformer block with 8 heads in the middle."""
     norm_num_groups: int = Field(default=8, ge=1)
     """Groups of each group norm; every channel count must be a multiple. Groups of 16 channels or more are faster on
     CPUs."""
@@ -98,8 +98,8 @@ class SolverConfig(Config):
     num_steps: int = Field(default=25, ge=1)
     """Denoising steps; at most the schedule's `num_train_timesteps`."""
     spacing: Spacing = "trailing"
-    """Noise levels of the steps: `trailing` is even in the timestep (Lin et al. 2024), `log-snr` is even in the log-SNR
-    (Lu et al. 2022), `karras` is even in (sigma / alpha)^(1/7) (Karras et al. 2022, eq. 5). All start at T-1."""
+    """Noise levels of the steps. `trailing` is even in the timestep (Lin et al. 2024). `log-snr` is even in the log-SNR
+    (Lu et al. 2022). `karras` is even in (sigma / alpha)^(1/7) (Karras et al. 2022, eq. 5). All start at T-1."""
     eta: float = Field(default=0.0, ge=0.0, le=1.0)
     """Noise added at each `ddim` step: 0 is deterministic, 1 matches `ddpm`. Refused with the other solvers."""
     guidance_scale: float = Field(default=2.0, ge=1.0, le=20.0)

@@ -143,9 +143,9 @@ def _noise_levels(spacing: Literal["log-snr", "karras"], highest: float, lowest:
 def _starts(schedule: ScheduleConfig, solver: SolverConfig) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return timestep, alpha and sigma at the start of each step.
 
-    Every spacing starts at T-1, because a run starts from pure noise, and in training the network met pure noise only
-    there (Lin et al. 2024, arXiv 2305.08891, section 3.3 and table 2). A level between two of the schedule gets a
-    fractional timestep, linear in ln(sigma / alpha) between theirs.
+    Every spacing starts at T-1, because sampling starts from pure noise, and the network is trained on pure noise only
+    at T-1 (Lin et al. 2024, arXiv 2305.08891, section 3.3 and table 2). A level between two levels of the schedule gets
+    a fractional timestep, linear in ln(sigma / alpha).
     """
     tables = Schedule(schedule)
     if solver.spacing == "trailing":

@@ -44,7 +44,7 @@ from synfundus.training.read_ahead import ReadAhead
 NUM_HELD_OUT = 256
 """Evaluations of the network in a held-out loss: the largest number of validation images. Fewer images repeat."""
 _HELD_OUT_BATCH = 16
-"""Images of one of its passes; fixed, so that its rounding depends neither on batch size nor on the world size."""
+"""Images of one forward pass. Fixed, so that rounding depends neither on the batch size nor on the world size."""
 MAX_LOSS_RATIO = 10.0
 """Largest loss, as a multiple of the loss of a constant output 0. Above it the training has diverged."""
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
@@ -181,7 +181,7 @@ class GeneratorLearner(Learner):
         position_B = torch.arange(positions.start, positions.stop)
         draws = uniform(torch.full_like(position_B, self._draw_seed), position_B, 2 + 2 * NUM_LABELS).numpy()
         null_B, flip_B = draws[:, 0] < config.null_probability, draws[:, 1] < config.flip_probability
-        # Requests are hard values. Trained on p itself, the generator would sample only what the annotator is sure of.
+        # Requests are 0 or 1. Trained on p itself, the generator samples only cases of which the annotator is sure.
         value_BV, known_BK = draw_labels(batch.p_BV, batch.known_BK, batch.expert_BK, draws[:, 2 + NUM_LABELS :])
         value_BV[flip_B, _SIDE_HEAD] = 1.0 - value_BV[flip_B, _SIDE_HEAD]
         pixels_BHWC = np.where(flip_B[:, None, None, None], batch.images_BHWC[:, :, ::-1], batch.images_BHWC)
@@ -229,8 +229,8 @@ class GeneratorLearner(Learner):
     def held_out_loss(self, step: int) -> HeldOutLoss | None:
         """Return the mean weighted error of the averaged weights on validation images; None if there are none.
 
-        Evenly spaced images, drawn labels, noise and timesteps are those of every checkpoint, so the curve shows the
-        weights alone. Images are not mirrored, and no known label is hidden.
+        Images (evenly spaced), drawn labels, noise and timesteps are the same at each checkpoint, so only the weights
+        change the curve. Images are not mirrored, and no known label is hidden.
         """
         num_images = self._images.num_images("validation")
         if num_images == 0:

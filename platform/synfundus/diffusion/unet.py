@@ -23,8 +23,8 @@ def _middle(config: UNetConfig) -> dict[str, Any]:
     """Return diffusers' settings of the middle block and of the attention heads.
 
     diffusers' `attention_head_dim` is the number of heads in `UNetMidBlock2DCrossAttn`, and the channels per head in
-    `UNetMidBlock2DSimpleCrossAttn` and in the levels. `UNetMidBlock2D` has no attention in a U-Net of this class. Both
-    cross-attention blocks attend to themselves if they get no other input, which must have their own width.
+    `UNetMidBlock2DSimpleCrossAttn` and in the levels. `UNetMidBlock2D` has no attention in a U-Net of this class.
+    Without another input, a cross-attention block attends to itself, so `cross_attention_dim` is its own width.
     """
     width = {"cross_attention_dim": config.channels[-1]}
     if config.attention_head_dim is None:

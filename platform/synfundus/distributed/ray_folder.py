@@ -22,8 +22,8 @@ SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  `mkdtemp` makes 
 def ray_folder() -> Iterator[Path]:
     """Make a new folder for Ray, and remove it with logs, sockets and spilled objects at the end.
 
-    Ray's own choice, `/tmp/ray`, belongs to the first user of a machine who starts Ray. This folder lies in one with a
-    random name and mode 0700, because Ray lets everybody write its folder.
+    Ray's default, `/tmp/ray`, belongs to the first user who starts Ray on the machine. The new folder lies in one with
+    a random name and mode 0700, because Ray makes its own folder writable for everybody.
 
     Raises:
         SynfundusError: no folder with a short path can be written.

@@ -81,7 +81,7 @@ class RunRecords:
         self._latest = metrics
 
     def flush(self, step: int, learner: Learner) -> None:
-        """Measure the held-out loss; write loss curves, TensorBoard's files and a sheet; called at a checkpoint."""
+        """Measure the held-out loss, and write loss curves, TensorBoard's files and a sheet. Called at a checkpoint."""
         held_out = learner.held_out_loss(step)
         if held_out is not None:
             learner.held_out_losses.append(held_out)

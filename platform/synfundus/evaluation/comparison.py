@@ -1,10 +1,13 @@
 """Comparison of held-out photographs and of samples with the same training photographs, at the same n.
 
-The kernel distance (KID) leads, because it is unbiased at every n. The Fréchet distance is refused at small n. With d
-the effective dimension of the reference and T its total variance, held-out photographs have a mean distance of about
-T ((d + 1) / (2 n) + 2 / n), and images with s times their standard deviation have
-T ((1 - s)^2 + s (d + 1) / (2 n) + (1 + s^2) / n). So lost variety lowers the distance if
-1 - s < (d + 1) / (2 n) + (1 + s) / n: at n = d for any s above one half, at n = 10 d for s above 0.95 - 0.25 / d only.
+The kernel distance (KID) comes first, because it is unbiased at every n. The Fréchet distance is refused at small n,
+where lost variety lowers it. Let d be the effective dimension of the reference, and T its total variance. The mean
+distances of photographs, and of images with s times the standard deviation of photographs, are about
+
+    T ((d + 1) / (2 n) + 2 / n)        T ((1 - s)^2 + s (d + 1) / (2 n) + (1 + s^2) / n)
+
+The second one is smaller if 1 - s < (d + 1) / (2 n) + (1 + s) / n. At n = d this holds for any s above one half, at
+n = 10 d only for s above 0.95 - 0.25 / d.
 """
 
 import math

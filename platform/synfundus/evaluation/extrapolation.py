@@ -2,7 +2,7 @@
 
 At n images the distance is biased by a term that is nearly linear in 1 / n. A line through the distances at several n
 meets 1 / n = 0 at the unbiased distance (Chong & Forsyth 2020, arXiv 1911.07023, section 3.2, there called FID
-infinity). Both sets are cut here, because the reference is no larger than the other one.
+infinity). Both sets are cut to subsets, because the reference is no larger than the other set.
 """
 
 from collections.abc import Sequence

@@ -39,13 +39,13 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
 
 def effective_dimension(features_ND: Features) -> float:
-    """Return the effective dimension d of at least two feature vectors that decides the bias of the Fréchet distance.
+    """Return the effective dimension d of at least two feature vectors, which decides the bias of the Fréchet distance.
 
-    With the eigenvalues l_i of the covariance, d is the sum of 2 l_i l_j / (l_i + l_j) over i and j, divided by the sum
-    of l_i: D for D equal eigenvalues. The second-order expansion of the Bures distance, the sum of
+    With the eigenvalues l_i of the covariance and their sum T, d is the sum of 2 l_i l_j / (l_i + l_j) over i and j,
+    divided by T. For D equal eigenvalues d is D. Two sets of n images of one Gaussian have a mean distance of about
+    T ((d + 1) / (2 n) + 2 / n). This follows from the second-order expansion of the Bures distance, the sum of
     |E_ij|^2 / (2 (l_i + l_j)) over the error E of the covariance (Bhatia, Jain & Lim 2019,
-    doi 10.1016/j.exmath.2018.01.002), gives two sets of n images of one Gaussian a mean distance of about
-    T ((d + 1) / (2 n) + 2 / n) with T the sum of l_i. For few images the result is too small; it is at most N - 1.
+    doi 10.1016/j.exmath.2018.01.002). For few images the result is too small; it is at most N - 1.
     """
     x = np.asarray(features_ND, np.float64)
     value_D = np.linalg.svd(fit_gaussian(x).root, compute_uv=False) ** 2

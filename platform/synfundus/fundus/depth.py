@@ -1,15 +1,15 @@
 """Scale pixels of more than 8 bits per channel to 8 bits.
 
-Cameras store 10, 12 or 14 bits in 16, mostly without a mark. The value of white is the first of these that holds the
-largest value of all colour channels:
+Cameras store 10, 12 or 14 bits in 16-bit pixels, and most files do not state the depth. The value of white is the first
+of these that is not below the largest value of all colour channels:
 
 1. what the file states: TIFF's tag MaxSampleValue if it is 1023, 4095 or 16383, and 32767 for signed 16-bit pixels;
-2. the smallest usual depth: 8, 10, 12, 14, 16 bits.
+2. the largest value of 8, 10, 12, 14 or 16 bits.
 
-PNG's chunk sBIT does not count: it tells how many bits were significant before scaling to 16 bits.
+`sBIT` of a PNG is ignored: it states how many bits were significant before scaling to 16 bits.
 
-Pillow reads deep grey, but of deep colour only one byte per channel, by its raw mode: `;16B` the first and `;16L` the
-second byte of each pair. So deep colour is decoded twice.
+Pillow reads 16-bit grey, but only one of the two bytes of a channel of 16-bit colour. Its raw mode selects the byte:
+`;16B` is the first and `;16L` the second of each pair. So deep colour is decoded twice.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """The copy descriptors of a dataset, stored beside its shards, so that no later stage decodes all images for them.
 
 `descriptors-00007.safetensors` holds a float32 tensor (N, D) for each split of `images-00007.parquet`, with its images
-in stored order. `prepare` computes them; `fill` hands them on, because it changes no image.
+in stored order. `prepare` computes them; `fill` copies them, because it changes no image.
 """
 
 from collections.abc import Sequence

@@ -63,8 +63,8 @@ def fills_box(region_HW: Region, min_fraction: float = RECTANGLE_FRACTION) -> bo
 def field_in(region_HW: Region) -> Region | None:
     """Return the part of a lit region that is a field of view: a disc, a cut disc or a rectangle.
 
-    A region that is no full disc, as where a report's bar touches the disc, is cut to the circle on which most of its
-    edge lies. None if there is no such circle and the region reaches beyond the circle around it.
+    A region may be no full disc, for example where the bar of a report touches the disc. It is cut to the circle on
+    which most of its edge lies. None if there is no such circle and the region reaches beyond the circle around it.
     """
     if fills_box(region_HW):
         return region_HW

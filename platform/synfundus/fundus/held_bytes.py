@@ -10,22 +10,22 @@ from synfundus.fundus.depth import is_deep_colour, is_deep_grey
 from synfundus.fundus.transparency import is_transparent
 
 MAX_HELD_BYTES = 640 * 2**20
-"""Largest number of bytes held while one photograph is prepared: 80 megapixels of two images of 4 bytes per pixel.
+"""Largest number of bytes held while one photograph is prepared: two images of 80 megapixels, 4 bytes per pixel.
 
 Larger photographs are rejected. A replica of `/v1/diagnose` prepares as many photographs at once as fit in it, and the
 memory limit of the chart's serving pods includes it."""
 FIXED_BYTES = 8 * 2**20
 """Bytes held whatever the number of pixels: temporary arrays, and blocks that the allocator keeps."""
 WEBP = 12.5
-"""libwebp: two canvases and a copy of one."""
+"""Bytes per pixel of WebP: libwebp holds two canvases and a copy of one."""
 PPM_BY_PYTHON = 14.0
-"""Pillow decodes text, and samples that do not fill 8 or 16 bits, in Python."""
+"""Bytes per pixel of PPM as text, or with samples that do not fill 8 or 16 bits: Pillow decodes both in Python."""
 TIFF_DEEP_COLOUR = 16.5
-"""Two images, and a strip of 8 bytes per pixel as large as the photograph."""
+"""Bytes per pixel of a TIFF: two images, and a strip of 8 bytes per pixel as large as the photograph."""
 JPEG2000_PER_CHANNEL = 6.0
-"""OpenJPEG: 4 bytes in its own image, and at most 2 in its buffer."""
+"""Bytes per pixel and channel of JPEG 2000: OpenJPEG holds 4 in its image, and at most 2 in its buffer."""
 JPEG_COEFFICIENT = 2.0
-"""libjpeg keeps all coefficients of a file with several scans, whatever the size of the decoded image."""
+"""Bytes of a coefficient: of a file with several scans, libjpeg holds all, whatever the size of the decoded image."""
 _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_LEVEL = 100
-"""Darkest brightest channel (of 255) of a mat."""
+"""Smallest value (of 255) that the brightest channel of a mat has."""
 FLAT_TOLERANCE = 8
 """Largest difference of a channel (of 255) from the colour of a mat in 90 % of the pixels of a corner."""
 GREY_TOLERANCE = 40

@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import connected_components
 
 
 def join_patients(patients: Sequence[str], same_person: Iterable[tuple[int, int]]) -> list[str]:
-    """Return one name per image: the last, in the order of text, of all patients joined with the image's patient.
+    """Return one name per image: of all patients joined with its own, the name that is last in alphabetical order.
 
     Args:
         patients: name of the patient of each image.

@@ -17,7 +17,7 @@ MAX_TEXT_BYTES = 2**20
 
 
 def without_unused_chunks(data: bytes) -> bytes:
-    """Return a PNG without colour profile and texts, but for texts that may hold the orientation.
+    """Return a PNG without colour profile and texts, except texts that may hold the orientation.
 
     Raises:
         ValueError: a checksum differs, or the file ends within a chunk.

@@ -1,6 +1,6 @@
 """Prepare one photograph: decode it, find the field of view, crop, pad with black, resize to a square, turn upright.
 
-Pure functions of the bytes. All metadata is dropped.
+The result is a pure function of the bytes and the settings. All metadata is dropped.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ TWIN_PX = 128
 
 ByteImage = NDArray[np.uint8]
 Hold = Callable[[int], AbstractContextManager[object]]
-"""Returns a context in which a number of bytes of memory may be held; entering it may wait until they are free."""
+"""Function that returns a context in which a number of bytes may be held. Entering it may wait until they are free."""
 
 
 def _hold_at_once(num_bytes: int) -> AbstractContextManager[object]:  # noqa: ARG001  the contract of `Hold`

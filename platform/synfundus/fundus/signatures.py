@@ -25,20 +25,20 @@ NOT_DECODED = (
     (0, b"\xff\x0a", "JPEG XL"),
     (4, b"JXL ", "JPEG XL"),
 )
-"""Place, bytes and name of formats that photographs may have and that are not decoded."""
+"""Place, bytes and name of common formats that are not decoded."""
 
 
 def require_decodable(data: bytes) -> None:
     """Refuse bytes that begin like no format that is decoded.
 
     Raises:
-        ImageRejectedError: `NOT_AN_IMAGE`; the detail names the format if it is a usual one.
+        ImageRejectedError: `NOT_AN_IMAGE`; the detail names the format if it is in `NOT_DECODED`.
     """
     if data.startswith(DECODABLE) or (data[:1] == b"P" and data[1:2].isdigit()):
         return
     names = (name for place, start, name in NOT_DECODED if data[place : place + len(start)] == start)
     name = next(names, None)
-    detail = "not an image format that is read" if data else "empty file"
+    detail = "not an image format that is read; use PNG, TIFF or JPEG" if data else "empty file"
     if name is not None:
         detail = f"{name} is not read; convert the photograph to PNG, TIFF or JPEG"
     raise ImageRejectedError(ImageRejectionReason.NOT_AN_IMAGE, detail)

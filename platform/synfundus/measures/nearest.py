@@ -41,9 +41,9 @@ def reference_on(descriptors_ND: FloatArray, device: torch.device | str) -> Tens
 def nearest(queries_MD: FloatArray, reference_ND: Tensor) -> Nearest:
     """Return the nearest reference of each query, among at least one reference as it is and mirrored.
 
-    All queries are compared with all references, in blocks, on the device of the references. The dot product with a
-    reference is e + o, and with its mirror image e - o, where e and o are those of the even and the odd half; the
-    larger one is e + |o|.
+    All queries are compared with all references, in blocks, on the device of the references. Let e and o be the dot
+    products of the even and of the odd halves. The dot product with a reference is e + o, and with its mirror image
+    e - o, so the larger one is e + |o|.
     """
     half, device = reference_ND.shape[1] // 2, reference_ND.device
     norm_N = reference_ND.square().sum(1)

@@ -40,7 +40,7 @@ class SamplingTask:
 
 @dataclass(frozen=True)
 class _Batch:
-    """A micro-batch: its samples, those of them that are no sound image, and the copy descriptor of each."""
+    """Samples of a micro-batch, rejections of image files among them, and the copy descriptor of each sample."""
 
     samples: list[Sample]
     rejections: list[SampleRejection]

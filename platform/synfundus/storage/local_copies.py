@@ -1,9 +1,9 @@
 """Stored objects as files of this machine, so that all its processes read them at any position from one page cache.
 
 Objects of a root on this machine are files already. Objects of S3 are copied, once per machine, to
-`$XDG_CACHE_HOME/synfundus/objects/<SHA-256>`. A copy is named by its content, so datasets and studies share it, and it
-is complete when it has its name: it is written under another name, locked, verified and renamed. A process that is
-killed in the middle leaves a partial file, which the next one overwrites.
+`$XDG_CACHE_HOME/synfundus/objects/<SHA-256>`. A copy is named by its content, so datasets and studies share it. It is
+written under another name, with a lock, then verified and renamed, so a file with the name of a copy is complete. A
+killed process leaves a partial file, which the next process overwrites.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ from synfundus.storage.local import LocalStorage
 from synfundus.storage.manifest import Manifest, read_trusted
 
 UNUSED_DAYS = 14
-"""Days after which a copy that nothing has opened is removed, when another dataset is copied."""
+"""Days after which a copy that no training has used is removed, when another dataset is copied."""
 COPYING_THREADS = 4
 """Objects that one process copies at once. Each is in memory while it is copied."""
 REMEDY = "free some space, or set XDG_CACHE_HOME to a folder on a larger disk, and run the same command again"
@@ -54,7 +54,7 @@ class LocalCopies:
         return self.existing(file) or self._copied(file)
 
     def copy(self, files: Sequence[str]) -> None:
-        """Copy the objects that have no file yet, and remove copies that nothing has opened for `UNUSED_DAYS`.
+        """Copy the objects that have no file yet, and remove copies that were not used for `UNUSED_DAYS`.
 
         Several processes may copy at once; each object is read by one of them.
 

@@ -30,7 +30,7 @@ class ReadAhead(Generic[InputT]):
         self._started: dict[range, Future[InputT]] = {}
 
     def start(self, upcoming: Iterable[range]) -> None:
-        """Start to read the inputs at these positions, in this order; forget what was started before at others."""
+        """Start to read the inputs at these positions, in this order, and drop those that were started at others."""
         wanted = list(upcoming)
         for positions in self._started.keys() - set(wanted):
             self._started.pop(positions).cancel()

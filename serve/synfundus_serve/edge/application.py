@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class Edge:
-    """ASGI application around the proxy's."""
+    """ASGI application around that of the proxy."""
 
     is_draining = False
     """True once this process refuses new requests."""
@@ -40,7 +40,7 @@ class Edge:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; answer with a problem where the proxy does not answer."""
+        """Pass a request to the proxy; send a problem document if the proxy sends no response."""
         if Edge.is_draining:
             headers = {"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}
             await problem_response(503, "the service is stopping; try again later", headers)(scope, receive, send)
@@ -69,7 +69,7 @@ def _normalise(scope: Scope) -> None:
 
 
 class _Body:
-    """The body of a request, whose client counts as gone when it is too large."""
+    """Body of a request. A body that is too large ends as if its client had closed the connection."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive, self._num_bytes = receive, 0
@@ -85,7 +85,7 @@ class _Body:
 
 
 class _Answer:
-    """The response, with every error that is no problem document replaced by one."""
+    """Response in which a problem document replaces every other error."""
 
     def __init__(self, send: Send) -> None:
         self._send, self._replaced_by, self.is_begun = send, b"", False

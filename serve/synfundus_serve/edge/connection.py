@@ -17,14 +17,14 @@ class BoundedConnection(h11.Connection):
         super().__init__(h11.SERVER, MAX_HEAD_BYTES)
         self.num_requests = 0
         """Requests whose head has arrived."""
-        self.refusal = (400, "the bytes are no HTTP/1.1 request")
-        """Status and detail of the answer to what `next_event` raised."""
+        self.refusal = (400, "the bytes are not an HTTP/1.1 request")
+        """Status and detail of the response to the last error of `next_event`."""
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """Return the next event.
 
         Raises:
-            h11.RemoteProtocolError: the bytes are no HTTP, or a head exceeds a limit; `refusal` says which.
+            h11.RemoteProtocolError: the bytes are not HTTP, or a head exceeds a limit; `refusal` has the reason.
         """
         try:
             event = super().next_event()

@@ -1,4 +1,4 @@
-"""The end of the service without the loss of a request. `python -m synfundus_serve.edge.draining` waits in a pod."""
+"""Finish running requests before the service stops. In a pod, `python -m synfundus_serve.edge.draining` waits."""
 
 import sys
 import time
@@ -11,12 +11,12 @@ from synfundus_serve.edge.application import Edge
 from synfundus_serve.edge.protocol import BoundedProtocol
 
 DRAIN_S = 60.0
-"""Longest time that requests have to finish once the service or a pod is to end."""
+"""Longest time that requests have to finish after the service or a pod begins to stop."""
 SETTLE_S = 5.0
-"""Time after which Kubernetes routes no new request to a pod that is to end."""
+"""Time after which Kubernetes routes no new request to a pod that stops."""
 INTERVAL_S = 0.1
 ANSWER_S = 10.0
-"""Time that a proxy has to answer; one that does not is taken to have ended."""
+"""Time that a proxy has to answer; a proxy without an answer counts as ended."""
 Result = TypeVar("Result")
 
 
@@ -57,9 +57,9 @@ def wait_for_requests(limit_s: float = DRAIN_S) -> int:
 
 
 def main() -> None:
-    """Wait in a pod that is to end, until no request of the service is under way.
+    """Wait in a pod that stops, until no request of the service is under way.
 
-    This call refuses no request, because the other pods of the service may have to go on.
+    No request is refused, because other pods of the service may continue.
     """
     time.sleep(SETTLE_S)
     with ray_session():

@@ -1,4 +1,4 @@
-"""The way of the limits into the process of Ray Serve's proxy."""
+"""Install the limits in the process of Ray Serve's proxy."""
 
 from collections.abc import Awaitable, Callable
 
@@ -33,7 +33,9 @@ def install() -> list[Middleware]:
     config = Config(_no_application, log_config=None)  # else uvicorn would replace the log handlers of Ray's proxy
     config.load()
     if config.http_protocol_class is not BoundedProtocol:
-        raise SynfundusError(f"uvicorn uses {config.http_protocol_class}, which has no limits; install the locked one")
+        raise SynfundusError(
+            f"uvicorn uses {config.http_protocol_class}, which has no limits; install the locked uvicorn"
+        )
     return [Middleware(Edge)]
 
 

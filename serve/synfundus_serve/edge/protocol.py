@@ -19,11 +19,11 @@ from synfundus_serve.problems import MEDIA_TYPE, problem
 PERIOD_S = 7.5
 """Time that a client has for the head of a request, and for the next `MIN_PERIOD_BYTES` of its body.
 
-It is checked once per period, so that a connection is closed after one to two periods: within 30 s, even if the head
-takes as long as it may.
+It is checked once per period, so a slow connection is closed after one to two periods. If head and body are both slow,
+that is within 30 s.
 """
 MIN_PERIOD_BYTES = 48 * 2**10
-"""Bytes of a body that arrive in a period at least, unless the body ends in it."""
+"""Smallest number of bytes of a body that must arrive in a period, unless the body ends in it."""
 LINGER_S = 1.0
 """Time between a refusal and the end of its connection, in which the client can read the answer."""
 
@@ -62,7 +62,7 @@ class BoundedProtocol(H11Protocol):
         self._timer = self.loop.call_later(PERIOD_S, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop to watch it."""
+        """Stop watching the time of the connection."""
         self.open.discard(self)
         if self._timer is not None:
             self._timer.cancel()
@@ -111,7 +111,7 @@ class BoundedProtocol(H11Protocol):
         return False
 
     def _check(self) -> None:
-        """Close the connection if its client has let it wait for a whole period."""
+        """Close the connection if its client made no progress for a whole period."""
         awaited = self._awaited_part()
         is_slow = awaited is not None and awaited == self._awaited
         if awaited is not None and awaited[0] == "body" and not self.cycle.response_complete:

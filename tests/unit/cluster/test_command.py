@@ -245,7 +245,7 @@ def test_status_says_that_no_operator_has_seen_the_job(
 ) -> None:
     submit(study)
     assert cli.main(["cluster", "status", study, "--set", A]) == 0
-    assert "the KubeRay operator has not seen the job yet" in capsys.readouterr().out
+    assert "the KubeRay operator has not started the job yet" in capsys.readouterr().out
 
 
 def test_status_says_how_a_head_ended_that_kuberay_has_replaced(

@@ -85,9 +85,12 @@ def test_matched_prevalence_annotates_as_many_as_there_are_where_youden_annotate
         ({"is_gx": {}}, "operating_points: 'is_gx' is not a label"),
         (
             {"is_gc": {"rule": "minimum-ppv"}},
-            "minimum: expected with minimum-ppv and minimum-sensitivity, and only there",
+            "minimum: required by minimum-ppv and minimum-sensitivity, refused by other rules",
         ),
-        ({"is_gc": {"minimum": 0.5}}, "minimum: expected with minimum-ppv and minimum-sensitivity, and only there"),
+        (
+            {"is_gc": {"minimum": 0.5}},
+            "minimum: required by minimum-ppv and minimum-sensitivity, refused by other rules",
+        ),
         ({"is_gc": {"prevalence": 1.5}}, "is_gc.prevalence: expected a share between 0 and 1"),
         ({"is_gc": {"prevalence": [0.5, 0.5]}}, "is_gc.prevalence: expected a share between 0 and 1"),
         ({"dr_grade": {"prevalence": 0.1}}, "dr_grade.prevalence: expected 5 shares with the sum 1, one per grade"),

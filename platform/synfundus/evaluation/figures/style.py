@@ -52,7 +52,7 @@ def svg_uri(figure: Figure) -> str:
 
 
 def point_legend(figure: Figure, points: Sequence[tuple[str, str, str]]) -> None:
-    """Explain (marker, colour, text) points above the axes."""
+    """Add a legend of (marker, colour, text) points above the axes."""
     handles = [mpl.lines.Line2D([], [], color=c, marker=m, markersize=5, label=text) for m, c, text in points]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(points))
 

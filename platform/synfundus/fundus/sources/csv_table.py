@@ -66,7 +66,7 @@ class TableRow:
         """Return the value of the cell's text in `values`; a word that means unknown is null unless it is among them.
 
         Raises:
-            WrongInputError: the text is not among `values`. So is `None` if `values` has `none` for a value.
+            WrongInputError: the text is not among `values`. `None` is refused, too, if `values` has `none` as a text.
         """
         text = self.text(column)
         whole = text.removesuffix(".0")  # spreadsheets write whole numbers beside empty cells as 1.0

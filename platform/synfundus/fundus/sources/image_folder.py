@@ -180,7 +180,7 @@ def _images(folder: Place) -> Iterator[str]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(f"{name}/")
-                # A pipe would block whoever reads it. A link is listed: reading it tells what is wrong with it.
+                # A pipe would block its reader. A broken link is listed, because reading it gives the reason.
                 elif _suffix(entry.name) and (entry.is_symlink() or entry.is_file(follow_symlinks=False)):
                     yield name
 

@@ -16,8 +16,8 @@ MEANINGS: Mapping[str, str] = {
     " is the share of positives, 1 is perfect; higher is better.",
     "Sensitivity": "Share of the photographs with the finding that the annotator flags. Higher is better.",
     "Specificity": "Share of the photographs without the finding that the annotator does not flag. Higher is better.",
-    "PPV": "Positive predictive value: share of the flagged images that have the finding, if the share of all images"
-    " that have it is the assumed prevalence. Higher is better; it is lower where the finding is rarer.",
+    "PPV": "Positive predictive value: share of images with the finding among those annotated 1, at the assumed"
+    " prevalence. Higher is better; where the finding is rarer, PPV is lower.",
     "F1": "Harmonic mean of the sensitivity and of the share of flags that are correct. Higher is better.",
     "ECE": "Expected calibration error: mean difference between the predicted probability and the observed frequency."
     " Lower is better.",

@@ -252,7 +252,7 @@ def test_a_study_without_any_measurable_number_still_has_a_report() -> None:
     every = ", ".join(label.title.removesuffix(" (0 right, 1 left)") for label in LABELS)
     assert f"Neither known, nor requested, nor predicted: {every}." in page
     assert f"Not measurable: {every}." in page
-    assert "The images are too small to have an octave." in page
+    assert "Not measurable: the images have fewer than 8 px." in page
     tiles = {tile.title: tile.value for tile in summary_tiles(metrics, example_annotator_metrics())}
     assert tiles["Distance from real photographs"] == tiles["Fine detail"] == "not measurable"
     assert tiles["Eye side as requested"] == tiles["Near a training photograph"] == "not measurable"

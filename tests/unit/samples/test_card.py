@@ -72,7 +72,7 @@ def test_metrics_have_an_interval_and_absent_ones_a_reason(metadata: ReleaseMeta
     )
     measures = [line.split(" | ")[0] for line in text.splitlines() if " | lower | " in line or " | higher | " in line]
     assert measures[0] == "| Kernel distance (KID)"
-    assert "top octave (16 to 32 cycles per image side):\n0.680 (0.630 to 0.730). 1 is equal" in text
+    assert "top octave (16 to 32 cycles per image side):\n0.680 (0.630 to 0.730). 1 means equal power" in text
     assert "Inception features: not computed (no weights named)." in text
     titles = tuple(f"| {label.title} | {statistic} |" for label in LABELS for statistic in ("AUC", "kappa"))
     rows = [line for line in text.splitlines() if line.startswith(titles)]

@@ -36,7 +36,7 @@ data:
       patient_column: patient_id   # optional; without it each image counts as a patient
 release:
   date_published: {today}   # date of the release; a setting, so that the same study gives the same bytes
-  data_statement: On whose photographs the generator is trained (institution, country, cameras, years).
+  data_statement: Photographs on which the generator is trained (institution, country, cameras, years).
 """
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="File to write.", show_default=False)]
 RecipeName = Annotated[str, typer.Option("--recipe", metavar="NAME", help=f"One of {', '.join(recipe_names())}.")]

@@ -27,7 +27,7 @@ class HeadCalibration(Metadata):
     base_rate: float | None = None
     """Share of positives among the experts' training labels (for an external annotator: validation labels)."""
     unusable: str | None = None
-    """Why the head is unusable; None if it is usable."""
+    """Reason why the head is unusable; None if it is usable."""
     scale: float = 1.0
     """Factor applied to the logit."""
     offset: float = 0.0

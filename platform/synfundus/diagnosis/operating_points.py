@@ -27,7 +27,7 @@ class OperatingPoint(Metadata):
     """Smallest probability (for grades: expected grade) that is annotated; null if the rule has no threshold or cannot
     be met."""
     reason: str | None = None
-    """Why the rule cannot be met; null if it is met."""
+    """Reason why the rule cannot be met; null if it is met."""
 
     @property
     def words(self) -> str:

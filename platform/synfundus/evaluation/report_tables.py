@@ -50,7 +50,7 @@ class ConsistencyRow:
     n: int
     verdict: str
     reason: str | None
-    """Why the label is not measurable; None if it is."""
+    """Reason why the label is not measurable; None if it is."""
 
 
 def consistency_rows(consistency: Consistency) -> list[ConsistencyRow]:
@@ -117,7 +117,7 @@ class StratumRow:
     held_out: list[str]
     synthetic: list[str]
     reason: str | None
-    """Why no measure is measurable; None if one is."""
+    """Reason why no measure is measurable; None if one is."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ class AnnotatorRow:
     decided: list[str]
     """Average precision, sensitivity, specificity, PPV, F1 and ECE."""
     unusable: str | None
-    """Why the head is unusable; None if it is usable."""
+    """Reason why the head is unusable; None if it is usable."""
 
 
 def annotator_rows(metrics: AnnotatorMetrics) -> list[AnnotatorRow]:

@@ -37,7 +37,7 @@ class ParentDataset(Metadata):
     """The dataset that `fill` read."""
 
     folder: str
-    """Its folder below the root."""
+    """Folder of the parent below the root."""
     manifest_sha256: str
     """SHA-256 of its manifest."""
     digest: str

@@ -115,7 +115,7 @@ class GroupText(Metadata):
     title: str
     """Name in plain words."""
     diseases: dict[str, str]
-    """Why each disease label is in the group."""
+    """Reason why each disease label is in the group."""
 
 
 class FidelityMeasures(Metadata):
@@ -216,7 +216,7 @@ class SkippedSpace(Metadata):
     """Name in plain words."""
     status: Literal["not computed"] = "not computed"
     reason: str
-    """Why it was not computed."""
+    """Reason why the space was not computed."""
 
 
 FeatureSpace = Annotated[ComputedSpace | SkippedSpace, Field(discriminator="status")]
@@ -261,7 +261,7 @@ class PowerSpectrum(Metadata):
     """Radial power spectrum of the chosen samples, compared with that of the chosen held-out photographs."""
 
     octaves: tuple[Octave, ...]
-    """From coarse to fine; the last one ends at the Nyquist frequency. None for images of fewer than 8 px."""
+    """Octaves from coarse to fine; the last one ends at the Nyquist frequency. Empty for images of fewer than 8 px."""
 
     @property
     def top(self) -> Octave | None:

@@ -43,8 +43,8 @@ class PrepareSummary:
         if manifest.images_counted_as_patient:
             rows.append(("no patient id", f"{manifest.images_counted_as_patient} images count as a patient each"))
         if manifest.joined_patient_ids:
-            joined = f"{manifest.joined_patient_ids} belong to the patient of another id"
-            rows.append(("patient ids", f"{joined}: both show one eye; listed in {REJECTED}"))
+            joined = f"{manifest.joined_patient_ids} joined with another id"
+            rows.append(("patient ids", f"{joined}, because both show one eye; listed in {REJECTED}"))
         if manifest.rows_without_image or manifest.images_without_row:
             unmatched = (
                 f"{manifest.rows_without_image} rows without image, {manifest.images_without_row} images without row"

@@ -238,7 +238,7 @@ def test_a_column_of_another_name_is_not_refused(listing: Dataset, column: str) 
 @pytest.mark.parametrize("column", ["PatientID", "patient id", "Patient", "patients", "PATIENT_ID"])
 def test_a_column_that_looks_like_the_patients_is_refused_with_the_setting(listing: Dataset, column: str) -> None:
     table = f"file_name,{column},is_gc\na,p,1\n"
-    with pytest.raises(WrongInputError, match=f"column '{column}' looks like the patients.*patient_column: '{column}'"):
+    with pytest.raises(WrongInputError, match=f"column '{column}' looks like patient ids.*patient_column: '{column}'"):
         listing(table, "images/a.jpg")
     assert listing(table, patient_column=column).has_patients
 

@@ -141,7 +141,7 @@ def test_the_summary_names_counts_reasons_and_unmatched_rows() -> None:
         "accepted": "train 0 images of 0 patients; validation 0 images of 0 patients; test 0 images of 0 patients",
         "rejected": "3 too small",
         "no patient id": "5 images count as a patient each",
-        "patient ids": "1 belong to the patient of another id: both show one eye; listed in rejected.json",
+        "patient ids": "1 joined with another id, because both show one eye; listed in rejected.json",
         "tables": "2 rows without image, 0 images without row; listed in rejected.json",
     }
     update["rows_without_image"] = 4

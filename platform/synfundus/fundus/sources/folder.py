@@ -122,7 +122,7 @@ class FolderSource(Config):
             for other in table.unused_columns:
                 if near_name(other, (PATIENT_COLUMN, "patient")) is not None:
                     raise WrongInputError(
-                        f"{table.path}: column {other!r} looks like the patients, and without them a patient may lie in"
+                        f"{table.path}: column {other!r} looks like patient ids, and without ids a patient may lie in"
                         f" two splits; set patient_column: {other!r}, or rename the column"
                     )
             return None

@@ -1,4 +1,4 @@
-"""Recognise an image format by the first bytes of a file, before any decoder sees them."""
+"""Recognise an image format by the first bytes of a file, before a decoder reads them."""
 
 from synfundus.fundus.rejections import ImageRejectedError, ImageRejectionReason
 

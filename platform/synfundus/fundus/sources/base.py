@@ -78,7 +78,7 @@ class SourceRecord:
 
 @dataclass(frozen=True)
 class TableUse:
-    """The used part of one table. Everything else of it is reported, so that no row or column is lost in silence."""
+    """The used part of one table. Everything else of it is reported, so that no row or column is lost silently."""
 
     name: str
     """Name of the file."""

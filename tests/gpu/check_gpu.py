@@ -267,7 +267,7 @@ def measure_sampling(report: Report, size_px: int, *, compiled: bool) -> None:
     unet: Any = build_unet(config.unet, 0).to(GPU).to(memory_format=torch.channels_last).eval()
     what = f"sample at {size_px} px, bf16, {SOLVER.num_steps} steps, guided" + (", torch.compile" if compiled else "")
     with memory(report, what):
-        network = torch.compile(unet) if compiled else unet
+        network = torch.compile(unet, dynamic=False) if compiled else unet
         engine = Engine(network, config.schedule, (3, size_px, size_px), device=GPU, dtype=torch.bfloat16)
         rows = requests(BATCH[size_px])
         first_s = seconds(lambda: engine.run(rows, len(rows)))
@@ -358,31 +358,33 @@ def main() -> int:
                 report.failed.append(name)
                 report.add(name, "**failed**")
             print(f"-- {name}: {time.perf_counter() - began:.0f} s", flush=True)
-    write(report, options.out, time.perf_counter() - start)
+            write(report, options.out, time.perf_counter() - start)  # now, because a part may be the last one to end
+    print(table(report))
     return 1 if report.failed else 0
 
 
+def table(report: Report) -> str:
+    """Return the rows in Markdown."""
+    lines = [f"| {what} | {value} | {bound} |" for what, value, bound in report.rows]
+    return "\n".join(["| what | value | bound |", "| --- | --- | --- |", *lines])
+
+
 def write(report: Report, folder: Path, total_s: float) -> None:
-    """Print the table and write it to `folder`."""
+    """Write the table so far to `folder`."""
     device = torch.cuda.get_device_name()
     names = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "diffusers", "timm", "numpy"))
-    lines = [
-        "# Check on a GPU",
-        "",
-        "Command: `PYTHONPATH=platform:serve:tests python3 tests/gpu/check_gpu.py`",
-        "",
-        f"{device}, {os.cpu_count()} cores; Python {platform.python_version()}, {names}. {total_s:.0f} s in all.",
-        f"Share of the bf16 peak: operations of torch's counter, of {PEAK_BF16 / 1e12:g} TFLOP/s.",
-        "",
-        "| what | value | bound |",
-        "| --- | --- | --- |",
-        *(f"| {what} | {value} | {bound} |" for what, value, bound in report.rows),
-    ]
-    text = "\n".join(lines) + "\n"
+    text = f"""# Check on a GPU
+
+Command: `PYTHONPATH=platform:serve:tests python3 tests/gpu/check_gpu.py`
+
+{device}, {os.cpu_count()} cores; Python {platform.python_version()}, {names}. {total_s:.0f} s in all.
+Share of the bf16 peak: operations of torch's counter, of {PEAK_BF16 / 1e12:g} TFLOP/s.
+
+{table(report)}
+"""
     folder.mkdir(parents=True, exist_ok=True)
     short = device.replace("NVIDIA ", "").split()[0].lower()
     (folder / f"gpu_{short}_{time.strftime('%Y%m')}.md").write_text(text, encoding="utf-8")
-    print(text)
 
 
 if __name__ == "__main__":

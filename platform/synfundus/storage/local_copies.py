@@ -4,12 +4,15 @@ Objects of a root on this machine are files already. Objects of S3 are copied, o
 `$XDG_CACHE_HOME/synfundus/objects/<SHA-256>`. A copy is named by its content, so datasets and studies share it. It is
 written under another name, with a lock, then verified and renamed, so a file with the name of a copy is complete. A
 killed process leaves a partial file, which the next process overwrites.
+
+The copies hold photographs, perhaps of a store that few may read. So only their owner may enter the folder.
 """
 
 import fcntl
 import os
 import random
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +27,7 @@ from synfundus.storage.local import LocalStorage
 from synfundus.storage.manifest import Manifest, read_trusted
 
 UNUSED_DAYS = 14
-"""Days after which a copy that no training has used is removed, when another dataset is copied."""
+"""Days after which a copy that was not used is removed, when another dataset is copied."""
 COPYING_THREADS = 4
 """Objects that one process copies at once. Each is in memory while it is copied."""
 REMEDY = "free some space, or set XDG_CACHE_HOME to a folder on a larger disk, and run the same command again"
@@ -42,7 +45,8 @@ class LocalCopies:
         if isinstance(self._storage, LocalStorage):
             return self._storage.path(f"{self.folder}/{file}")
         copy = self._cache / self._manifest.sha256(file)
-        return copy if copy.exists() else None
+        with self._explained(file):
+            return copy if _status(copy) else None
 
     def path(self, file: str) -> Path:
         """Return the file with the content of an object, which is copied first if necessary.
@@ -51,7 +55,10 @@ class LocalCopies:
             FullDiskError: the disk of the cache is full.
             StorageError: the object differs from its manifest, or the cache cannot be written.
         """
-        return self.existing(file) or self._copied(file)
+        existing = self.existing(file)
+        if existing is None or isinstance(self._storage, LocalStorage):
+            return existing or self._copied(file)
+        return existing if _renewed(existing) else self._copied(file)
 
     def copy(self, files: Sequence[str]) -> None:
         """Copy the objects that have no file yet, and remove copies that were not used for `UNUSED_DAYS`.
@@ -65,14 +72,14 @@ class LocalCopies:
         if isinstance(self._storage, LocalStorage):
             return
         with self._explained(self.folder):
-            self._cache.mkdir(parents=True, exist_ok=True)
+            _make_private(self._cache)
             _remove_unused(self._cache)
             self._require_space(files)
         # Each process has another order, so that those of one machine share the work.
         mixed = random.Random(os.getpid()).sample(list(files), len(files))
         with ThreadPoolExecutor(COPYING_THREADS, thread_name_prefix="copying") as pool:
-            for path in pool.map(self.path, mixed):
-                os.utime(path)
+            for _ in pool.map(self.path, mixed):
+                pass  # raises the error of the first object that failed
 
     def _require_space(self, files: Sequence[str]) -> None:
         needed = sum(self._manifest.files[file].size_bytes for file in files if self.existing(file) is None)
@@ -86,7 +93,7 @@ class LocalCopies:
     def _copied(self, file: str) -> Path:
         target = self._cache / self._manifest.sha256(file)
         with self._explained(file):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_private(self._cache)
             with _locked(target.with_suffix(".part")) as part:
                 if not target.exists():  # else another process was first
                     part.truncate(0)
@@ -110,6 +117,39 @@ class LocalCopies:
             ) from error
 
 
+def _make_private(folder: Path) -> None:
+    """Make a folder that only its owner may enter; one of another user stays as it is."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid == os.getuid() and stat.S_IMODE(status.st_mode) != 0o700:
+        folder.chmod(0o700)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Return the status of a file; None if there is none."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _renewed(copy: Path) -> bool:
+    """Set the time of a copy's last use to now; return False if the copy was removed."""
+    try:
+        os.utime(copy)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass  # the copy of another user can be read all the same
+    return True
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Return whether an open file is the one that has this name now."""
+    status = _status(path)
+    return status is not None and os.path.samestat(os.fstat(file.fileno()), status)
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that no other process or thread has open here; remove it if it was not renamed.
@@ -120,12 +160,13 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
         with path.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             # Its last owner may have renamed or removed it, and others may have made a new one.
-            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            if not _is_at(file, path):
                 continue
             try:
                 yield file
             finally:
-                path.unlink(missing_ok=True)
+                if _is_at(file, path):
+                    path.unlink(missing_ok=True)
             return
 
 

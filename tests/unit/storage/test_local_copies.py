@@ -1,9 +1,11 @@
 """Objects of S3 as files of this machine: copied once, whole or not at all, whatever happens in between."""
 
+import errno
 import multiprocessing
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from support.s3_store import BUCKET, Store, client
 from support.small_disk import small_disk
 from synfundus.errors import FullDiskError, StorageError
 from synfundus.storage import LocalCopies, Storage, open_storage, read_manifest, write_manifest
-from synfundus.storage.local_copies import UNUSED_DAYS
+from synfundus.storage.local_copies import UNUSED_DAYS, _locked
 
 FOLDER = "data/p"
 PIECES = {f"images-{number}.parquet": bytes([number]) * 300_000 for number in range(6)}
@@ -151,3 +153,55 @@ def test_a_copy_that_nothing_opened_for_two_weeks_is_removed_with_the_next_datas
     copies_of(root).copy(["images-0.parquet"])  # the others are old by now, and are copied when they are needed
     assert len(list(cache.iterdir())) == 2
     assert [path.read_bytes() for path in copy_all(root, FOLDER)] == list(PIECES.values())
+
+
+def test_many_holders_of_one_file_take_turns_and_never_fail(tmp_path: Path) -> None:
+    """Those that wait for the lock find the file removed or made anew at any moment."""
+    path, holders, most = tmp_path / "copy.part", list[int](), list[int]()
+
+    def hold(number: int) -> None:
+        with _locked(path):
+            holders.append(number)
+            most.append(len(holders))
+            holders.remove(number)
+
+    with ThreadPoolExecutor(16) as pool:
+        assert len(list(pool.map(hold, range(20_000)))) == 20_000
+    assert max(most) == 1
+    assert not path.exists()
+
+
+def test_only_the_owner_may_enter_the_folder_of_copies(root: str, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    cache.chmod(0o755)  # as a folder of before
+    copies_of(root).path("images-0.parquet")
+    assert cache.stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(cache)
+    copies_of(root).copy(["images-0.parquet"])
+    assert cache.stat().st_mode & 0o777 == 0o700
+
+
+def test_each_use_of_a_copy_renews_its_time(root: str, cache: Path) -> None:
+    """A stage that opens the index alone copies nothing, and a training of another dataset removes what is old."""
+    path = copies_of(root).path("images-0.parquet")
+    os.utime(path, (1, 1))
+    assert copies_of(root).path("images-0.parquet") == path
+    assert path.stat().st_mtime > time.time() - 600
+
+
+def test_a_copy_whose_time_cannot_be_renewed_is_used_or_copied_again(
+    root: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copies_of(root).path("images-0.parquet")
+
+    def of_another_user(path: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+
+    def emptied(path: Path) -> None:
+        path.unlink(missing_ok=True)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+    for utime in (of_another_user, emptied):
+        monkeypatch.setattr(os, "utime", utime)
+        copies_of(root).copy(["images-0.parquet"])
+        assert path.read_bytes() == PIECES["images-0.parquet"]

@@ -24,7 +24,7 @@ class FileEntry(Metadata):
     """Size and SHA-256 of one object."""
 
     size_bytes: int
-    sha256: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class Manifest(Metadata):

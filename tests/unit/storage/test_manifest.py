@@ -60,8 +60,8 @@ def test_a_manifest_of_too_many_brackets_is_refused(storage: Storage) -> None:
 
 
 def test_a_file_that_a_manifest_should_name_is_a_storage_error() -> None:
-    manifest = DataManifest(digest="d", size_px=64, files={"a.json": FileEntry(size_bytes=1, sha256="0a")})
-    assert manifest.sha256("a.json") == "0a"
+    manifest = DataManifest(digest="d", size_px=64, files={"a.json": FileEntry(size_bytes=1, sha256="0a" * 32)})
+    assert manifest.sha256("a.json") == "0a" * 32
     with pytest.raises(StorageError, match=r"^the manifest of the data does not name b\.json; restore it"):
         manifest.sha256("b.json")
 
@@ -89,8 +89,16 @@ def test_a_folder_of_another_kind_is_wrong_input(storage: Storage) -> None:
 
 @pytest.mark.parametrize("file", ["../other/a", "/etc/passwd", "a/../../b", "a\0b"])
 def test_a_manifest_that_names_a_file_outside_its_folder_is_refused(storage: Storage, file: str) -> None:
-    stored(storage, files={file: {"size_bytes": 1, "sha256": "0"}})
+    stored(storage, files={file: {"size_bytes": 1, "sha256": "0" * 64}})
     with pytest.raises(StorageError, match="which is not in its folder"):
+        read_manifest(storage, FOLDER, DataManifest)
+
+
+@pytest.mark.parametrize("sha256", ["", "0", "../" * 21 + "a", "/etc/passwd", "A" * 64, "0" * 64 + "\n"])
+def test_a_manifest_with_another_word_than_a_sha256_is_refused(storage: Storage, sha256: str) -> None:
+    """Copies on this machine are named by it."""
+    stored(storage, files={"a.json": {"size_bytes": 1, "sha256": sha256}})
+    with pytest.raises(StorageError, match=r"files\.a\.json\.sha256"):
         read_manifest(storage, FOLDER, DataManifest)
 
 

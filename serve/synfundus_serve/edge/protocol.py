@@ -112,6 +112,8 @@ class BoundedProtocol(H11Protocol):
 
     def _check(self) -> None:
         """Close the connection if its client made no progress for a whole period."""
+        if self._is_refused:  # it ends after `LINGER_S`
+            return
         awaited = self._awaited_part()
         is_slow = awaited is not None and awaited == self._awaited
         if awaited is not None and awaited[0] == "body" and not self.cycle.response_complete:
@@ -125,8 +127,8 @@ class BoundedProtocol(H11Protocol):
     def _awaited_part(self) -> tuple[str, int] | None:
         """Return the part of a request that the client owes, with the number of the request; None if it owes none."""
         number = self.conn.num_requests
-        if self.transport.get_write_buffer_size() and self.flow.write_paused:
-            return f"reads down to {self.transport.get_write_buffer_size()} bytes", number
+        if num_unread := self.transport.get_write_buffer_size():
+            return f"reads down to {num_unread} bytes", number
         if self.conn.their_state is h11.SEND_BODY:
             return None if self.flow.read_paused else ("body", number)
         is_within_head = not number or bool(self.conn.trailing_data[0])

@@ -19,6 +19,9 @@ from synfundus_serve.edge.application import Edge
 
 PERIOD_S = 0.4
 NUM_HALF_OPEN = 600
+LARGE_BYTES = 50 * 2**20
+SMALL_BYTES = 48 * 2**10
+"""Less than uvicorn's limit of 64 KiB, above which it pauses an application that writes."""
 
 
 async def _application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -28,9 +31,9 @@ async def _application(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(1.2 * PERIOD_S if path == "/late" else 0)
         await _text(send, 401)
         return
-    if path == "/large":
+    if path in ("/large", "/small"):
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": bytes(50 * 2**20)})
+        await send({"type": "http.response.body", "body": bytes(LARGE_BYTES if path == "/large" else SMALL_BYTES)})
         return
     while (message := await receive()).get("more_body", False):
         pass
@@ -211,7 +214,31 @@ def test_a_client_that_does_not_read_is_cut_off(port: int) -> None:
         with suppress(ConnectionResetError):
             while more := client.recv(2**20):
                 received += len(more)
-    assert received < 50 * 2**20
+    assert received < LARGE_BYTES
+
+
+def test_a_client_that_does_not_read_the_rest_of_a_small_response_is_cut_off(port: int) -> None:
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # the smallest that the system has
+        client.connect(("127.0.0.1", port))
+        _wait_until(lambda: bool(protocol.BoundedProtocol.open))
+        (connection,) = protocol.BoundedProtocol.open
+        connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        client.sendall(b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n")
+        _wait_until(lambda: 0 < connection.transport.get_write_buffer_size() < 2**16 and connection.is_busy)
+        _wait_until(lambda: not protocol.BoundedProtocol.open)
+
+
+def test_a_refused_connection_is_not_checked_again(
+    port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """h11 has accepted the head, so that a body seems to be owed."""
+    monkeypatch.setattr(protocol, "LINGER_S", 2.5 * PERIOD_S)
+    headers = b"".join(b"X-%d: a\r\n" % i for i in range(101))
+    with connect(port, b"POST /200 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n" + headers + b"\r\n") as client:
+        answer_of(client).require_problem(431)
+        _wait_until(lambda: not protocol.BoundedProtocol.open)
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 def _wait_until(is_true: Callable[[], bool]) -> None:

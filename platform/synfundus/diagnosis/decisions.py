@@ -83,7 +83,10 @@ def _measure_split(
 def _measure_head(
     head: str, predictions: Predictions, p_BV: FloatArray, calibration: Calibration, points: OperatingPoints
 ) -> _Decisions:
-    """Return the measures of a head's decision. Rules between labels are not applied: an expert labelled the images."""
+    """Return the measures of a head's decision on the images that an expert labelled and the annotator annotates.
+
+    Rules between labels are not applied.
+    """
     v = HEAD_NAMES.index(head)
     y, _, groups = predictions.head(v)
     point = points.heads.get(head)
@@ -91,8 +94,10 @@ def _measure_head(
         reason = f"unusable: {calibration.heads[head].unusable}" if point is None else str(point.reason)
         none = Measure.not_measurable(reason, len(y))
         return {"sensitivity": none, "specificity": none, "ppv": none, "f1": none}
-    decided_B = points.grades(p_BV) > v if v < NUM_DR_HEADS else points.binary(head, p_BV) == 1
-    decided = decided_B[predictions.labelled(v)]
+    value = (points.grades(p_BV) if v < NUM_DR_HEADS else points.binary(head, p_BV))[predictions.labelled(v)]
+    known = value >= 0  # a table of predictions may lack a part of a grade
+    y, groups = y[known], groups[known]
+    decided = value[known] > (v if v < NUM_DR_HEADS else 0)
     return {
         "sensitivity": sensitivity(y, decided, groups),
         "specificity": specificity(y, decided, groups),
@@ -106,9 +111,10 @@ def _measure_grades(
 ) -> Measure:
     """Return quadratic kappa of the annotated DR grades, without the rule for images that are not a fundus."""
     rows = np.flatnonzero(predictions.expert_BK[:, 0])
-    reason = calibration.unusable.get("dr_grade") or points.unmet.get("dr_grade")
-    if reason is not None:
+    if (reason := calibration.unusable.get("dr_grade")) is not None:
         return Measure.not_measurable(f"unusable: {reason}", len(rows))
+    if (reason := points.unmet.get("dr_grade")) is not None:
+        return Measure.not_measurable(reason, len(rows))
     annotated = points.grades(p_BV)[rows]
     rows, annotated = rows[annotated >= 0], annotated[annotated >= 0]
     grade = predictions.p_BV[rows][:, GRADES].sum(axis=1).round().astype(np.int64)

@@ -11,7 +11,8 @@ so no rule is met by annotating all images with the same value. `minimum-ppv` co
 false alarm do not give a PPV of 1.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,12 +69,14 @@ def choose_threshold(
 
     Args:
         y: experts' labels (N,) of the validation split.
-        score: scores (N,), on any scale.
+        score: scores (N,), on any scale; an image without a finite one is left out.
         prevalence: assumed share of positives, in (0, 1).
         middle: score that `most-probable` takes as threshold, and that wins among equal ones of `youden`.
     """
     if config.rule == "most-probable":
         return middle, None
+    known = np.isfinite(score)
+    y, score = y[known], score[known]
     if config.rule != "matched-prevalence" and len(np.unique(y)) < 2:
         return None, f"validation needs both classes, has {int(y.sum())} positive and {int((1 - y).sum())} negative"
     curve = _Curve.of(y, score)
@@ -88,12 +91,14 @@ def choose_threshold(
 
 
 def _match(curve: _Curve, prevalence: float) -> Choice:
-    """Return the threshold whose share is nearest to the prevalence; among equal ones, the highest."""
+    """Return the threshold whose share is nearest to the prevalence; among equal ones, the highest.
+
+    The distance is the factor between the shares, or between their complements if that is larger.
+    """
     share = curve.share(prevalence)
-    distance = np.abs(share - prevalence)
+    distance = np.maximum(np.abs(np.log(share / prevalence)), np.abs(np.log((1.0 - share) / (1.0 - prevalence))))
     best = int(np.flatnonzero(distance <= distance.min() + TIE)[-1])
-    ratios = (share[best] / prevalence, (1.0 - share[best]) / (1.0 - prevalence))
-    if all(1.0 / MAX_FACTOR <= ratio <= MAX_FACTOR for ratio in ratios):
+    if distance[best] <= np.log(MAX_FACTOR) + TIE:
         return float(curve.threshold[best]), None
     return None, (
         f"no threshold annotates a share of {prevalence:.3g}; the nearest share on {curve.num_images} validation images"
@@ -167,17 +172,32 @@ def _fit_grade(
 ) -> dict[str, OperatingPoint]:
     """Return the operating point of each cumulative grade; thresholds do not decrease with the grade."""
     score_B = expected_grade(p_BV[:, HEADS[name]])
-    points: dict[str, OperatingPoint] = {}
-    lowest = 0.0
-    for k, head in enumerate(HEAD_NAMES[HEADS[name]], 1):
+    heads, prevalences, choices = HEAD_NAMES[HEADS[name]], list[float](), list[Choice]()
+    for k, head in enumerate(heads, 1):
         stated, rate = config.prevalence, calibration.heads[head].base_rate
         prevalence = float(sum(stated[k:])) if isinstance(stated, tuple) else float(rate or 0.0)
         y, _, _ = validation.head(k - 1)
-        threshold, reason = _grade_threshold(config, y, score_B[validation.labelled(k - 1)], prevalence, k)
+        prevalences.append(prevalence)
+        choices.append(_grade_threshold(config, y, score_B[validation.labelled(k - 1)], prevalence, k))
+    thresholds = _in_order([threshold for threshold, _ in choices], lower=config.rule == "minimum-sensitivity")
+    return {
+        head: _point(config, prevalence, threshold, reason)
+        for head, prevalence, threshold, (_, reason) in zip(heads, prevalences, thresholds, choices, strict=True)
+    }
+
+
+def _in_order(thresholds: Sequence[float | None], *, lower: bool) -> list[float | None]:
+    """Return thresholds that do not decrease: the later ones raised, or the earlier ones lowered.
+
+    A lowered threshold has the sensitivity that its rule asks for; a raised one may not.
+    """
+    ordered: list[float | None] = []
+    bound = math.inf if lower else -math.inf
+    for threshold in reversed(thresholds) if lower else thresholds:
         if threshold is not None:
-            threshold = lowest = max(lowest, threshold)
-        points[head] = _point(config, prevalence, threshold, reason)
-    return points
+            bound = min(bound, threshold) if lower else max(bound, threshold)
+        ordered.append(None if threshold is None else bound)
+    return ordered[::-1] if lower else ordered
 
 
 def _grade_threshold(

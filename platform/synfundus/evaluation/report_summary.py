@@ -49,8 +49,8 @@ def summary_tiles(metrics: EvaluationMetrics, annotator: AnnotatorMetrics) -> li
         _detail_tile(metrics.spectrum),
         _copies_tile(metrics.privacy),
         SummaryTile(
-            "Usable labels",
-            f"{NUM_LABELS - len(annotator.unusable)} of {NUM_LABELS}",
+            "Annotated labels",
+            f"{NUM_LABELS - len(annotator.unusable.keys() | annotator.unmet.keys())} of {NUM_LABELS}",
             "are predicted by the annotator; the others are annotated as unknown and not evaluated",
         ),
     ]

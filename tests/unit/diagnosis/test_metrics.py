@@ -120,3 +120,24 @@ def test_an_empty_split_is_not_measurable_and_json_keeps_it() -> None:
     assert not metrics.splits["test"].heads["eye_side"].auc.measurable
     assert not metrics.splits["test"].quadratic_kappa.measurable
     assert AnnotatorMetrics.from_json(metrics.to_json(), "metrics.json") == metrics
+
+
+def test_an_image_that_is_annotated_null_is_in_no_measure_of_decisions() -> None:
+    """A table of predictions may lack one of the columns of a grade."""
+    validation, test = _predictions(0), _predictions(1)
+    whole = _measure(validation, test)
+    kept = Predictions(test.logit_BV[20:], test.p_BV[20:], test.expert_BK[20:], test.patients[20:])
+    without = _measure(validation, kept)
+    test.logit_BV[:20, 1] = np.nan
+    found = _measure(validation, test)
+    for name in ("sensitivity", "specificity", "ppv", "f1"):
+        measures = [getattr(one.splits["test"].heads["dr_grade>=1"], name) for one in (found, without, whole)]
+        assert measures[0] == measures[1] != measures[2]
+
+
+def test_a_rule_that_is_not_met_is_not_called_unusable() -> None:
+    validation = _predictions(0)
+    strict = OperatingPointConfig(rule="minimum-ppv", minimum=0.999, prevalence=(0.96, 0.01, 0.01, 0.01, 0.01))
+    metrics = _measure(validation, validation, dr_grade=strict)
+    assert metrics.unmet.keys() == {"dr_grade"}
+    assert str(metrics.splits["test"].quadratic_kappa.reason).startswith("no threshold has a PPV of 0.999")

@@ -191,6 +191,29 @@ def test_a_label_whose_rule_is_not_met_is_annotated_null_and_keeps_its_probabili
     assert points.unmet["is_gc"].startswith("no threshold has a PPV of 0.999 at prevalence 1e-06")
 
 
+def test_matched_prevalence_takes_the_nearest_share_by_ratio() -> None:
+    """The two highest thresholds have the shares 0.0005 and 0.0097; the first is nearer to 0.005 in absolute terms."""
+    y = np.concatenate([np.repeat([0, 1], [107, 10]), [0, 1]])
+    score = np.arange(119.0)
+    assert choose_threshold(OperatingPointConfig(), y, score, 0.005, 0.0) == (116.5, None)
+    flipped = choose_threshold(OperatingPointConfig(), 1 - y[::-1], score, 0.995, 0.0)
+    assert flipped == (1.5, None)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        OperatingPointConfig(),
+        OperatingPointConfig(rule="youden"),
+        OperatingPointConfig(rule="minimum-sensitivity", minimum=0.5),
+    ],
+)
+def test_an_image_without_a_score_moves_no_threshold(config: OperatingPointConfig) -> None:
+    y, score = binormal(200, 0, 0.4)
+    more_y, more_score = np.concatenate([y, np.ones(100, np.int64)]), np.concatenate([score, np.full(100, np.nan)])
+    assert choose_threshold(config, more_y, more_score, 0.4, 0.0) == choose_threshold(config, y, score, 0.4, 0.0)
+
+
 SHARES = np.array([0.45, 0.15, 0.30, 0.06, 0.04])
 CUTS = norm.ppf(np.cumsum(SHARES)[:-1])
 
@@ -256,6 +279,23 @@ def test_grades_keep_the_order_of_the_expected_grades(rule: Rule) -> None:
     assert (np.diff(annotated[order]) >= 0).all()
     thresholds = [points.heads[f"dr_grade>={k}"].threshold for k in (1, 2, 3, 4)]
     assert thresholds == sorted(float(t) for t in thresholds if t is not None)
+
+
+def test_every_grade_has_its_minimum_sensitivity_although_thresholds_are_in_order() -> None:
+    """The threshold of grade 1 or more is naturally the higher one: a sixth of grade 2 scores lower than all of 1."""
+    grade = np.repeat([0, 1, 2], [100, 50, 50])
+    seen = np.concatenate([np.linspace(-3, -1, 100), np.linspace(1, 2, 50), np.linspace(-1.5, 0, 8), np.full(42, 3.0)])
+    p_BV, expert_BK = np.zeros((200, NUM_VALUES), np.float32), np.zeros((200, NUM_LABELS), np.bool_)
+    logit_BV = np.full((200, NUM_VALUES), np.nan, np.float32)
+    p_BV[:, :4], expert_BK[:, 0], logit_BV[:, :4] = grade[:, None] > np.arange(4), True, seen[:, None]
+    validation = Predictions(logit_BV, p_BV, expert_BK, [str(i) for i in range(200)])
+    calibration = fit_calibration(validation, None)
+    config = OperatingPointConfig(rule="minimum-sensitivity", minimum=0.9)
+    points = fit_operating_points({"dr_grade": config}, calibration, validation)
+    thresholds = [points.heads[f"dr_grade>={k}"].threshold for k in (1, 2)]
+    annotated = points.grades(calibration.probabilities(logit_BV))
+    assert thresholds == sorted(float(t) for t in thresholds if t is not None)
+    assert [(annotated[grade >= k] >= k).mean() >= 0.9 for k in (1, 2)] == [True, True]
 
 
 def test_a_stated_distribution_of_grades_is_matched() -> None:

@@ -192,6 +192,14 @@ def test_the_kernel_distance_leads_and_fine_detail_is_named_in_both_editions() -
         assert '<h3>Fine detail</h3><p class="value">68 %</p>' in page
 
 
+def test_a_label_whose_rule_is_not_met_is_not_counted_as_annotated() -> None:
+    annotator = example_annotator_metrics()
+    for unmet, number in (({}, 16 - len(UNUSABLE)), ({"eye_side": "no threshold"}, 15 - len(UNUSABLE))):
+        tiles = summary_tiles(example_metrics(), annotator.model_copy(update={"unmet": unmet}))
+        (value,) = [tile.value for tile in tiles if tile.title == "Annotated labels"]
+        assert value == f"{number} of 16"
+
+
 def test_every_measure_is_explained_with_its_direction() -> None:
     for text in example_metrics().fidelity.measures.values():
         assert f"<dt>{text.title}</dt><dd>{text.meaning} {text.better.capitalize()} is better.</dd>" in PUBLIC

@@ -63,9 +63,12 @@ class DataManifest(Manifest):
     num_patients: SplitCounts
     """Patients in each split."""
     images_counted_as_patient: int
-    """Images without a patient id; each counts as a patient of its own, unless another image shows its eye."""
+    """Accepted images without a patient id that count as a patient each. No other image shows their eye."""
     joined_patient_ids: int = 0
-    """Patient ids that count as one patient with another id, because both have photographs of one eye."""
+    """Patient ids that count as one patient with another id, because both have one image, accepted or rejected as a
+    copy, or photographs of one eye."""
+    shared_images: int = 0
+    """Images that more than two patient ids have, so that they join no patients."""
     sources: dict[str, LabelSources]
     """Label to the number of images by source."""
     values: dict[str, dict[int, int]]

@@ -18,14 +18,14 @@ from synfundus.labels import LABEL_NAMES
 def final_rows(verdicts: Verdicts, config: PrepareConfig, key: bytes) -> list[FinalRow | None]:
     """Return patient hash, split and labels of every accepted image, None for the others.
 
-    An image without a patient id counts as a patient of its own, named by its bytes. Patients who share an eye are one.
+    An image without a patient id counts as a patient of its own, named by its bytes. Patients who share an eye are one,
+    unless more than two ids have it (`Verdicts.shared_images`).
 
     Args:
         key: key of the patient hashes.
     """
     accepted = verdicts.accepted
-    named = [_patient(*outcome) for outcome in zip(verdicts.records, verdicts.staged, strict=True)]
-    joined = join_patients(named, verdicts.pairs_of_one_eye)
+    joined = _joined_patients(verdicts)
     patients = [joined[i] for i in accepted]
     own_splits = [verdicts.records[i].split for i in accepted]
     splits = assign_splits(patients, own_splits, config.split_seed, config.split_fractions)
@@ -35,9 +35,18 @@ def final_rows(verdicts: Verdicts, config: PrepareConfig, key: bytes) -> list[Fi
     return rows
 
 
+IMAGE = "image:"
+"""Begins the name of a patient without id. It sorts before `patient:`, so a group that holds an id is named by one."""
+
+
 def _patient(record: SourceRecord, staged: Staged) -> str:
-    # `image:` comes before `patient:`, so a group that holds a patient id is named by one.
-    return f"image:{staged.image_id}" if record.patient_id is None else f"patient:{record.patient_id}"
+    return f"{IMAGE}{staged.image_id}" if record.patient_id is None else f"patient:{record.patient_id}"
+
+
+def _joined_patients(verdicts: Verdicts) -> list[str]:
+    """Return the name of the patient of each image, accepted or not."""
+    named = [_patient(*outcome) for outcome in zip(verdicts.records, verdicts.staged, strict=True)]
+    return join_patients(named, verdicts.pairs_of_one_eye)
 
 
 def data_manifest(
@@ -58,8 +67,10 @@ def data_manifest(
     accepted = [row for row in rows if row is not None]
     counts = {name: Counter(row.labels.get(name) for row in accepted) for name in LABEL_NAMES}
     patients = {split: {row.patient for row in accepted if row.split == split} for split in SPLITS}
-    ids = {verdicts.records[i].patient_id: row.patient for i, row in enumerate(rows) if row is not None}
+    joined = _joined_patients(verdicts)
+    ids = {record.patient_id: patient for record, patient in zip(verdicts.records, joined, strict=True)}
     ids.pop(None, None)
+    num_images_of = Counter(joined[index] for index in verdicts.accepted)
     return DataManifest(
         digest=digest,
         size_px=config.size_px,
@@ -69,8 +80,9 @@ def data_manifest(
         split_fractions=config.split_fractions,
         num_images=SplitCounts(**Counter(row.split for row in accepted)),
         num_patients=SplitCounts(**{split: len(found) for split, found in patients.items()}),
-        images_counted_as_patient=sum(verdicts.records[index].patient_id is None for index in verdicts.accepted),
+        images_counted_as_patient=sum(n == 1 and name.startswith(IMAGE) for name, n in num_images_of.items()),
         joined_patient_ids=len(ids) - len(set(ids.values())),
+        shared_images=len(verdicts.shared_images),
         sources={name: LabelSources(expert=n.total() - n[None], unknown=n[None]) for name, n in counts.items()},
         values={name: {value: n for value, n in count.items() if value is not None} for name, count in counts.items()},
         rejected=verdicts.counts(),

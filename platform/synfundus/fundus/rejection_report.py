@@ -37,6 +37,18 @@ class SameEye(Metadata):
     """True if both name the same patient."""
 
 
+class SharedByPatients(Metadata):
+    """An image, or photographs of one eye, that more than two patient ids have. It joins no patients.
+
+    If it is a placeholder, label it `is_fundus` 0. If it shows an eye, give its patients one id.
+    """
+
+    name: str
+    """Name of its first accepted image."""
+    num_patients: int
+    """Number of patient ids that have it."""
+
+
 class RejectionReport(Metadata):
     """Content of `rejected.json`."""
 
@@ -46,7 +58,10 @@ class RejectionReport(Metadata):
     images: tuple[RejectedImage, ...]
     """Rejected images, in the order of their names."""
     same_eye: tuple[SameEye, ...]
-    """Pairs found by the search for copies. They count as different images of one patient."""
+    """Pairs found by the search for copies. They count as different images of one patient, unless more
+    than two patient ids have them."""
+    shared_images: tuple[SharedByPatients, ...]
+    """Images that more than two patient ids have."""
     rows_without_image: tuple[str, ...]
     """`FILE row N: NAME` of each table row whose image was not found."""
     images_without_row: tuple[str, ...]
@@ -63,6 +78,10 @@ def rejection_report(verdicts: Verdicts, listing: SourceListing) -> RejectionRep
             SameEye(names=(records[i].name, records[j].name), same_patient=_same_known_patient(records[i], records[j]))
             for i, j in sorted(verdicts.same_eye)
             if i not in verdicts.rejections and j not in verdicts.rejections
+        ),
+        shared_images=tuple(
+            SharedByPatients(name=records[shared.index].name, num_patients=shared.num_patients)
+            for shared in verdicts.shared_images
         ),
         rows_without_image=tuple(listing.rows_without_image),
         images_without_row=tuple(listing.images_without_row),

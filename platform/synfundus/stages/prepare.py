@@ -1,12 +1,12 @@
 """Stage `prepare`: originals in, prepared images in `data/<name>/` out. `prepare_passes` does the work over Ray."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
 from synfundus.fundus.listing import listing_digest, merge_listings
-from synfundus.fundus.listing_summary import warning_rows
+from synfundus.fundus.listing_summary import NUM_EXAMPLES, warning_rows
 from synfundus.fundus.manifest import CONTACT_SHEET, REJECTED, DataManifest
 from synfundus.fundus.patients import patient_key
 from synfundus.fundus.sources import SourceListing, list_source
@@ -16,8 +16,11 @@ from synfundus.progress import show_progress
 from synfundus.stages.record import Basis, KeyNames
 from synfundus.stages.requirements import require_gpu
 from synfundus.stages.stage import Rows, Stage
-from synfundus.storage import Storage, read_manifest
+from synfundus.storage import Storage, read_manifest, read_record
 from synfundus.study import DataConfig, Study
+
+if TYPE_CHECKING:
+    from synfundus.fundus.rejection_report import SharedByPatients
 
 PNG_BYTES_PER_PIXEL = 1.5
 """Size of a prepared fundus photograph; an estimate for `--dry-run` only."""
@@ -33,6 +36,8 @@ class PrepareSummary:
     manifest: DataManifest
     contact_sheet: str | None
     """URI of the contact sheet."""
+    shared_images: tuple["SharedByPatients", ...] = ()
+    """Images that more than two patient ids have."""
 
     def rows(self) -> Rows:
         manifest = self.manifest
@@ -43,8 +48,12 @@ class PrepareSummary:
         if manifest.images_counted_as_patient:
             rows.append(("no patient id", f"{manifest.images_counted_as_patient} images count as a patient each"))
         if manifest.joined_patient_ids:
-            joined = f"{manifest.joined_patient_ids} joined with another id"
-            rows.append(("patient ids", f"{joined}, because both show one eye; listed in {REJECTED}"))
+            why = "because both have one image, or photographs of one eye"
+            joined = f"{manifest.joined_patient_ids} joined with another id, {why}; listed in {REJECTED}"
+            rows.append(("patient ids", joined))
+        rows += [("shared image", _shared(image)) for image in self.shared_images[:NUM_EXAMPLES]]
+        if more := len(self.shared_images[NUM_EXAMPLES:]):
+            rows.append(("shared images", f"{more} more; listed in {REJECTED}"))
         if manifest.rows_without_image or manifest.images_without_row:
             unmatched = (
                 f"{manifest.rows_without_image} rows without image, {manifest.images_without_row} images without row"
@@ -142,7 +151,17 @@ class PrepareStage(Stage[Listings]):
         manifest = read_manifest(storage, study.data_folder, DataManifest)
         has_sheet = CONTACT_SHEET in manifest.files
         sheet = storage.uri(f"{study.data_folder}/{CONTACT_SHEET}") if has_sheet else None
-        return PrepareSummary(manifest, sheet)
+        shared: tuple[SharedByPatients, ...] = ()
+        if manifest.shared_images:
+            from synfundus.fundus.rejection_report import RejectionReport
+
+            shared = read_record(storage, study.data_folder, REJECTED, manifest, RejectionReport).shared_images
+        return PrepareSummary(manifest, sheet, shared)
+
+
+def _shared(image: "SharedByPatients") -> str:
+    remedy = "label it is_fundus 0, or give its patients one id if it shows an eye"
+    return f"one image belongs to {image.num_patients} patients: {image.name}; {remedy}"
 
 
 def _unreachable(study: Study) -> str:

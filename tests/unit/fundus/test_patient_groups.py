@@ -1,9 +1,12 @@
 """Patient ids that are known to be one person are joined before the split."""
 
+import pytest
+
 from support.listings import listing, record, staged
 from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.patient_groups import join_patients
 from synfundus.fundus.preparation import data_manifest, final_rows
+from synfundus.fundus.rejection_report import SharedByPatients, rejection_report
 from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.fundus.sources import SourceRecord
 from synfundus.fundus.splits import split_of
@@ -58,13 +61,54 @@ def test_a_copy_under_another_id_joins_both_patients_though_it_is_rejected() -> 
     assert len({(row.patient, row.split) for row in rows_of(near) if row}) == 1
 
 
-def test_a_placeholder_that_many_patients_share_joins_none() -> None:
+@pytest.mark.parametrize("label", [{"is_fundus": 0}, {}, {"is_fundus": 1}])
+def test_a_placeholder_that_many_patients_share_joins_none(label: dict[str, int]) -> None:
     records: list[SourceRecord] = []
-    for i in range(6):
-        records += [record(f"{i}/blank", f"p{i}", is_fundus=0), record(f"{i}/eye", f"p{i}", is_fundus=1)]
-    verdicts = Verdicts(records, [staged("0" if i % 2 == 0 else str(i)) for i in range(12)])
-    assert verdicts.counts()[ImageRejectionReason.EXACT_DUPLICATE] == 5
-    assert len({row.patient for row in rows_of(verdicts) if row}) == 6
+    for i in range(100):
+        records += [record(f"{i:02}/blank", f"p{i}", **label), record(f"{i:02}/eye", f"p{i}", is_fundus=1)]
+    exact = Verdicts(records, [staged("0" if i % 2 == 0 else str(i)) for i in range(200)])
+    assert exact.counts()[ImageRejectionReason.EXACT_DUPLICATE] == 99
+    near = Verdicts(records, [staged(str(i)) for i in range(200)])
+    near.reject_near_duplicates([(0, i) for i in range(2, 200, 2)])
+    alike = Verdicts(records, [staged(str(i)) for i in range(200)])
+    alike.same_eye = [(i, i + 2) for i in range(0, 198, 2)]
+    for verdicts in (exact, near, alike):
+        rows = rows_of(verdicts)
+        assert len({row.patient for row in rows if row}) == 100
+        assert {row.split for row in rows if row} == {"train", "validation", "test"}
+        report = rejection_report(verdicts, listing(*records))
+        shared = () if label.get("is_fundus") == 0 else (SharedByPatients(name="00/blank", num_patients=100),)
+        assert report.shared_images == shared
+        manifest = data_manifest(listing(*records), verdicts, rows, CONFIG, "digest", KEY)
+        assert (manifest.joined_patient_ids, manifest.shared_images) == (0, len(shared))
+
+
+def test_an_image_of_two_ids_joins_them_beside_a_placeholder_of_many() -> None:
+    records = [record(f"{i}", f"p{i // 2}") for i in range(8)]
+    verdicts = Verdicts(
+        records, [staged(name) for name in ("blank", "eye", "blank", "eye", "blank", "4", "blank", "5")]
+    )
+    rows = rows_of(verdicts)
+    assert [image.num_patients for image in verdicts.shared_images] == [4]
+    assert len({row.patient for row in rows if row}) == 3
+    manifest = data_manifest(listing(*records), verdicts, rows, CONFIG, "digest", KEY)
+    assert manifest.joined_patient_ids == 1
+
+
+def test_an_id_all_of_whose_images_are_copies_counts_as_joined() -> None:
+    records = [record("a", "p"), record("b", "q")]
+    verdicts = Verdicts(records, [staged("1"), staged("1")])
+    manifest = data_manifest(listing(*records), verdicts, rows_of(verdicts), CONFIG, "digest", KEY)
+    assert (manifest.joined_patient_ids, manifest.num_patients.total) == (1, 1)
+
+
+def test_an_image_without_patient_that_was_joined_does_not_count_as_a_patient() -> None:
+    records = [record("a", "p"), *(record(name) for name in "bcdef")]
+    verdicts = Verdicts(records, [staged(name) for name in ("1", "1", "2", "3", "4", "4")])
+    verdicts.same_eye = [(2, 3)]
+    rows = rows_of(verdicts)
+    manifest = data_manifest(listing(*records), verdicts, rows, CONFIG, "digest", KEY)
+    assert manifest.images_counted_as_patient == 1, "only the image e, whose copy f was rejected"
 
 
 def test_an_image_without_patient_joins_the_patient_of_its_eye() -> None:

@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 
 from support.data_manifest import data_manifest
+from support.listings import listing, record, staged
 from support.s3_proxy import Proxy, refuse
 from support.s3_store import BUCKET, free_port
 from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.fundus.listing import listing_digest, merge_listings
+from synfundus.fundus.manifest import REJECTED
+from synfundus.fundus.rejection_report import rejection_report
 from synfundus.fundus.rejections import ImageRejectionReason
+from synfundus.fundus.verdicts import Verdicts
 from synfundus.stages.prepare import PrepareStage, PrepareSummary
 from synfundus.stages.record import start_record
 from synfundus.stages.stage import run_stages
@@ -141,12 +145,29 @@ def test_the_summary_names_counts_reasons_and_unmatched_rows() -> None:
         "accepted": "train 0 images of 0 patients; validation 0 images of 0 patients; test 0 images of 0 patients",
         "rejected": "3 too small",
         "no patient id": "5 images count as a patient each",
-        "patient ids": "1 joined with another id, because both show one eye; listed in rejected.json",
+        "patient ids": "1 joined with another id, because both have one image, or photographs of one eye;"
+        " listed in rejected.json",
         "tables": "2 rows without image, 0 images without row; listed in rejected.json",
     }
     update["rows_without_image"] = 4
     rows = dict(PrepareSummary(data_manifest([], 32).model_copy(update=update), None).rows())
     assert rows["tables"].startswith("fewer than half of the rows found an image; 4 rows without image")
+
+
+def test_the_summary_names_images_that_many_patients_share(local: Study, storage: Storage) -> None:
+    records = [record(f"{place}/{i}", f"p{i}") for place in range(5) for i in range(3)]
+    verdicts = Verdicts(records, [staged(str(i // 3)) for i in range(15)])
+    report = rejection_report(verdicts, listing(*records)).to_json()
+    written = storage.write_once(f"{local.data_folder}/{REJECTED}", report)
+    manifest = data_manifest([], 32).model_copy(update={"shared_images": 5})
+    write_manifest(storage, local.data_folder, [written], manifest)
+    rows = STAGE.summary(local, storage).rows()
+    assert [value for name, value in rows if name == "shared image"] == [
+        f"one image belongs to 3 patients: {place}/0; label it is_fundus 0, or give its patients one id if it shows an"
+        " eye"
+        for place in range(3)
+    ]
+    assert ("shared images", "2 more; listed in rejected.json") in rows
 
 
 def test_a_refusal_names_the_key_as_the_study_spells_it(local: Study, storage: Storage) -> None:

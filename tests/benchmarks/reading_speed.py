@@ -48,9 +48,9 @@ Command: `{command}`
 {machine}
 
 Images/s of one core. Bare: `decode_pixels` in one thread, encoded images in memory. Reader: what a learner does for a
-micro-batch, with {threads} threads on the same core: order, labels, one read of the shard per image, decoding. The sides
-take turns; the ratio has its 95 % interval over {turns} pairs of turns. CPU: ratio of the images per second of CPU time.
-Goal: reader >= {goal} x bare.
+micro-batch, with {threads} threads on the same core: order, labels, one read of the shard per image, decoding. Sides
+take turns; the ratio has its 95 % interval over {turns} pairs of turns. CPU: ratio of the images per second of CPU
+time. Goal: reader >= {goal} x bare.
 
 {rows}
 """

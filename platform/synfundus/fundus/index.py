@@ -52,7 +52,9 @@ def index_shard(shard: bytes) -> Records:
     Raises:
         ValueError: an image is not in the shard as one run of bytes, or an id is too long.
     """
-    rows = open_parquet(shard).read().to_pylist()
+    grade, *flags = (f"filled_{name}" for name in LABEL_NAMES)
+    columns = ["image_id", "image", "patient", "split", *LABEL_NAMES, grade, *flags]
+    rows = open_parquet(shard).read(columns=columns, use_threads=False).to_pylist()
     records = np.zeros(len(rows), RECORD)
     records["offset"] = _offsets([row["image"]["bytes"] for row in rows], shard)
     records["size"] = [len(row["image"]["bytes"]) for row in rows]
@@ -63,7 +65,6 @@ def index_shard(shard: bytes) -> Records:
             raise ValueError(f"{column}: longer than {limit} bytes: {max(values, key=len)!r}")
         records[column] = values
     records["label"] = [[_or(row[name], -1) for name in LABEL_NAMES] for row in rows]
-    grade, *flags = (f"filled_{name}" for name in LABEL_NAMES)
     records["filled"] = [[_or(row[flag], np.nan) for flag in flags] for row in rows]
     records["filled_grade"] = [_or(row[grade], [np.nan] * NUM_DR_GRADES) for row in rows]
     return records

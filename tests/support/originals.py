@@ -87,6 +87,16 @@ def bmp_with_alpha(image: Image.Image, alpha: int) -> bytes:
     return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(pixels), 0, 0, 14 + len(header)) + header + pixels
 
 
+def bmp_of_16_bits(image: Image.Image, green_bits: int) -> bytes:
+    """Return a BMP of 16 bits per pixel: 5 each of red and blue, and 5 or 6 of green."""
+    red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"))[::-1].astype("<u2"), 2, 0)
+    values_HW = red >> 3 << 5 + green_bits | green >> 8 - green_bits << 5 | blue >> 3
+    pixels = np.pad(values_HW, ((0, 0), (0, image.width % 2))).astype("<u2").tobytes()
+    masks = struct.pack("<III", 0xF800, 0x7E0, 0x1F) if green_bits == 6 else b""
+    header = struct.pack("<IiiHHIIiiII", 40, *image.size, 1, 16, 3 if masks else 0, len(pixels), 0, 0, 0, 0) + masks
+    return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(pixels), 0, 0, 14 + len(header)) + header + pixels
+
+
 def xmp_of(orientation: int) -> bytes:
     """Return an XMP packet that states an orientation."""
     return f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()

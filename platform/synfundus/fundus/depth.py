@@ -3,7 +3,8 @@
 Cameras store 10, 12 or 14 bits in 16-bit pixels, and most files do not state the depth. The value of white is the first
 of these that is not below the largest value of all colour channels:
 
-1. what the file states: TIFF's tag MaxSampleValue if it is 1023, 4095 or 16383, and 32767 for signed 16-bit pixels;
+1. what the file states: TIFF's tag MaxSampleValue if it is 1023, 4095 or 16383, 32767 for signed 16-bit pixels, and the
+   largest value of a PPM in colour unless it is 65535;
 2. the largest value of 8, 10, 12, 14 or 16 bits.
 
 `sBIT` of a PNG is ignored: it states how many bits were significant before scaling to 16 bits.
@@ -12,6 +13,7 @@ Pillow reads 16-bit grey, but only one of the two bytes of a channel of 16-bit c
 `;16B` is the first and `;16L` the second of each pair. So deep colour is decoded twice.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 
@@ -34,7 +36,8 @@ def is_deep_grey(image: Image.Image) -> bool:
 
 def is_deep_colour(image: ImageFile.ImageFile) -> bool:
     """Return whether an image that is not loaded yet stores 16 bits per colour channel."""
-    return (";16" in _raw_mode(image) or _tag(image, _TIFF_BITS_PER_SAMPLE) == 16) and not is_deep_grey(image)
+    is_deep = re.search(";16[LBN]$", _raw_mode(image)) is not None  # `BGR;16` of a BMP has 5 or 6 bits per channel
+    return (is_deep or _tag(image, _TIFF_BITS_PER_SAMPLE) == 16) and not is_deep_grey(image)
 
 
 def grey_to_8_bits(image: Image.Image) -> Image.Image:
@@ -65,8 +68,9 @@ def colour_to_8_bits(open_image: Callable[[], ImageFile.ImageFile]) -> Image.Ima
         open_image: opens the image anew, not loaded.
 
     Raises:
-        ValueError: a TIFF stores its channels in separate planes.
+        ValueError: a TIFF stores its channels in separate planes, or a PPM is text.
     """
+    stated = _ppm_white(open_image())
     high, low = (_byte(open_image(), place) for place in ("high", "low"))
     num_colours = 4 if high.mode == "CMYK" else 3
     largest = [0, 0]  # of the colours, and of alpha
@@ -74,7 +78,7 @@ def colour_to_8_bits(open_image: Callable[[], ImageFile.ImageFile]) -> Image.Ima
         values_HWC = _values(high, low, box)
         in_colours, in_alpha = values_HWC[..., :num_colours].max(), values_HWC[..., num_colours:].max(initial=0)
         largest = [max(largest[0], int(in_colours)), max(largest[1], int(in_alpha))]
-    colour_table, alpha_table = _table(_white(largest[0], high)), _table(_white(largest[1], None))
+    colour_table, alpha_table = _table(_white(largest[0], high, stated)), _table(_white(largest[1], None))
     for box in _bands(high):  # in place, which saves the memory of a third image
         values_HWC = _values(high, low, box)
         colours, alpha = colour_table[values_HWC[..., :num_colours]], alpha_table[values_HWC[..., num_colours:]]
@@ -92,6 +96,8 @@ def _byte(image: ImageFile.ImageFile, place: str) -> Image.Image:
     """
     if _tag(image, _TIFF_PLANAR) == _SEPARATE_PLANES:
         raise ValueError("16-bit colour in separate planes is not read; save it with interleaved channels")
+    if any(tile.codec_name == "ppm_plain" for tile in image.tile):
+        raise ValueError("16-bit colour as text is not read; save it as a binary PPM, PNG or TIFF")
     raw_mode = _raw_mode(image)
     order = raw_mode[-1].replace("N", "L" if sys.byteorder == "little" else "B")
     wanted = order if place == "high" else {"L": "B", "B": "L"}[order]
@@ -111,6 +117,8 @@ def _split_grey_alpha(image: ImageFile.ImageFile, place: str) -> Image.Image:
 
 def _raw_mode(image: ImageFile.ImageFile) -> str:
     """Return how the decoder stores pixels, such as `RGB;16B`; empty if the format does not say."""
+    if image.mode == "RGB" and _ppm_maximum(image) > 0xFF:
+        return "RGB;16B"
     args = image.tile[0].args if image.tile else None
     first = args[0] if isinstance(args, tuple) and args else args
     return first if isinstance(first, str) else ""
@@ -118,9 +126,24 @@ def _raw_mode(image: ImageFile.ImageFile) -> str:
 
 def _set_raw_mode(image: ImageFile.ImageFile, raw_mode: str) -> None:
     image.tile = [
-        tile._replace(args=(raw_mode, *tile.args[1:]) if isinstance(tile.args, tuple) else raw_mode)
+        tile._replace(codec_name="raw", args=raw_mode)  # Pillow's own codec scales by the maximum of the header
+        if tile.codec_name == "ppm"
+        else tile._replace(args=(raw_mode, *tile.args[1:]) if isinstance(tile.args, tuple) else raw_mode)
         for tile in image.tile
     ]
+
+
+def _ppm_maximum(image: ImageFile.ImageFile) -> int:
+    """Return the largest value that a PPM just opened states; 0 for other formats, and if it is 255."""
+    tile = image.tile[0] if image.tile else None
+    is_scaled = tile is not None and tile.codec_name in ("ppm", "ppm_plain") and isinstance(tile.args, tuple)
+    return int(image.tile[0].args[1]) if is_scaled else 0
+
+
+def _ppm_white(image: ImageFile.ImageFile) -> int | None:
+    """Return the value of white that a PPM states; None if it states 65535, which is written for any depth."""
+    maximum = _ppm_maximum(image)
+    return maximum if 0xFF < maximum < 0xFFFF else None
 
 
 def _tag(image: Image.Image | None, number: int) -> int | None:
@@ -131,10 +154,11 @@ def _tag(image: Image.Image | None, number: int) -> int | None:
     return int(max(value) if isinstance(value, tuple) else value)
 
 
-def _white(largest: int, image: Image.Image | None) -> int:
+def _white(largest: int, image: Image.Image | None, ppm_white: int | None = None) -> int:
     """Return the value of white of an image whose largest value is `largest`."""
-    stated = _tag(image, _TIFF_MAX_SAMPLE_VALUE)
-    if stated in (1023, 4095, 16383) and stated >= largest:
+    tag = _tag(image, _TIFF_MAX_SAMPLE_VALUE)
+    stated = tag if tag in (1023, 4095, 16383) else ppm_white
+    if stated is not None and stated >= largest:
         return stated
     usual = next((1 << bits) - 1 for bits in (8, 10, 12, 14, 16) if largest < 1 << bits)
     is_signed = _tag(image, _TIFF_SAMPLE_FORMAT) == _SIGNED

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from support.fundus_photographs import encoded, photograph
-from support.originals import INVERSE, bmp_with_alpha, deep_png, deep_tiff, png_chunk, with_chunk, xmp_of
+from support.originals import (
+    INVERSE,
+    bmp_of_16_bits,
+    bmp_with_alpha,
+    deep_png,
+    deep_tiff,
+    png_chunk,
+    with_chunk,
+    xmp_of,
+)
 from synfundus.fundus.png import encode_png
 from synfundus.fundus.preprocess import Prepared, Rejected, prepare_image
 from synfundus.fundus.rejections import ImageRejectionReason
@@ -158,6 +167,23 @@ def test_deep_colour_in_separate_planes_is_rejected_with_the_reason() -> None:
     result = rejected(deep_tiff(deep(12), tags={284: 2}))
     assert result.reason is ImageRejectionReason.UNREADABLE
     assert "separate planes" in result.detail
+
+
+@pytest.mark.parametrize(("maximum", "bits"), [(65535, 12), (65535, 16), (4095, 12), (1000, 9)])
+def test_deep_colour_of_a_ppm_is_scaled_as_that_of_other_formats(maximum: int, bits: int) -> None:
+    white = (1 << bits) - 1 if maximum == 65535 else maximum
+    values_HWC = bright(deep(bits), bits)
+    shown = np.rint(values_HWC * (255 / white)).astype(np.uint8)
+    header = f"P6\n{values_HWC.shape[1]} {values_HWC.shape[0]}\n{maximum}\n".encode()
+    data = header + values_HWC.astype(">u2").tobytes()
+    assert np.abs(prepared(data) - prepared(encoded(Image.fromarray(shown)))).max() <= 1
+    as_text = b"P3" + header[2:] + " ".join(map(str, values_HWC.ravel())).encode()
+    assert "16-bit colour as text is not read" in rejected(as_text).detail
+
+
+@pytest.mark.parametrize("green_bits", [5, 6])
+def test_a_bmp_of_sixteen_bits_per_pixel_is_read(green_bits: int) -> None:
+    assert mean_difference(bmp_of_16_bits(UPRIGHT, green_bits), EXPECTED) < 6
 
 
 NOISE = np.random.default_rng(0).bytes(2_000_000)

@@ -46,6 +46,10 @@ def write(root: Path, name: str, text: str) -> None:
         *((text, "-1") for text in ("-1", "-1.0", "-01")),
         *((text, "0") for text in ("0", "0.0", "000")),
         *((text, "p-12") for text in ("P-12", "p-12", " P-12\u00a0", "P\u200b-12", "\ufeffP-12", "\uff30-12")),
+        *((f"P{dash}12", "p-12") for dash in "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\uff0d"),
+        ("\u22121.0", "-1"),
+        *((text, "12") for text in ("'12", " '0012", "' 12", "'12.0")),
+        *((text, text) for text in ("o'neil", "12'")),
         *((text, "doe, jane") for text in ("Doe, Jane", "DOE,  JANE", "doe,\u00a0jane")),
         *((unicodedata.normalize(form, "Größe"), "grösse") for form in ("NFC", "NFD", "NFKC", "NFKD")),
         # pandas reads a column of such ids as numbers, and writes them so.
@@ -70,7 +74,9 @@ def test_a_shortened_number_is_refused_because_several_patients_may_share_it(wri
         canonical_patient_id(written)
 
 
-@pytest.mark.parametrize("word", ["nan", "NaN", "NULL", "None", "N/A", "#N/A", "<NA>", "?", " - ", "Unknown", ""])
+@pytest.mark.parametrize(
+    "word", ["nan", "NaN", "NULL", "None", "N/A", "#N/A", "<NA>", "?", " - ", "Unknown", "", "\u2013", "'", "'NaN"]
+)
 def test_an_unknown_id_is_no_patient(word: str) -> None:
     assert canonical_patient_id(word) is None
     assert patient_of("eyepacs", word) is None

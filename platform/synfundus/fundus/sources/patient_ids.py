@@ -18,6 +18,8 @@ _SHORTENED = re.compile(r"[0-9](?:\.[0-9]+)?e\+[0-9]+")
 """A long number as spreadsheets write it (`1.23457E+11`)."""
 _PROTECTED = re.compile(r'="(.*)"')
 """A cell that keeps its leading zeros in a spreadsheet: `="0012"`."""
+_DASHES = dict.fromkeys((*range(0x2010, 0x2016), 0x2212), "-")
+"""Hyphens, dashes and the minus sign, which word processors write for `-`."""
 
 
 def whole_number(text: str) -> str | None:
@@ -30,6 +32,7 @@ def canonical_patient_id(text: str) -> str | None:
     """Return the canonical form of a patient id, or None for a word that means unknown.
 
     The form has Unicode's compatibility composition (NFKC), small letters, single spaces and no invisible characters.
+    Every dash is `-`. One leading apostrophe, with which spreadsheets mark a cell as text, is dropped.
     An id that is a number is written without leading zeros, exponent and zeros after the point.
 
     Raises:
@@ -37,7 +40,7 @@ def canonical_patient_id(text: str) -> str | None:
     """
     protected = _PROTECTED.fullmatch(text.strip())
     plain = (protected[1] if protected else text).casefold()
-    canonical = " ".join((plain if plain.isascii() else _composed(plain)).split())
+    canonical = " ".join((plain if plain.isascii() else _composed(plain)).split()).removeprefix("'").lstrip()
     if is_unknown(canonical):
         return None
     if _SHORTENED.fullmatch(canonical):
@@ -55,8 +58,8 @@ def _plain_number(text: str) -> str:
 
 
 def _composed(text: str) -> str:
-    """Return the compatibility composition without invisible characters, such as a zero-width space."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    """Return the compatibility composition with `-` for dashes and without invisible characters."""
+    folded = unicodedata.normalize("NFKC", text).casefold().translate(_DASHES)
     return unicodedata.normalize("NFKC", "".join(c for c in folded if unicodedata.category(c) != "Cf"))
 
 

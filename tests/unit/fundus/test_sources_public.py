@@ -272,6 +272,19 @@ def test_messidor2_without_pairs_has_no_patients_and_an_image_in_two_pairs_is_re
         listing("messidor2", tmp_path)
 
 
+def test_messidor2_pairs_whose_images_are_not_there_are_reported_once(tmp_path: Path) -> None:
+    messidor2(tmp_path)
+    (tmp_path / "IMAGES/IM000012.JPG").unlink()
+    pairs = tmp_path / "messidor-2.csv"
+    pairs.write_text(pairs.read_text() + "gone_1.png;gone_2.png\nIM004832.jpg;gone_3.png\n")
+    assert listing("messidor2", tmp_path).rows_without_image == [
+        "messidor_data.csv row 4: IM000012.jpg",
+        "messidor-2.csv row 4: gone_1.png",
+        "messidor-2.csv row 4: gone_2.png",
+        "messidor-2.csv row 5: gone_3.png",
+    ]
+
+
 def test_messidor2_ignores_the_grade_of_an_ungradable_photograph(tmp_path: Path) -> None:
     header = "image_id,adjudicated_dr_grade,adjudicated_dme,adjudicated_gradable\n"
     write(tmp_path, "messidor_data.csv", f"{header}IM000012.jpg,0,0,0\n")

@@ -7,7 +7,7 @@ from synfundus.errors import WrongInputError
 from synfundus.fundus.sources.base import SourceListing, SourceRecord, TableUse
 from synfundus.fundus.sources.csv_table import CsvTable, TableRow
 from synfundus.fundus.sources.image_folder import ImageFolder
-from synfundus.labels import LabelRow, apply_rules
+from synfundus.labels import LabelRow, apply_rules, is_unknown
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Matching:
         Raises:
             WrongInputError: the row names no image, the name matches several files, or an earlier row describes it.
         """
-        if not image:
+        if is_unknown(image):
             raise WrongInputError(f"{row.where}: the row names no image; fill the cell or remove the row")
         found = images.find(image, row.where)
         name = images.record_name(found or image)
@@ -71,11 +71,15 @@ class Matching:
         rows = self._rows.setdefault(str(row.table.path), _Rows(row.table, images))
         rows.num_rows += 1
         if found is None:
-            self._rows_without_image.append(f"{row.table.path.name} row {row.number}: {image}")
+            self.report_missing(row, image)
             rows.row_without_image = rows.row_without_image or f"row {row.number} names {image!r}"
         else:
             rows.num_matched += 1
             self._append(name, images, found, labels, patient_id, split)
+
+    def report_missing(self, row: TableRow, image: str) -> None:
+        """Report a row whose image was not found. `add` does so for its rows."""
+        self._rows_without_image.append(f"{row.table.path.name} row {row.number}: {image}")
 
     def rest(
         self, images: ImageFolder, from_name: Callable[[str], FromName] = _nothing, split: str | None = None

@@ -5,7 +5,7 @@ import os
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -13,13 +13,16 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from support.listings import record
+from synfundus.environment import Environment
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.decoding import FORMATS
 from synfundus.fundus.listing_summary import source_rows
 from synfundus.fundus.preprocess import Rejected
-from synfundus.fundus.sources import SourceConfig, SourceListing, list_source
-from synfundus.fundus.sources.image_folder import IMAGE_SUFFIXES
+from synfundus.fundus.signatures import NOT_DECODED
+from synfundus.fundus.sources import SourceConfig, SourceListing, image_folder, list_source
+from synfundus.fundus.sources.image_folder import DECODED_SUFFIXES, NOT_DECODED_SUFFIXES, ImageFolder
+from synfundus.fundus.sources.place import S3Place
 from synfundus.fundus.staging import load_and_prepare
 
 ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
@@ -110,9 +113,95 @@ def test_names_match_in_any_unicode_normal_form(listing: Dataset, form: Any, oth
     assert list(grades(result).values()) == [3]
 
 
+OTHER_FOLDER = ("test/1.jpg", "test/x/3.jpg", "train/1.jpg", "train/x/3.jpg", "2.jpg", "test/2.jpg")
+
+
+@pytest.mark.parametrize(
+    "written", ["train/1.jpg", "train/1", "./Train/1.png", "train\\x\\3.jpg", "2.JPG", "{}/train/1"]
+)
+def test_a_path_of_another_folder_of_the_source_is_no_match(listing: Dataset, tmp_path: Path, written: str) -> None:
+    written = written.format(tmp_path)
+    result = listing(f"file_name,dr_grade\n{written},4\nx/3,1\n", *OTHER_FOLDER, images="test")
+    assert grades(result) == {"test/1.jpg": None, "test/2.jpg": None, "test/x/3.jpg": 1}
+    assert result.rows_without_image == [f"labels.csv row 2: {written}"]
+
+
+def test_rows_of_two_folders_grade_the_images_of_the_listed_one(listing: Dataset, tmp_path: Path) -> None:
+    table = "file_name,dr_grade\ntrain/1.jpg,4\ntest/1.jpg,0\n{0}/test/2.jpg,1\n/data/train/x/3.jpg,2\n"
+    result = listing(table.format(tmp_path), *OTHER_FOLDER, images="test")
+    assert grades(result) == {"test/1.jpg": 0, "test/2.jpg": 1, "test/x/3.jpg": 2}
+    assert result.rows_without_image == ["labels.csv row 2: train/1.jpg"]
+
+
+def test_a_path_of_another_folder_on_s3_is_no_match() -> None:
+    keys = sorted(f"bucket/eyes/{name}" for name in OTHER_FOLDER)
+    root = S3Place(PurePosixPath("bucket/eyes"), keys, Environment().s3)
+    images = ImageFolder(root / "test", root)
+    rows = ("train/1.jpg", "s3://bucket/eyes/train/1.jpg", "2.JPG", "s3://bucket/eyes/test/1.jpg", "s3://other/train/1")
+    assert [images.find(row, "here") for row in rows] == [None, None, None, "1.jpg", "1.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("written", "deepest"),
+    [
+        *((written, "p0/left.png") for written in ("p{}/left.png", "/data/images/p{}/left.png", "P{}/left")),
+        *((written, "p0/a/b/left.png") for written in ("p{}/left.png", "images/p{}/left.png")),
+    ],
+)
+def test_each_row_is_compared_with_few_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, deepest: str
+) -> None:
+    num_patients = 3000
+    monkeypatch.setattr(
+        image_folder, "_images", lambda _: [deepest, *(f"p{i}/left.png" for i in range(1, num_patients))]
+    )
+    (tmp_path / "images").mkdir()
+    images = ImageFolder(tmp_path / "images", tmp_path)
+    compared = 0
+    agreeing = ImageFolder._agreeing_folders
+
+    def count(self: ImageFolder, image: str, parts: list[str]) -> int | None:
+        nonlocal compared
+        compared += 1
+        return agreeing(self, image, parts)
+
+    monkeypatch.setattr(ImageFolder, "_agreeing_folders", count)
+    for patient in range(1, num_patients):
+        assert images.find(written.format(patient), "here") == f"p{patient}/left.png"
+    assert compared <= 2 * num_patients
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "NULL", "-", ""])
+def test_a_word_for_unknown_names_no_image(listing: Dataset, word: str) -> None:
+    with pytest.raises(WrongInputError, match=r"row 3: the row names no image; fill the cell"):
+        listing(f"file_name,dr_grade\na,1\n{word},2\n", "images/a.jpg")
+
+
+def test_formats_that_are_not_decoded_are_listed_and_rejected_with_the_reason(listing: Dataset, tmp_path: Path) -> None:
+    assert NOT_DECODED_SUFFIXES.keys() == {name for _, _, name in NOT_DECODED}
+    suffixes = [suffix for group in NOT_DECODED_SUFFIXES.values() for suffix in group]
+    names = [f"images/{number}{suffix}" for number, suffix in enumerate(suffixes)]
+    put(tmp_path, *names)
+    (tmp_path / "images/0.dcm").write_bytes(bytes(128) + b"DICM" + bytes(64))
+    rows = "".join(f"{name},1\n" for name in names)
+    result = listing(f"file_name,dr_grade\n{rows}")
+    assert (len(result.records), result.rows_without_image) == (len(suffixes), [])
+    _, outcome = load_and_prepare(
+        next(r for r in result.records if r.name == "images/0.dcm"), PrepareConfig(size_px=32)
+    )
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.value, outcome.detail[:18]) == ("not_an_image", "DICOM is not read;")
+
+
+@pytest.mark.parametrize("written", ["a", "a.heic", "images/a.HEIC", "A.jpg"])
+def test_a_decoded_file_is_found_before_its_original_of_another_format(listing: Dataset, written: str) -> None:
+    result = listing(f"file_name,dr_grade\n{written},3\n", "images/a.HEIC", "images/a.jpg", "images/a.pdf")
+    assert grades(result) == {"images/a.HEIC": None, "images/a.jpg": 3, "images/a.pdf": None}
+
+
 def test_every_suffix_of_a_format_that_is_decoded_is_listed(listing: Dataset) -> None:
     registered = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
-    assert registered <= IMAGE_SUFFIXES
+    assert registered <= DECODED_SUFFIXES
     result = listing("file_name,dr_grade\na.jfif,1\nb.jpe,2\nc,3\n", "images/a.jfif", "images/b.jpe", "images/c.JFIF")
     assert grades(result) == {"images/a.jfif": 1, "images/b.jpe": 2, "images/c.JFIF": 3}
 

@@ -2,22 +2,36 @@
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from synfundus.errors import WrongInputError
 from synfundus.fundus.sources.base import ImageFile, S3File
 from synfundus.fundus.sources.patient_ids import whole_number
 from synfundus.fundus.sources.place import Place, S3Place, place_of
 
-IMAGE_SUFFIXES = frozenset(
+DECODED_SUFFIXES = frozenset(
     (
         *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif"),
         *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
     )
 )
-"""Suffixes of files that are listed as images: those of the formats that are decoded. Preparation rejects a file that
-is not an image."""
+"""Suffixes of the formats that are decoded."""
+NOT_DECODED_SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "DICOM": (".dcm", ".dicom"),
+        "AVIF": (".avif", ".avifs"),
+        "HEIF": (".heic", ".heics", ".heif", ".heifs", ".hif"),
+        "PDF": (".pdf",),
+        "Photoshop": (".psd", ".psb"),
+        "JPEG XL": (".jxl",),
+    }
+)
+"""Format that photographs may have and that is not decoded (`signatures.NOT_DECODED`) to its suffixes."""
+IMAGE_SUFFIXES = DECODED_SUFFIXES.union(*NOT_DECODED_SUFFIXES.values())
+"""Suffixes of files that are listed as images. Preparation rejects a file that is not decoded, with the reason."""
 SEARCH_DEPTH = 3
 """Number of folder levels below a source's path in which its table is searched: unpacked archives are nested."""
 
@@ -93,9 +107,11 @@ class ImageFolder:
         self.folder = folder
         self._prefix = PurePosixPath(*folder.parts[len(root.parts) :])
         self._prefix_parts = _parts(self._prefix.as_posix())
-        self._by_key: dict[str, str | list[str]] = {}
+        self._root_parts = _parts(str(root))
         try:
             self.names = sorted(_images(folder))
+            above = [root.joinpath(*self._prefix.parts[:depth]) for depth in range(len(self._prefix_parts))]
+            self._beside = [frozenset(_entries(place)) for place in above]
         except OSError as error:
             raise WrongInputError(
                 f"{error.filename}: cannot be listed ({error.strerror}); change its permissions"
@@ -106,17 +122,19 @@ class ImageFolder:
                 " (linked folders below it are not followed)"
             )
         _require_utf8(folder, self.names)
-        self._exact = frozenset(self.names)
-        for name in self.names:
-            known = self._by_key.get(key := _key(_parts(name)[-1]))
-            self._by_key[key] = name if known is None else [*([known] if isinstance(known, str) else known), name]
+        self._findable = _findable(self.names)
+        self._exact = frozenset(self._findable)
+        self._deepest = max(name.count("/") for name in self.names)
+        self._by_path = _grouped(self._findable, lambda parts: _path_key(parts[:-1], parts[-1]))
 
     def find(self, name: str, where: str) -> str | None:
         """Return the image that a table calls `name`, as a path below the folder; None if there is none.
 
-        An exact path wins. Otherwise the table may omit folders, or write more of them than there are below the folder:
-        a path below the source's path, or one of another machine. It may write another suffix, case or Unicode normal
-        form, and `1` for `001`. Of several images, the one whose folders agree furthest wins.
+        An exact path wins, below the folder or below the source's path. Otherwise the table may omit folders, or write
+        more of them than there are below the folder: a path below the source's path, or one of another machine. It may
+        write another suffix, case or Unicode normal form, and `1` for `001`. Of several images, the one whose folders
+        agree furthest wins. A path of another file or folder below the source's path finds none. A file of a format
+        that is not decoded is found only if no other file has its path without suffix.
 
         Args:
             where: position in the table, for the message.
@@ -124,17 +142,18 @@ class ImageFolder:
         Raises:
             WrongInputError: several images match equally well.
         """
-        if name in self._exact:
-            return name
-        if not (written := _parts(name)):
+        for exact in (name, name.removeprefix(f"{self._prefix}/")):
+            if exact in self._exact:
+                return exact
+        if not (written := _parts(name)) or self._is_beside(name, written):
             return None
-        known = self._by_key.get(_key(written[-1]), [])
         depths = {
             image: depth
-            for image in ([known] if isinstance(known, str) else known)
+            for image in self._candidates(written)
             if (depth := self._agreeing_folders(image, written)) is not None
         }
-        matches = [image for image, depth in depths.items() if depth == max(depths.values())]
+        furthest = max(depths.values(), default=0)
+        matches = [image for image, depth in depths.items() if depth == furthest]
         bare, suffix = _bare(_plain(name)), _suffix(written[-1])
         for better in (
             lambda image: _bare(_parts(image)[-1]) == _bare(written[-1]),
@@ -145,6 +164,31 @@ class ImageFolder:
         if len(matches) > 1:
             raise WrongInputError(f"{where}: {name!r} may be {matches[0]} or {matches[1]}; name its folder or suffix")
         return matches[0] if matches else None
+
+    def _is_beside(self, name: str, written: list[str]) -> bool:
+        """Return whether a table means a file or folder below the source's path that lies outside this folder."""
+        num_root = len(self._root_parts)
+        if num_root and written[:num_root] == self._root_parts:
+            written = written[num_root:]
+        elif _plain(name).startswith("/"):
+            return False
+        ends = [*("/" for _ in written[1:]), ""]
+        for entries, own, part, end in zip(self._beside, self._prefix_parts, written, ends, strict=False):
+            if part != own:
+                return part + end in entries
+        return False
+
+    def _candidates(self, written: list[str]) -> Iterable[str]:
+        """Return images of this file name, among them all that may match."""
+        *above, last = written
+        if len(above) < self._deepest:  # the table may omit folders
+            return _images_of(self._by_name, _key(last))
+        paths = (_path_key(above[start:], last) for start in range(len(above) + 1))
+        return [image for path in paths for image in _images_of(self._by_path, path)]
+
+    @cached_property
+    def _by_name(self) -> "_Groups":
+        return _grouped(self._findable, lambda parts: _key(parts[-1]))
 
     def _agreeing_folders(self, image: str, written: list[str]) -> int | None:
         """Return how many folders above both names agree; None if they contradict each other below the folder."""
@@ -185,6 +229,45 @@ def _images(folder: Place) -> Iterator[str]:
                     yield name
 
 
+def _entries(folder: Place) -> Iterator[str]:
+    """Yield the files and folders in a folder in a form without case; folders end with a slash."""
+    if isinstance(folder, S3Place):
+        for name in folder.names():
+            first, slash, _ = name.partition("/")
+            yield f"{_plain(first).casefold()}{slash}"
+        return
+    with os.scandir(folder) as entries:
+        yield from (f"{_plain(entry.name).casefold()}{'/' if entry.is_dir() else ''}" for entry in entries)
+
+
+def _findable(names: list[str]) -> list[str]:
+    """Return the names without files that are not decoded and lie beside one that is, such as a.heic beside a.jpg."""
+    if all(_suffix(name) in DECODED_SUFFIXES for name in names):
+        return names
+    decoded = {_bare(name).casefold() for name in names if _suffix(name) in DECODED_SUFFIXES}
+    return [name for name in names if _suffix(name) in DECODED_SUFFIXES or _bare(name).casefold() not in decoded]
+
+
+_Groups = dict[str, str | list[str]]
+"""Names by a key. Most keys have one name, and a list for each would double the memory of a million names."""
+
+
+def _grouped(names: Sequence[str], key_of: Callable[[list[str]], str]) -> _Groups:
+    groups: _Groups = {}
+    for name in names:
+        known = groups.get(key := key_of(_parts(name)))
+        if isinstance(known, list):
+            known.append(name)
+        else:
+            groups[key] = name if known is None else [known, name]
+    return groups
+
+
+def _images_of(groups: _Groups, key: str) -> list[str]:
+    known = groups.get(key, [])
+    return [known] if isinstance(known, str) else known
+
+
 def _require_utf8(folder: Place, names: list[str]) -> None:
     """Refuse names that are no text: neither a table nor a report can hold them."""
     wrong = [name for name in names if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name)]
@@ -213,6 +296,11 @@ def _plain(name: str) -> str:
 def _parts(name: str) -> list[str]:
     """Return folders and name of a path in a form without case."""
     return [part for part in _plain(name).casefold().split("/") if part not in ("", ".")]
+
+
+def _path_key(folders: Sequence[str], file_name: str) -> str:
+    """Return the key of a path whose folders and name are out of `_parts`."""
+    return "/".join([*folders, _key(file_name)])
 
 
 def _key(file_name: str) -> str:

@@ -40,6 +40,9 @@ class S3Place:
     def __truediv__(self, name: str) -> "S3Place":
         return self._at(self.path / name)
 
+    def joinpath(self, *names: str) -> "S3Place":
+        return self._at(self.path.joinpath(*names))
+
     def _at(self, path: PurePosixPath) -> "S3Place":
         return S3Place(path, self.keys, self.environment)
 

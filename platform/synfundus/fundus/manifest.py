@@ -63,7 +63,8 @@ class DataManifest(Manifest):
     num_patients: SplitCounts
     """Patients in each split."""
     images_counted_as_patient: int
-    """Accepted images without a patient id that count as a patient each. No other image shows their eye."""
+    """Accepted images without a patient id that count as a patient each: no other accepted image shows their
+    eye, and no copy of them has an id."""
     joined_patient_ids: int = 0
     """Patient ids that count as one patient with another id, because both have one image, accepted or rejected as a
     copy, or photographs of one eye."""

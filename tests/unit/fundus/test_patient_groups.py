@@ -65,7 +65,7 @@ def test_a_copy_under_another_id_joins_both_patients_though_it_is_rejected() -> 
 def test_a_placeholder_that_many_patients_share_joins_none(label: dict[str, int]) -> None:
     records: list[SourceRecord] = []
     for i in range(100):
-        records += [record(f"{i:02}/blank", f"p{i}", **label), record(f"{i:02}/eye", f"p{i}", is_fundus=1)]
+        records += [record(f"{i:02}/blank", f"p{i}", None, **label), record(f"{i:02}/eye", f"p{i}", is_fundus=1)]
     exact = Verdicts(records, [staged("0" if i % 2 == 0 else str(i)) for i in range(200)])
     assert exact.counts()[ImageRejectionReason.EXACT_DUPLICATE] == 99
     near = Verdicts(records, [staged(str(i)) for i in range(200)])

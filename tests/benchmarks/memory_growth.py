@@ -28,6 +28,7 @@ from report_table import ENVIRONMENT, Silent, keep, machine, own_ray_session, ta
 from tiny_images import tiny_listing
 
 from synfundus.diagnosis.config import AnnotatorConfig
+from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diffusion.config import GeneratorConfig
 from synfundus.distributed.train import train
 from synfundus.evaluation.config import EvaluationConfig
@@ -47,7 +48,7 @@ from synfundus.stages.prepare_passes import prepare
 from synfundus.stages.publish import read_evidence, read_release_inputs
 from synfundus.stages.sample_pool import sample_on_pool
 from synfundus.stages.training_tasks import AnnotatorTask, GeneratorTask
-from synfundus.storage import Storage, open_storage
+from synfundus.storage import Storage, open_storage, read_manifest
 
 COMMAND = "python tests/benchmarks/memory_growth.py"
 SIZE_PX = 16
@@ -108,7 +109,8 @@ def run_generator(storage: Storage, num_images: int, num_samples: int) -> None:
 def run_sample(storage: Storage, num_images: int, num_samples: int) -> None:
     config = SamplesConfig.model_validate({**SAMPLES, "num_samples": num_samples})
     labels = read_labels(storage, "data/filled", "train")
-    plan = make_plan(config, labels, generator_digest="g", annotator_digest="a", data_digest="d")
+    annotator = read_manifest(storage, "annotators/tiny", AnnotatorManifest).annotator_digest
+    plan = make_plan(config, labels, generator_digest="g", annotator_digest=annotator, data_digest="d")
     folders = (f"samples/of-{num_samples}", "generators/tiny", "annotators/tiny", "data/filled")
     sample_on_pool(SamplingTask(storage, *folders, plan), "", Silent())
 

@@ -7,8 +7,6 @@ from synfundus.metadata import Metadata
 from synfundus.storage import METRICS, Storage, read_manifest, read_record
 from synfundus.training.metadata import HeldOutLoss, StepMetrics
 
-__all__ = ["GeneratorMetrics", "HeldOutLoss", "read_generator_metrics"]
-
 
 class GeneratorMetrics(Metadata):
     """`metrics.json` of a generator."""

@@ -20,7 +20,7 @@ from synfundus.diffusion.checkpoint import load_weights, read_unet_weights, save
 from synfundus.diffusion.config import GeneratorConfig
 from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.manifest import GeneratorManifest
-from synfundus.diffusion.metrics import GeneratorMetrics, HeldOutLoss
+from synfundus.diffusion.metrics import GeneratorMetrics
 from synfundus.diffusion.noise import normal, uniform
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS, build_unet
@@ -38,7 +38,7 @@ from synfundus.labels import (
 from synfundus.seeds import derive_seed
 from synfundus.storage import Storage
 from synfundus.training.learner import Learner, image_indices
-from synfundus.training.metadata import StepMetrics
+from synfundus.training.metadata import HeldOutLoss, StepMetrics
 from synfundus.training.read_ahead import ReadAhead
 
 NUM_HELD_OUT = 256

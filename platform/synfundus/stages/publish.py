@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synfundus.diagnosis.manifest import AnnotatorManifest
+from synfundus.errors import WrongInputError
 from synfundus.evaluation.manifest import PUBLIC, ReportManifest, read_metrics
 from synfundus.samples.manifest import ReleaseInputs, ReleaseManifest, SamplesManifest
 from synfundus.samples.release_config import ReleaseConfig
@@ -111,15 +112,21 @@ def read_evidence(storage: Storage, samples_folder: str, report_folder: str, ann
     """Return the results that a release shows; those of the annotator at the operating points of the samples.
 
     Raises:
-        WrongInputError: an input is not complete.
+        WrongInputError: an input is not complete, or the annotator is not that of the samples.
         StorageError: a file differs from its manifest.
     """
     from synfundus.diagnosis.decisions import read_annotator_metrics
     from synfundus.samples.plan import read_plan
     from synfundus.samples.publish import Evidence
 
+    samples = read_manifest(storage, samples_folder, SamplesManifest)
+    if read_manifest(storage, annotator_folder, AnnotatorManifest).annotator_digest != samples.annotator_digest:
+        raise WrongInputError(
+            f"{annotator_folder}: not the annotator that annotated {samples_folder}; restore that one, or delete"
+            f" {samples_folder} and {report_folder} and run the study again"
+        )
+    plan = read_plan(storage, samples_folder, samples)
     report = read_manifest(storage, report_folder, ReportManifest)
-    plan = read_plan(storage, samples_folder, read_manifest(storage, samples_folder, SamplesManifest))
     return Evidence(
         read_metrics(storage, report_folder),
         read_annotator_metrics(storage, annotator_folder, plan.operating_points),

@@ -6,6 +6,7 @@ import pytest
 
 from support.data_manifest import data_manifest
 from support.operating_points import no_predictions
+from support.samples_example import FOLDER, phantom_samples
 from synfundus.diagnosis.assessment import assess
 from synfundus.diagnosis.checkpoint import save_predictions
 from synfundus.diagnosis.manifest import AnnotatorManifest
@@ -13,7 +14,7 @@ from synfundus.diagnosis.metrics import AnnotatorMetrics, HeadMetrics, SplitMetr
 from synfundus.diagnosis.operating_points import OperatingPoint
 from synfundus.diffusion.config import ScheduleConfig
 from synfundus.diffusion.manifest import GeneratorManifest
-from synfundus.diffusion.metrics import GeneratorMetrics, HeldOutLoss
+from synfundus.diffusion.metrics import GeneratorMetrics
 from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.fundus.manifest import LabelSources
@@ -22,9 +23,10 @@ from synfundus.measures.measure import Measure
 from synfundus.stages.annotator import AnnotatorSummary, TrainAnnotatorStage
 from synfundus.stages.fill import FillStage
 from synfundus.stages.generator import TrainGeneratorStage
+from synfundus.stages.publish import read_evidence
 from synfundus.storage import Storage, write_manifest
 from synfundus.study import Study, resolve
-from synfundus.training.metadata import StepMetrics
+from synfundus.training.metadata import HeldOutLoss, StepMetrics
 
 SOURCES = {name: LabelSources(filled={"eye_side": 7, "is_gc": 3}.get(name, 0)) for name in LABEL_NAMES}
 CHANCE = "AUC 0.50 on validation, interval 0.40 to 0.60: chance"
@@ -106,6 +108,13 @@ def test_summaries_are_read_from_what_the_stages_wrote(finished: Storage) -> Non
     finished.replace("runs/p-generator/sheets/step-0000004.png", b"")
     rows = dict(TrainGeneratorStage().summary(study(finished), finished).rows())
     assert rows["sheets"] == finished.uri("runs/p-generator/sheets")
+
+
+def test_a_release_refuses_an_annotator_other_than_that_of_its_samples(finished: Storage) -> None:
+    """Thresholds would be chosen anew from the other one's predictions."""
+    phantom_samples(finished)
+    with pytest.raises(WrongInputError, match=f"annotators/p: not the annotator that annotated {FOLDER}; restore"):
+        read_evidence(finished, FOLDER, "reports/demo", "annotators/p")
 
 
 def test_an_annotator_depends_on_its_settings_and_its_dataset(finished: Storage) -> None:

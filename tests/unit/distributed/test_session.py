@@ -1,6 +1,7 @@
 """The Ray session of a command: its environment, its start, its end."""
 
 import os
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -111,6 +112,29 @@ def test_every_worker_has_a_logical_cpu(monkeypatch: pytest.MonkeyPatch) -> None
         with ray_session(num_workers):
             pass
     assert [options["num_cpus"] for options in fake.starts] == [MIN_LOGICAL_CPUS, 9 + SPARE_CPUS]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_interrupt_the_end_of_ray(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """`synfundus serve` turns both signals into KeyboardInterrupt."""
+    FakeRay(monkeypatch, 0)
+    ended = []
+
+    def end() -> None:
+        signal.raise_signal(number)
+        ended.append(number)
+
+    monkeypatch.setattr(session, "stop_ray", end)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), ray_session():
+            signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert ended == [number]
 
 
 HANGS_AT_ITS_END = """

@@ -26,9 +26,13 @@ def patient_key(environment: Environment, root: str) -> bytes:
         root: root URI of the study.
 
     Raises:
-        WrongInputError: the key is too short, its file is readable by others or lies below the root, or there is none
-            on a cluster, where a pod's files are lost.
+        WrongInputError: both variables are set, the key is too short, its file is readable by others or lies below the
+            root, or there is none on a cluster, where a pod's files are lost.
     """
+    if environment.patient_key is not None and environment.patient_key_file is not None:
+        raise WrongInputError(
+            "SYNFUNDUS_PATIENT_KEY and SYNFUNDUS_PATIENT_KEY_FILE are both set; unset one, since they may differ"
+        )
     if environment.patient_key is not None:
         return _derive(environment.patient_key, "SYNFUNDUS_PATIENT_KEY")
     if environment.patient_key_file is not None:

@@ -67,6 +67,12 @@ def test_a_mounted_file_holds_the_key_in_place_of_the_variable(tmp_path: Path) -
         patient_key(mounted, "s3://bucket/prefix")
 
 
+def test_two_keys_at_once_are_refused(tmp_path: Path) -> None:
+    both = Environment(patient_key="k" * 20, patient_key_file=tmp_path / "mounted", config_home=tmp_path)
+    with pytest.raises(WrongInputError, match="SYNFUNDUS_PATIENT_KEY and SYNFUNDUS_PATIENT_KEY_FILE are both set"):
+        patient_key(both, root(tmp_path))
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     patient_key(environment(tmp_path), root(tmp_path))

@@ -226,7 +226,8 @@ class AnnotatorInfo(Config):
     """The annotator in use."""
 
     digest: str
-    """SHA-256 of everything that its predictions depend on."""
+    """SHA-256 of everything that its probabilities depend on, and of the predictions that thresholds are chosen from.
+    Values also depend on the study's operating points, which each prediction states (`operating_point`)."""
     size_px: int
     """Height and width of prepared photographs, in px, before the network's own scaling."""
     not_available: list[str]

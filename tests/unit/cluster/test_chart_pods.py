@@ -169,7 +169,7 @@ def test_a_private_authority_is_mounted_into_every_pod_that_reads_the_store(kind
         (container,) = template["spec"]["containers"]
         (volume,) = [one for one in template["spec"]["volumes"] if one["name"] == "authority"]
         source = volume[kind]
-        assert source.get("name") or source.get("secretName") == "authority"
+        assert (source.get("name") or source.get("secretName")) == "authority"
         (item,) = source["items"]
         (mount,) = [one for one in container["volumeMounts"] if one["name"] == "authority"]
         file = f"{mount['mountPath']}/{item['path']}"

@@ -68,7 +68,8 @@ class OperatingPointConfig(Config):
     """Target of `minimum-ppv` and `minimum-sensitivity`."""
     prevalence: float | tuple[float, ...] | None = None
     """Share of the value 1 among the images that will be annotated; for `dr_grade` the shares of the five grades.
-    Default: the share among the experts' training labels (for an external annotator: validation labels)."""
+    Default: for samples the share that their plan requests, if it requests more than one value; otherwise the share
+    among the experts' training labels (for an external annotator: validation labels)."""
 
     @model_validator(mode="after")
     def _check_minimum(self) -> "OperatingPointConfig":

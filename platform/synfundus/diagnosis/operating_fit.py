@@ -175,7 +175,8 @@ def _fit_grade(
     heads, prevalences, choices = HEAD_NAMES[HEADS[name]], list[float](), list[Choice]()
     for k, head in enumerate(heads, 1):
         stated, rate = config.prevalence, calibration.heads[head].base_rate
-        prevalence = float(sum(stated[k:])) if isinstance(stated, tuple) else float(rate or 0.0)
+        # The quotient is 0 or 1 exactly if all shares lie on one side.
+        prevalence = sum(stated[k:]) / (sum(stated[:k]) + sum(stated[k:])) if isinstance(stated, tuple) else rate or 0.0
         y, _, _ = validation.head(k - 1)
         prevalences.append(prevalence)
         choices.append(_grade_threshold(config, y, score_B[validation.labelled(k - 1)], prevalence, k))

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue, field_serializer
 
-from synfundus.diagnosis.config import OperatingPointConfig
+from synfundus.diagnosis.config import OperatingPointConfig, Rule
 from synfundus.digests import sha256_hex
 from synfundus.fundus.batches import LabelBatch
-from synfundus.labels import LABEL_NAMES, apply_rules
+from synfundus.labels import LABEL_BY_NAME, LABEL_NAMES, apply_rules
 from synfundus.metadata import Metadata
 from synfundus.samples.allocation import allocate, balance
 from synfundus.samples.combinations import Combination, merge_rare
@@ -54,7 +54,8 @@ class Plan(Metadata):
     generator_digest: str
     annotator_digest: str
     operating_points: dict[str, OperatingPointConfig] = Field(default_factory=dict)
-    """Rule by label for the annotations; a label without one has the default."""
+    """Rule by label for the annotations, with the requested shares as the prevalence of matched prevalence; a label
+    without one has the default."""
     data_digest: str
     """Digest of the dataset that gave the conditions and whose training images must not be copied."""
     notes: tuple[str, ...]
@@ -112,6 +113,7 @@ def make_plan(
     annotator_digest: str,
     data_digest: str,
     operating_points: Mapping[str, OperatingPointConfig] | None = None,
+    usual_rule: Rule = "matched-prevalence",
     num_without_patient: int = 0,
 ) -> Plan:
     """Lay out the samples.
@@ -119,6 +121,7 @@ def make_plan(
     Args:
         training: labels of the training split of the filled dataset; not read if the conditions are quotas.
         operating_points: rule by label for the annotations; None for the default of every label.
+        usual_rule: rule of a label without one.
         num_without_patient: images of unknown patients, each of which counts as a patient of its own.
 
     Raises:
@@ -133,11 +136,36 @@ def make_plan(
         config=config,
         generator_digest=generator_digest,
         annotator_digest=annotator_digest,
-        operating_points=dict(operating_points or {}),
+        operating_points=_with_requested_shares(operating_points or {}, usual_rule, combinations),
         data_digest=data_digest,
         notes=tuple(notes),
         combinations=tuple(combinations),
     )
+
+
+def _with_requested_shares(
+    points: Mapping[str, OperatingPointConfig], usual_rule: Rule, combinations: Sequence[PlannedCombination]
+) -> dict[str, OperatingPointConfig]:
+    """Return the rules, with the shares that the plan requests as the prevalence of matched prevalence.
+
+    A stated prevalence stays. So does the default for a label that the plan requests with fewer than two values.
+    """
+    completed = dict(points)
+    for name in LABEL_NAMES:
+        point = points.get(name, OperatingPointConfig(rule=usual_rule))
+        shares = _requested_shares(name, combinations)
+        if point.rule == "matched-prevalence" and point.prevalence is None and max(shares, default=1.0) < 1.0:
+            completed[name] = point.model_copy(update={"prevalence": shares if name == "dr_grade" else shares[1]})
+    return completed
+
+
+def _requested_shares(name: str, combinations: Sequence[PlannedCombination]) -> tuple[float, ...]:
+    """Return the share of each value among the samples that request the label; empty if none does."""
+    counts = [0] * (LABEL_BY_NAME[name].max_value + 1)
+    for combination in combinations:
+        if name in combination.labels:
+            counts[combination.labels[name]] += combination.count
+    return tuple(count / sum(counts) for count in counts if any(counts))
 
 
 def _from_quotas(config: SamplesConfig) -> tuple[list[PlannedCombination], list[str]]:

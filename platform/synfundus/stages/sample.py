@@ -169,7 +169,7 @@ def lay_out(study: Study, storage: Storage) -> Plan:
     """
     from synfundus.fundus.dataset import read_labels
 
-    inputs = _read_inputs(study, storage)
+    inputs, external = _read_inputs(study, storage), study.external_annotator
     return make_plan(
         study.samples,
         read_labels(storage, study.filled_folder, "train"),
@@ -177,6 +177,7 @@ def lay_out(study: Study, storage: Storage) -> Plan:
         annotator_digest=inputs.annotator,
         data_digest=inputs.data,
         operating_points=study.operating_points,
+        usual_rule="matched-prevalence" if external is None or external.recalibrate else "most-probable",
         num_without_patient=inputs.num_without_patient,
     )
 

@@ -4,7 +4,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
+from synfundus.diagnosis.config import OperatingPointConfig, OperatingPointsConfig, Rule
 from synfundus.fundus.batches import LabelBatch
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES
 from synfundus.samples.config import SamplesConfig
@@ -29,13 +31,21 @@ def _batch(p_gc: float, num: int) -> LabelBatch:
     return LabelBatch(p_BV, known_BK, np.zeros_like(known_BK), [f"image{i}" for i in ids], [f"p{i}" for i in ids])
 
 
-def _plan(batch: LabelBatch | None = None, num_without_patient: int = 0, **settings: object) -> Plan:
+def _plan(
+    batch: LabelBatch | None = None,
+    num_without_patient: int = 0,
+    points: dict[str, OperatingPointConfig] | None = None,
+    usual_rule: Rule = "matched-prevalence",
+    **settings: object,
+) -> Plan:
     return make_plan(
         _config(**settings),
         [_batch(0.3, 200) if batch is None else batch],
         generator_digest="g",
         annotator_digest="a",
         data_digest="d",
+        operating_points=points,
+        usual_rule=usual_rule,
         num_without_patient=num_without_patient,
     )
 
@@ -87,3 +97,33 @@ def test_images_without_a_patient_are_noted_in_the_plan(number: int) -> None:
     """Each of them counts as a patient, which weakens the promise of so many patients per combination."""
     notes = " ".join(_plan(_batch(0.5, 40), num_without_patient=number).notes)
     assert ("7 training images have no patient id" in notes) == (number == 7)
+
+
+QUOTAS = [
+    {"labels": {"dr_grade": 0, "is_gc": 1}, "count": 30},
+    {"labels": {"dr_grade": 4, "is_gc": 0}, "count": 10},
+    {"labels": {"is_rvo": 1}, "count": 60},
+]
+
+
+def test_matched_prevalence_assumes_the_shares_that_the_plan_requests() -> None:
+    """Shares are among the samples that request the label; a label with one requested value keeps its default."""
+    plan = _plan(conditions="quotas", quotas=QUOTAS)
+    matched = {name: point.prevalence for name, point in plan.operating_points.items()}
+    assert matched == {"dr_grade": (0.75, 0.0, 0.0, 0.0, 0.25), "is_gc": 0.75}
+    TypeAdapter(OperatingPointsConfig).validate_python(plan.operating_points)
+    balanced = _plan(_batch(0.1, 400), conditions="balanced").operating_points["is_gc"].prevalence
+    real = _plan(_batch(0.1, 400), conditions="real").operating_points["is_gc"].prevalence
+    assert isinstance(balanced, float)
+    assert isinstance(real, float)
+    assert real == pytest.approx(0.1, abs=0.06)
+    assert balanced > real + 0.02
+
+
+def test_stated_prevalences_and_other_rules_stay_in_the_plan() -> None:
+    points = {"is_gc": OperatingPointConfig(prevalence=0.02), "dr_grade": OperatingPointConfig(rule="youden")}
+    assert _plan(conditions="quotas", quotas=QUOTAS, points=points).operating_points == points
+    assert _plan(conditions="quotas", quotas=QUOTAS, usual_rule="most-probable").operating_points == {}
+    asked = {"is_gc": OperatingPointConfig()}
+    found = _plan(conditions="quotas", quotas=QUOTAS, usual_rule="most-probable", points=asked).operating_points
+    assert {name: point.prevalence for name, point in found.items()} == {"is_gc": 0.75}

@@ -77,8 +77,13 @@ def test_the_plan_states_the_operating_points_of_the_study(tmp_path: Path, stora
     study = study_of(tmp_path, "operating_points.is_gc={rule: minimum-ppv, minimum: 0.5}")
     write_inputs(study, storage)
     plan = Plan.from_json(lay_out(study, storage).to_json(), "plan.json")
-    assert plan.operating_points == study.operating_points
+    assert plan.operating_points["is_gc"] == study.operating_points["is_gc"]
     assert plan.operating_points["is_gc"].minimum == 0.5
+    assert plan.operating_points["eye_side"].prevalence == 0.5
+    as_it_is = study_of(
+        tmp_path, "external_annotator={weights: w, scores: sigmoid, columns: {eye_side: 0}, recalibrate: false}"
+    )
+    assert lay_out(as_it_is, storage).operating_points == {}  # every label has its most probable value
 
 
 def test_the_digest_ignores_the_pool_and_depends_on_each_input(tmp_path: Path, storage: Storage) -> None:

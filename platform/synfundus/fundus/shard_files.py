@@ -1,6 +1,7 @@
 """Encoded images, read out of the files of their shards in any order and by any number of threads."""
 
 import os
+import resource
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +9,15 @@ from pathlib import Path
 from synfundus.errors import StorageError
 from synfundus.storage import LocalCopies
 
-MAX_OPEN_FILES = 256
-"""Shards that one reader keeps open. It opens the others for each image, and so stays below the system's limit."""
+OPEN_SHARE = 0.5
+"""Share of the files that the system lets the process open, which one reader keeps open: a process reads the images of
+one dataset. The other shards are opened for each image."""
+
+
+def max_open_files() -> int:
+    """Return the number of shards that one reader keeps open."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**20 if allowed == resource.RLIM_INFINITY else int(allowed * OPEN_SHARE)
 
 
 class ShardFiles:
@@ -28,6 +36,7 @@ class ShardFiles:
         self._copies, self._names = copies, names
         self._paths: dict[int, Path] = {}
         self._open: dict[int, int] = {}
+        self._max_open = max_open_files()
         weakref.finalize(self, _close, self._open)
 
     def read(self, shard: int, offset: int, size: int) -> bytes:
@@ -54,19 +63,22 @@ class ShardFiles:
         kept = self._open.get(shard)
         if kept is not None:
             return os.pread(kept, size, offset)
-        file = os.open(self._path(shard), os.O_RDONLY)
-        is_kept = len(self._open) < MAX_OPEN_FILES and self._open.setdefault(shard, file) == file
+        file = self._opened(shard)
+        is_kept = len(self._open) < self._max_open and self._open.setdefault(shard, file) == file
         try:
             return os.pread(file, size, offset)
         finally:
             if not is_kept:
                 os.close(file)
 
-    def _path(self, shard: int) -> Path:
-        path = self._paths.get(shard)
-        if path is None or not path.exists():  # the user may empty the cache at any time
-            path = self._paths[shard] = self._copies.path(self._names[shard])
-        return path
+    def _opened(self, shard: int) -> int:
+        if shard in self._paths:
+            try:
+                return os.open(self._paths[shard], os.O_RDONLY)
+            except FileNotFoundError:
+                pass  # the user may empty the cache at any time
+        self._paths[shard] = self._copies.path(self._names[shard])
+        return os.open(self._paths[shard], os.O_RDONLY)
 
 
 def _close(files: dict[int, int]) -> None:

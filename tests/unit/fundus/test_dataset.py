@@ -1,5 +1,6 @@
 """Readers of prepared images."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def open_files() -> int:
 def test_every_batch_holds_the_requested_images_and_few_shards_stay_open(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_files, "MAX_OPEN_FILES", 5)
+    monkeypatch.setattr(shard_files, "max_open_files", lambda: 5)
     phantom_dataset(storage, FOLDER, 60, 32, rows_per_shard=2)
     before = open_files()
     reader = PreparedImages(storage, FOLDER)
@@ -45,6 +46,21 @@ def test_every_batch_holds_the_requested_images_and_few_shards_stay_open(
         assert open_files() <= before + 5 + 1  # the index
     del reader
     assert open_files() == before
+
+
+def test_more_shards_than_the_usual_few_stay_open(storage: Storage) -> None:
+    """From the first shard that is opened for each image on, reading an image takes seven times as long."""
+    rows = [row(i, split="train", image={"bytes": b"image %d" % i, "path": None}) for i in range(300)]
+    write_manifest(storage, FOLDER, write_shards(storage, FOLDER, rows, 1, descriptors=False), data_manifest(rows, 32))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[1], 1024), limits[1]))
+    try:
+        reader, before = PreparedImages(storage, FOLDER), open_files()
+        for address in addresses(reader._records):
+            assert reader._files.read(*address).startswith(b"image")
+        assert open_files() == before + 300
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_batch_without_images_is_empty(storage: Storage) -> None:

@@ -95,6 +95,8 @@ def train_loop(settings: dict[str, Any]) -> bytes:
         learner = task.build(device, rank, world_size)
     except WrongInputError as error:  # every rank raises it, because all build from the same input
         return carry_error(error)
+    except Exception as error:
+        return _carry_full_disk(error, task, world_size)
     with closing(learner):
         return _train(task, learner, rank, world_size)
 
@@ -107,11 +109,16 @@ def _train(task: TrainingTask, learner: Learner, rank: int, world_size: int) -> 
     except TrainingDivergedError as error:  # every rank raises it, because gradients are averaged over all
         return carry_error(error)
     except Exception as error:
-        full_disk = _full_disk(error, task)
-        if full_disk is None or world_size > 1:  # the other ranks wait for this one until the group is restarted
-            raise
-        return carry_error(full_disk)
+        return _carry_full_disk(error, task, world_size)
     return carry(lambda: task.finish(learner, losses) if rank == 0 else None)
+
+
+def _carry_full_disk(error: Exception, task: TrainingTask, world_size: int) -> bytes:
+    """Carry the error of a full disk; raise others, so that Ray Train restarts the workers."""
+    full_disk = _full_disk(error, task)
+    if full_disk is None or world_size > 1:  # the other ranks wait for this one until the group is restarted
+        raise error
+    return carry_error(full_disk)
 
 
 def _take_steps(task: TrainingTask, learner: Learner, start: int, losses: list[StepMetrics], rank: int) -> None:

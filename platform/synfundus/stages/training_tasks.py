@@ -32,18 +32,19 @@ class _Task(Generic[AnyConfig]):
     """Digest of everything that the training depends on."""
 
     def images(self) -> PreparedImages:
-        """Return the dataset to train on, with its shards on this machine's disk."""
-        images = PreparedImages(self.storage, self.data_folder)
-        images.copy_to_this_machine()
-        return images
+        """Return the dataset to train on."""
+        return PreparedImages(self.storage, self.data_folder)
 
 
 class AnnotatorTask(_Task[AnnotatorConfig]):
     """Training of the annotator."""
 
     def build(self, device: torch.device, rank: int, world_size: int) -> AnnotatorLearner:
-        """Return a learner at step 0."""
-        return AnnotatorLearner(self.images(), self.config, device, rank, world_size)
+        """Return a learner at step 0, with the shards on this machine's disk."""
+        images = self.images()
+        learner = AnnotatorLearner(images, self.config, device, rank, world_size)
+        images.copy_to_this_machine()  # after the checks of the learner, which open no shard
+        return learner
 
     def finish(self, learner: Learner, losses: Sequence[StepMetrics]) -> None:  # noqa: ARG002  not stored with it
         """Calibrate and write the trained annotator."""
@@ -55,8 +56,11 @@ class GeneratorTask(_Task[GeneratorConfig]):
     """Training of the generator."""
 
     def build(self, device: torch.device, rank: int, world_size: int) -> GeneratorLearner:
-        """Return a learner at step 0."""
-        return GeneratorLearner(self.images(), self.config, device, rank, world_size)
+        """Return a learner at step 0, with the shards on this machine's disk."""
+        images = self.images()
+        learner = GeneratorLearner(images, self.config, device, rank, world_size)
+        images.copy_to_this_machine()  # after the checks of the learner, which open no shard
+        return learner
 
     def finish(self, learner: Learner, losses: Sequence[StepMetrics]) -> None:
         """Write the trained generator with its loss curve."""

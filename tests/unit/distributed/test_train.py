@@ -9,11 +9,14 @@ import pytest
 from pydantic import ValidationError
 from ray.train import TrainingFailedError, WorkerGroupError
 
+from synfundus.distributed.map import uncarry
 from synfundus.distributed.records import run_records
 from synfundus.distributed.task import TrainingTask
-from synfundus.distributed.train import _first_cause, _in_thread, scaling
+from synfundus.distributed.train import _first_cause, _in_thread, scaling, train_loop
 from synfundus.errors import FullDiskError, StorageError, SynfundusError, WrongInputError
 from synfundus.resources import TrainingResources
+from synfundus.training.config import OptimisationConfig
+from synfundus.training.learner import Learner
 
 
 class Task:
@@ -61,6 +64,36 @@ def test_a_failure_of_a_worker_is_one_line_and_keeps_its_type(
 
 def test_a_failure_without_a_worker_is_one_line_too() -> None:
     assert str(_first_cause(ValueError(), TASK)) == "training x-generator failed: ValueError()"
+
+
+class _Context:
+    """Place of a worker, as Ray Train states it."""
+
+    def __init__(self, world_size: int) -> None:
+        self.world_size = world_size
+
+    def get_world_rank(self) -> int:
+        return 0
+
+    def get_world_size(self) -> int:
+        return self.world_size
+
+
+def test_a_full_disk_while_a_lone_worker_copies_its_data_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        run_name = "x-generator"
+        config = OptimisationConfig(num_steps=1, batch_size=2, learning_rate=0.1)
+
+        def build(self, *args: object) -> Learner:
+            raise FullDiskError("/cache: data/p needs 2.0 GiB, and 1.0 GiB are free")
+
+    monkeypatch.setattr("ray.train.get_context", lambda: _Context(1))
+    carried = train_loop({"task": Full()})
+    with pytest.raises(FullDiskError, match=r"needs 2\.0 GiB"):
+        uncarry(carried)
+    monkeypatch.setattr("ray.train.get_context", lambda: _Context(2))
+    with pytest.raises(FullDiskError):  # the other workers wait until the group is restarted
+        train_loop({"task": Full()})
 
 
 def test_a_thread_hands_back_what_it_returns_or_raises() -> None:

@@ -28,7 +28,7 @@ from synfundus.samples.verification import count_sampled
 from synfundus.storage import Storage, read_manifest
 
 PIXEL_BATCH = 256
-"""Images that are decoded at once."""
+"""Samples that are decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -162,13 +162,14 @@ def read_photographs(
         features.add(pixels.images_BHWC)
         if examples is not None:
             examples.add(_expert_labels(pixels), pixels.images_BHWC)
+    descriptors = read_descriptors(images.storage, images.folder)
     return Photographs(
         ids,
         patients,
         np.concatenate(experts),
         counts.value_shares,
         counts.num_unknown,
-        np.concatenate([read_descriptors(images.storage, images.folder, split) for split in splits]),
+        np.concatenate([descriptors[split] for split in splits]),
         chosen,
         features.joined(),
         features.joined_powers(),
@@ -181,8 +182,7 @@ def _chosen_batches(images: PreparedImages, splits: tuple[str, ...], chosen: NDA
     for split in splits:
         end = first + images.num_images(split)
         rows = chosen[(chosen >= first) & (chosen < end)] - first
-        for start in range(0, len(rows), PIXEL_BATCH):
-            yield images.batch(split, rows[start : start + PIXEL_BATCH])
+        yield from images.batches_of(split, rows)
         first = end
 
 

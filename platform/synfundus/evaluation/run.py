@@ -176,11 +176,13 @@ def _closest_pairs(
 ) -> list[tuple[Pixels, Pixels, float]]:
     """Return (sample, nearest training photograph turned the same way, distance), nearest first."""
     rows = closest_rows(near)
-    photographs_BHWC = images.batch("train", near.index[rows]).images_BHWC
+    indices, place = np.unique(near.index[rows], return_inverse=True)
+    found = [pixels for batch in images.batches_of("train", indices) for pixels in batch.images_BHWC]
+    photographs = [found[i] for i in place]
     pixels = _sample_pixels(task, samples, rows)
     return [
         (pixels[row], photograph[:, ::-1] if near.mirrored[row] else photograph, float(near.distance[row]))
-        for row, photograph in zip(rows, photographs_BHWC, strict=True)
+        for row, photograph in zip(rows, photographs, strict=True)
     ]
 
 

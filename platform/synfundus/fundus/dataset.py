@@ -84,10 +84,19 @@ class PreparedImages:
 
         A shard that has no file on this machine is held in memory, one at a time, and not copied to the disk.
         """
-        num_images = self.num_images(split)
+        return self._in_order(split, np.arange(self.num_images(split)), batch_size)
+
+    def batches_of(self, split: str, indices: NDArray[np.int64]) -> Iterator[ImageBatch]:
+        """Yield images of a split, `READ_BATCH` at a time, in the order of `indices`, which ascend.
+
+        A shard that has no file on this machine is held in memory, as by `batches`.
+        """
+        return self._in_order(split, indices, READ_BATCH)
+
+    def _in_order(self, split: str, indices: NDArray[np.int64], batch_size: int) -> Iterator[ImageBatch]:
         held: dict[int, bytes | None] = {}
-        for start in range(0, num_images, batch_size):
-            records_B = self._of(split, range(start, min(start + batch_size, num_images)))
+        for start in range(0, len(indices), batch_size):
+            records_B = self._of(split, indices[start : start + batch_size])
             yield self._decode(records_B, self._read_in_order(records_B, held))
 
     def _of(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> Records:

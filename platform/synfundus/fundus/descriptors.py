@@ -46,16 +46,18 @@ def write_with_descriptors(storage: Storage, name: str, shard: bytes) -> list[Wr
     return [storage.write_once(name, shard), descriptors]
 
 
-def read_descriptors(storage: Storage, folder: str, split: str) -> FloatArray:
-    """Return the copy descriptors of a split, (N, D), in the order of its images; each file is verified.
+def read_descriptors(storage: Storage, folder: str) -> dict[str, FloatArray]:
+    """Return the copy descriptors of each split, (N, D), in the order of its images; each file is verified.
 
     Raises:
         WrongInputError: the folder is not complete.
         StorageError: a file is missing, or differs from the manifest.
     """
     manifest = read_manifest(storage, folder, DataManifest)
-    parts = [copy_descriptor(np.zeros((0, 1, 1, 3), np.uint8))]
+    empty = copy_descriptor(np.zeros((0, 1, 1, 3), np.uint8))
+    parts: dict[str, list[FloatArray]] = {split: [empty] for split in SPLITS}
     for shard in manifest.shards:
-        data = read_trusted(storage, folder, descriptor_file(shard), manifest)
-        parts.append(safetensors.numpy.load(data)[split])
-    return np.concatenate(parts)
+        file = safetensors.numpy.load(read_trusted(storage, folder, descriptor_file(shard), manifest))
+        for split in SPLITS:
+            parts[split].append(file[split])
+    return {split: np.concatenate(parts[split]) for split in SPLITS}

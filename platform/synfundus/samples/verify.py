@@ -45,8 +45,9 @@ def copy_reference(storage: Storage, folder: str, quantile: float) -> CopyRefere
     Raises:
         WrongInputError: the dataset has no held-out photographs.
     """
-    training_ND = read_descriptors(storage, folder, "train")
-    held_out_MD = np.concatenate([read_descriptors(storage, folder, split) for split in HELD_OUT_SPLITS])
+    descriptors = read_descriptors(storage, folder)
+    training_ND = descriptors["train"]
+    held_out_MD = np.concatenate([descriptors[split] for split in HELD_OUT_SPLITS])
     if not len(held_out_MD):
         raise WrongInputError(
             f"{folder}: no held-out photographs, so no distance to training images counts as too near;"

@@ -1,16 +1,24 @@
 """A dataset on S3: opening it takes few requests, and its images are copied to this machine's disk once."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from support.datasets_of_phantoms import phantom_dataset
 from support.s3_proxy import Proxy
 from support.s3_store import BUCKET
+from synfundus.diffusion.config import GeneratorConfig, UNetConfig
+from synfundus.errors import WrongInputError
+from synfundus.evaluation.image_sets import read_photographs
 from synfundus.fundus import shard_files
 from synfundus.fundus.dataset import PreparedImages, read_labels
+from synfundus.fundus.splits import SPLITS
+from synfundus.measures.spectrum import octave_powers
+from synfundus.stages.training_tasks import GeneratorTask
 from synfundus.storage import Storage, open_storage
 
 FOLDER = "data/p"
@@ -51,7 +59,7 @@ def test_opening_reads_the_manifest_and_the_index_alone(storage: Storage, cache:
 def test_a_training_reads_each_shard_once_and_equals_one_on_a_disk(
     storage: Storage, cache: Path, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_files, "MAX_OPEN_FILES", NUM_SHARDS // 2)
+    monkeypatch.setattr(shard_files, "max_open_files", lambda: NUM_SHARDS // 2)
     images = PreparedImages(storage, FOLDER)
     names(proxy)
     images.copy_to_this_machine()
@@ -77,3 +85,27 @@ def test_reading_all_images_in_order_reads_each_shard_once_and_leaves_no_copy(
     assert len(read) == len(set(read)) <= NUM_SHARDS
     assert len(list(cache.iterdir())) == 1  # the index
     assert ids == images.labels("train", range(len(ids))).image_ids
+
+
+def test_an_evaluation_reads_each_file_once_and_leaves_no_copy(storage: Storage, cache: Path, proxy: Proxy) -> None:
+    images = PreparedImages(storage, FOLDER)
+    names(proxy)
+    photographs = read_photographs(images, SPLITS, {}, NUM_IMAGES // 2, 0)
+    read = [name for name in names(proxy) if ".parquet" in name or ".safetensors" in name]
+    descriptors = [name for name in read if ".safetensors" in name]
+    assert len(descriptors) == len(set(descriptors)) == NUM_SHARDS
+    assert max(Counter(read).values()) <= len(SPLITS), "a shard is read once for each split"
+    assert len(list(cache.iterdir())) == 1  # the index
+    expected = octave_powers(
+        np.concatenate([images.batch(split, range(images.num_images(split))).images_BHWC for split in SPLITS])
+    )
+    np.testing.assert_allclose(photographs.octave_powers_MO, expected[photographs.chosen], rtol=1e-9)
+
+
+def test_a_training_that_is_refused_copies_no_shard(storage: Storage, cache: Path) -> None:
+    unet = UNetConfig(size_px=64, channels=(32, 32))
+    config = GeneratorConfig(unet=unet, num_steps=1, batch_size=2, learning_rate=0.1)
+    task = GeneratorTask(config, storage, "x-generator", FOLDER, "generators/x", "")
+    with pytest.raises(WrongInputError, match=r"unet\.size_px: is 64, but the images have 32 px"):
+        task.build(torch.device("cpu"), 0, 1)
+    assert len(list(cache.iterdir())) == 1  # the index

@@ -1,6 +1,7 @@
 """A training: order of images, learning rate, exact resume, divergence, refused settings."""
 
 import math
+import threading
 from collections import Counter
 
 import numpy as np
@@ -109,6 +110,26 @@ def test_few_micro_batches_are_read_ahead_and_none_behind_the_last_step(accumula
         assert max(read) < (step + 1) * 8 + NUM_AHEAD * 8 // accumulation_steps
     learner.close()
     assert sorted(read) == list(range(11 * 8, 20 * 8))
+
+
+def test_the_next_micro_batches_are_read_before_the_loss_of_a_step_ends() -> None:
+    started = {first: threading.Event() for first in range(0, 160, 8)}
+
+    def note(positions: range) -> range:
+        started[positions.start].set()
+        return positions
+
+    class Reading(_Line):
+        def loss(self, positions: range) -> Tensor:
+            for ahead in range(1, min(NUM_AHEAD, (160 - positions.stop) // 8) + 1):
+                assert started[positions.start + ahead * 8].wait(60)
+            return super().loss(positions)
+
+    learner = Reading(nn.Linear(1, 1), CONFIG, torch.device("cpu"))
+    learner.inputs = ReadAhead(note)
+    for step in range(20):
+        learner.train_step(step)
+    learner.close()
 
 
 def test_divergence_names_the_step_and_a_remedy() -> None:

@@ -38,8 +38,14 @@ def workers(namespace: Namespace, job: RayJob) -> dict[str, int]:
 
 
 def troubles(namespace: Namespace, job: RayJob) -> list[str]:
-    """Return what the job waits for: why its pods do not run, one line per pod, then warnings about its objects."""
+    """Return what the job waits for: why its pods do not run, one line per pod, then warnings about its objects.
+
+    Of a running job, only pods that do not run yet are given.
+    """
     pods = [*_ray_pods(namespace, job), *_submitters(namespace, job)]
+    objects = {job.name, job.cluster}
+    if job.state == RUNNING:  # whatever kept it waiting has passed; its pools may still ask for more pods
+        pods, objects = [pod for pod in pods if pod.status.phase == "Pending"], set()
     reasons = {pod.metadata.name: _reasons(pod, job) for pod in pods}
     found = [f"{name} {of_pod[0]}" for name, of_pod in reasons.items() if of_pod]
     if job.is_over:
@@ -47,7 +53,7 @@ def troubles(namespace: Namespace, job: RayJob) -> list[str]:
     pending = {pod.metadata.name for pod in pods if pod.status.phase == "Pending"}
     unexplained = {name for name in pending if not reasons[name]}
     found += _former_head(namespace, job)
-    found += _latest_warnings(namespace, {job.name, job.cluster} | unexplained)
+    found += _latest_warnings(namespace, objects | unexplained)
     if not found and job.state == WAITING:
         found = ["the KubeRay operator has not started the job yet; if this lasts, check that the operator runs"]
     return found

@@ -318,6 +318,32 @@ def test_status_gives_the_reasons_why_nothing_runs(
     assert "Repeated" not in out  # the pod itself gives its reason
 
 
+def test_status_of_a_running_job_gives_pending_pods_only(
+    api: KubernetesApi, study: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The head ended once and was restarted, and a quota was exceeded before the job ran."""
+    submit(study)
+    job = the_job(api)
+    job["status"] = {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING", "rayClusterName": "cluster-1"}
+    ended = {"exitCode": 1, "reason": "Error", "message": "no token"}
+    common = {"name": "c", "image": "i", "imageID": "", "ready": True, "restartCount": 1}
+    head = pod(
+        "head", "Running", containerStatuses=[common | {"state": {"running": {}}, "lastState": {"terminated": ended}}]
+    )
+    no_room = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
+    for one in (head, pod("worker", conditions=[no_room]), pod("mounting")):
+        one["metadata"]["labels"]["ray.io/cluster"] = "cluster-1"
+        api.put(PODS, one)
+    for name, reason in (("cluster-1", "FailedToCreateHeadPod"), ("head", "BackOff"), ("mounting", "FailedMount")):
+        event = {"metadata": {"name": reason}, "involvedObject": {"kind": "Pod", "name": name}, "reason": reason}
+        api.put(EVENTS, event | {"lastTimestamp": "2026-11-26T03:00:00Z", "message": "trouble"})
+    assert cli.main(["cluster", "status", study, "--set", A]) == 0
+    out = capsys.readouterr().out
+    assert "worker Unschedulable: 0/3 nodes" in out
+    assert "Pod mounting FailedMount: trouble" in out
+    assert out.count("waits") == 2, out
+
+
 def with_a_head(api: KubernetesApi) -> dict[str, Any]:
     """Give the job a Ray cluster whose submitter wrote a long log."""
     job = the_job(api)

@@ -313,6 +313,17 @@ def test_a_stated_distribution_of_grades_is_matched() -> None:
     assert share == pytest.approx(0.05, abs=0.01)
 
 
+def test_grades_without_a_0_are_all_1_or_more_whatever_the_rounding_of_their_shares() -> None:
+    validation, _ = shrunken(400, 0)
+    shares = (0.0, 0.7, 0.1, 0.1, 0.1)
+    assert sum(shares) < 1.0
+    points = fit_operating_points(
+        {"dr_grade": OperatingPointConfig(prevalence=shares)}, fit_calibration(validation, None), validation
+    )
+    first = points.heads["dr_grade>=1"]
+    assert (first.prevalence, first.threshold, first.reason) == (1.0, 0.0, None)
+
+
 def test_a_grade_that_training_lacks_is_never_annotated() -> None:
     validation, _ = shrunken(400, 0)
     rates = validation.p_BV.sum(axis=0).astype(np.int64)

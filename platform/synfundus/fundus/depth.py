@@ -134,10 +134,11 @@ def _set_raw_mode(image: ImageFile.ImageFile, raw_mode: str) -> None:
 
 
 def _ppm_maximum(image: ImageFile.ImageFile) -> int:
-    """Return the largest value that a PPM just opened states; 0 for other formats, and if it is 255."""
+    """Return the largest value that a PPM just opened states, or 0 if Pillow need not scale by it."""
     tile = image.tile[0] if image.tile else None
-    is_scaled = tile is not None and tile.codec_name in ("ppm", "ppm_plain") and isinstance(tile.args, tuple)
-    return int(image.tile[0].args[1]) if is_scaled else 0
+    if tile is None or tile.codec_name not in ("ppm", "ppm_plain") or not isinstance(tile.args, tuple):
+        return 0
+    return int(tile.args[1])
 
 
 def _ppm_white(image: ImageFile.ImageFile) -> int | None:

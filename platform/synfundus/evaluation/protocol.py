@@ -59,8 +59,7 @@ def evaluate(
     """Measure the samples, and find the nearest training photograph of each chosen sample.
 
     Args:
-        reference: photographs of the training split.
-        held_out: photographs of the validation and test splits, of other patients.
+        reference, held_out: photographs of the training split, and of validation and test (other patients).
         spaces: for each of `SPACES`, None if its features were computed, else the reason why not.
         unusable: unusable labels, with the reason.
         quantile: quantile of held-out photographs' distances below which a sample is too near to a training image.

@@ -37,6 +37,11 @@ def patient_key(environment: Environment, root: str) -> bytes:
         return _derive(environment.patient_key, "SYNFUNDUS_PATIENT_KEY")
     if environment.patient_key_file is not None:
         return _derive(_read(environment.patient_key_file), str(environment.patient_key_file))
+    return _key_of_this_person(environment, root)
+
+
+def _key_of_this_person(environment: Environment, root: str) -> bytes:
+    """Return the key in the user's configuration folder; make it on first use."""
     path = environment.config_folder / KEY_FILE
     root_folder = unquote(urlsplit(root).path) if urlsplit(root).scheme in ("", "file") else None
     if root_folder is not None and path.resolve().is_relative_to(Path(root_folder).resolve()):

@@ -68,8 +68,6 @@ def data_manifest(
     counts = {name: Counter(row.labels.get(name) for row in accepted) for name in LABEL_NAMES}
     patients = {split: {row.patient for row in accepted if row.split == split} for split in SPLITS}
     joined = _joined_patients(verdicts)
-    ids = {record.patient_id: patient for record, patient in zip(verdicts.records, joined, strict=True)}
-    ids.pop(None, None)
     num_images_of = Counter(joined[index] for index in verdicts.accepted)
     return DataManifest(
         digest=digest,
@@ -81,7 +79,7 @@ def data_manifest(
         num_images=SplitCounts(**Counter(row.split for row in accepted)),
         num_patients=SplitCounts(**{split: len(found) for split, found in patients.items()}),
         images_counted_as_patient=sum(n == 1 and name.startswith(IMAGE) for name, n in num_images_of.items()),
-        joined_patient_ids=len(ids) - len(set(ids.values())),
+        joined_patient_ids=_num_joined(verdicts, joined),
         shared_images=len(verdicts.shared_images),
         sources={name: LabelSources(expert=n.total() - n[None], unknown=n[None]) for name, n in counts.items()},
         values={name: {value: n for value, n in count.items() if value is not None} for name, count in counts.items()},
@@ -90,3 +88,14 @@ def data_manifest(
         rows_without_image=len(listing.rows_without_image),
         images_without_row=len(listing.images_without_row),
     )
+
+
+def _num_joined(verdicts: Verdicts, joined: Sequence[str]) -> int:
+    """Return the number of patient ids that belong to the patient of another id.
+
+    Args:
+        joined: result of `_joined_patients`.
+    """
+    patient_of = {record.patient_id: patient for record, patient in zip(verdicts.records, joined, strict=True)}
+    patient_of.pop(None, None)
+    return len(patient_of) - len(set(patient_of.values()))

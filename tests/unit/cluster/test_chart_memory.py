@@ -20,7 +20,7 @@ FILES = {
 
 def base_bytes() -> float:
     """Return the bytes of a pod that serves without photographs, as the comment in values.yaml states them."""
-    (gib,) = re.findall(r"# Memory: ([\d.]+)Gi for Ray", (CHART / "values.yaml").read_text())
+    (gib,) = re.findall(r"# Memory: Ray, [^.]* need ([\d.]+)Gi\. ", (CHART / "values.yaml").read_text())
     return float(gib) * GIB
 
 
@@ -37,5 +37,8 @@ def test_pods_that_serve_have_room_for_the_photographs_of_one_replica(name: str)
 
 def test_the_comment_of_the_chart_states_the_numbers_of_the_code() -> None:
     text = " ".join((CHART / "values.yaml").read_text().replace("#", "").split())
-    assert f"{PHOTOGRAPHS_BYTES / GIB:g}Gi for photographs" in text
-    assert f"({MAX_HELD_BYTES // MIB}Mi to decode, twice {MAX_OUTSTANDING_BYTES // MIB}Mi that wait)" in text
+    assert f"Photographs need {PHOTOGRAPHS_BYTES / GIB:g}Gi" in text
+    assert (
+        f"{MAX_HELD_BYTES // MIB}Mi to decode them, and twice {MAX_OUTSTANDING_BYTES // MIB}Mi for those that wait"
+        in text
+    )

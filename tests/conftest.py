@@ -46,6 +46,13 @@ def storage(tmp_path: Path) -> Storage:
     return open_storage(str(tmp_path / "root"))
 
 
+@pytest.fixture
+def copies_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of the local copies of S3 objects, which does not exist yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "synfundus" / "objects"
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of the real photographs. Skips the test if `SYNFUNDUS_REAL_DATA` is not set."""

@@ -224,6 +224,11 @@ def check_serving(report: Report, storage: Storage) -> None:
     report.check("serving: rows of mixed requests against alone, float32", difference, 1, " of 255")
 
 
+def seconds_per_step(learner: Learner, steps: range) -> float:
+    """Return the mean time of these training steps."""
+    return seconds(lambda: [learner.train_step(step) for step in steps]) / len(steps)
+
+
 class Fixed:
     """Inputs of a training that are always the same, so that a step without reading can be measured."""
 
@@ -250,9 +255,9 @@ def measure_training(report: Report, storage: Storage, size_px: int) -> None:
             with FlopCounterMode(display=False) as counter:
                 learner.train_step(5)
             steps = range(6, 46)
-            time_s = seconds(lambda: [learner.train_step(step) for step in steps]) / len(steps)  # noqa: B023
+            time_s = seconds_per_step(learner, steps)
             inputs, learner.inputs = learner.inputs, Fixed(learner.inputs.take(range(learner.config.batch_size)))
-            fixed_s = seconds(lambda: [learner.train_step(step) for step in steps]) / len(steps)  # noqa: B023
+            fixed_s = seconds_per_step(learner, steps)
             inputs.close()
         share = counter.get_total_flops() / time_s / PEAK_BF16
         wait = max(0.0, 1.0 - fixed_s / time_s)

@@ -18,7 +18,7 @@ INVERSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""How an upright image is stored for each orientation."""
+"""Transformation from an upright image to the stored one, by orientation."""
 
 
 def png_chunk(name: bytes, content: bytes) -> bytes:

@@ -87,7 +87,9 @@ def choose_threshold(
     if config.rule == "youden":
         return _youden(curve, middle), None
     assert config.minimum is not None
-    return (_minimum_ppv if config.rule == "minimum-ppv" else _minimum_sensitivity)(curve, config.minimum, prevalence)
+    if config.rule == "minimum-ppv":
+        return _minimum_ppv(curve, config.minimum, prevalence)
+    return _minimum_sensitivity(curve, config.minimum)
 
 
 def _match(curve: _Curve, prevalence: float) -> Choice:
@@ -121,7 +123,7 @@ def _minimum_ppv(curve: _Curve, minimum: float, prevalence: float) -> Choice:
     return float(curve.threshold[best]), None
 
 
-def _minimum_sensitivity(curve: _Curve, minimum: float, prevalence: float) -> Choice:  # noqa: ARG001  one signature
+def _minimum_sensitivity(curve: _Curve, minimum: float) -> Choice:
     """Return the highest threshold that meets the sensitivity."""
     met = np.flatnonzero(curve.sensitivity >= minimum - TIE)
     if not len(met):

@@ -21,7 +21,7 @@ def remaining_orientation(loaded: Image.Image) -> int:
     """
     try:
         return int(loaded.getexif().get(ORIENTATION_TAG, 1))
-    except Exception:
+    except Exception:  # Pillow raises any exception on a hostile EXIF block
         return 1
 
 

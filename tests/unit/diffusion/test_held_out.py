@@ -39,7 +39,7 @@ def test_a_bounded_number_of_evenly_spaced_images_is_read(num_validation: int, n
 
 
 def test_the_loss_of_a_constant_output_has_its_closed_form() -> None:
-    """With eps as the target, a constant output b has the loss 1 + b^2 up to the noise's own mean and variance."""
+    """A constant output b has the loss 1 + b^2 for the target eps, up to the noise's own mean and variance."""
     learner = learner_of(changed(schedule={"prediction": "epsilon"}), num_validation=20)
     for bias in (0.0, 0.5):
         set_bias(learner, bias)

@@ -26,13 +26,6 @@ NUM_IMAGES, NUM_SHARDS = 40, 10
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of the copies, which does not exist yet."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "synfundus" / "objects"
-
-
-@pytest.fixture
 def storage(proxy: Proxy, tmp_path: Path) -> Storage:
     storage = open_storage(f"s3://{BUCKET}/{tmp_path.name}")
     phantom_dataset(storage, FOLDER, NUM_IMAGES, 32, rows_per_shard=NUM_IMAGES // NUM_SHARDS)
@@ -46,7 +39,7 @@ def names(proxy: Proxy) -> list[str]:
     return requests
 
 
-def test_opening_reads_the_manifest_and_the_index_alone(storage: Storage, cache: Path, proxy: Proxy) -> None:
+def test_opening_reads_the_manifest_and_the_index_alone(storage: Storage, copies_folder: Path, proxy: Proxy) -> None:
     names(proxy)
     images = PreparedImages(storage, FOLDER)
     assert names(proxy) == ["HEAD manifest.json", "GET manifest.json", "GET index.npy"]
@@ -57,7 +50,7 @@ def test_opening_reads_the_manifest_and_the_index_alone(storage: Storage, cache:
 
 
 def test_a_training_reads_each_shard_once_and_equals_one_on_a_disk(
-    storage: Storage, cache: Path, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, copies_folder: Path, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shard_files, "max_open_files", lambda: NUM_SHARDS // 2)
     images = PreparedImages(storage, FOLDER)
@@ -71,23 +64,25 @@ def test_a_training_reads_each_shard_once_and_equals_one_on_a_disk(
     np.testing.assert_array_equal(there.images_BHWC, here.images_BHWC)
     assert there.image_ids == here.image_ids
     assert names(proxy) == []
-    shutil.rmtree(cache)  # a user may empty the cache while it is in use
+    shutil.rmtree(copies_folder)  # a user may empty the cache while it is in use
     np.testing.assert_array_equal(images.batch("train", order).images_BHWC, here.images_BHWC)
 
 
 def test_reading_all_images_in_order_reads_each_shard_once_and_leaves_no_copy(
-    storage: Storage, cache: Path, proxy: Proxy
+    storage: Storage, copies_folder: Path, proxy: Proxy
 ) -> None:
     images = PreparedImages(storage, FOLDER)
     names(proxy)
     ids = [image_id for batch in images.batches("train", 7) for image_id in batch.image_ids]
     read = names(proxy)
     assert len(read) == len(set(read)) <= NUM_SHARDS
-    assert len(list(cache.iterdir())) == 1  # the index
+    assert len(list(copies_folder.iterdir())) == 1  # the index
     assert ids == images.labels("train", range(len(ids))).image_ids
 
 
-def test_an_evaluation_reads_each_file_once_and_leaves_no_copy(storage: Storage, cache: Path, proxy: Proxy) -> None:
+def test_an_evaluation_reads_each_file_once_and_leaves_no_copy(
+    storage: Storage, copies_folder: Path, proxy: Proxy
+) -> None:
     images = PreparedImages(storage, FOLDER)
     names(proxy)
     photographs = read_photographs(images, SPLITS, {}, NUM_IMAGES // 2, 0)
@@ -95,17 +90,17 @@ def test_an_evaluation_reads_each_file_once_and_leaves_no_copy(storage: Storage,
     descriptors = [name for name in read if ".safetensors" in name]
     assert len(descriptors) == len(set(descriptors)) == NUM_SHARDS
     assert max(Counter(read).values()) <= len(SPLITS), "a shard is read once for each split"
-    assert len(list(cache.iterdir())) == 1  # the index
+    assert len(list(copies_folder.iterdir())) == 1  # the index
     expected = octave_powers(
         np.concatenate([images.batch(split, range(images.num_images(split))).images_BHWC for split in SPLITS])
     )
     np.testing.assert_allclose(photographs.octave_powers_MO, expected[photographs.chosen], rtol=1e-9)
 
 
-def test_a_training_that_is_refused_copies_no_shard(storage: Storage, cache: Path) -> None:
+def test_a_training_that_is_refused_copies_no_shard(storage: Storage, copies_folder: Path) -> None:
     unet = UNetConfig(size_px=64, channels=(32, 32))
     config = GeneratorConfig(unet=unet, num_steps=1, batch_size=2, learning_rate=0.1)
     task = GeneratorTask(config, storage, "x-generator", FOLDER, "generators/x", "")
     with pytest.raises(WrongInputError, match=r"unet\.size_px: is 64, but the images have 32 px"):
         task.build(torch.device("cpu"), 0, 1)
-    assert len(list(cache.iterdir())) == 1  # the index
+    assert len(list(copies_folder.iterdir())) == 1  # the index

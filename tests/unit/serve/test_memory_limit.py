@@ -88,7 +88,7 @@ print((kib("VmHWM:") - before) * 1024, limit)
 
 
 def test_two_decoders_never_take_more_memory_than_the_limit(tmp_path: Path) -> None:
-    """With the settings of malloc that Ray's workers have; without them threads keep what they have freed."""
+    """Measure with the malloc settings of Ray's workers; without them threads keep the memory that they have freed."""
     file = tmp_path / "original.webp"
     Image.radial_gradient("L").resize((2200, 2200)).convert("RGB").save(file, method=0)
     environment = os.environ | WORKERS_MALLOC

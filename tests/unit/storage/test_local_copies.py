@@ -23,13 +23,6 @@ PIECES = {f"images-{number}.parquet": bytes([number]) * 300_000 for number in ra
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of the copies, which does not exist yet."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "synfundus" / "objects"
-
-
-@pytest.fixture
 def root(proxy: Proxy, tmp_path: Path) -> str:
     """A root on S3 with a complete folder."""
     root = f"s3://{BUCKET}/{tmp_path.name}"
@@ -49,15 +42,15 @@ def requested(proxy: Proxy) -> list[str]:
     return sorted(request.rpartition("/")[2] for request in proxy.requests if "GET" in request and "images-" in request)
 
 
-def test_a_root_on_this_machine_needs_no_copy(storage: Storage, cache: Path) -> None:
+def test_a_root_on_this_machine_needs_no_copy(storage: Storage, copies_folder: Path) -> None:
     objects = [storage.write_once(f"{FOLDER}/{name}", data) for name, data in PIECES.items()]
     copies = LocalCopies(storage, FOLDER, write_manifest(storage, FOLDER, objects, Pieces(digest="")))
     copies.copy(list(PIECES))
     assert {file: copies.path(file).read_bytes() for file in PIECES} == PIECES
-    assert not cache.exists()
+    assert not copies_folder.exists()
 
 
-def test_processes_of_a_machine_read_each_object_once(root: str, cache: Path, proxy: Proxy) -> None:
+def test_processes_of_a_machine_read_each_object_once(root: str, copies_folder: Path, proxy: Proxy) -> None:
     proxy.requests.clear()
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=copy_all, args=(root, FOLDER)) for _ in range(3)]
@@ -67,12 +60,12 @@ def test_processes_of_a_machine_read_each_object_once(root: str, cache: Path, pr
         worker.join()
         assert worker.exitcode == 0
     assert requested(proxy) == sorted(PIECES)
-    assert {path.read_bytes() for path in cache.iterdir()} == set(PIECES.values())
+    assert {path.read_bytes() for path in copies_folder.iterdir()} == set(PIECES.values())
     copy_all(root, FOLDER)
     assert requested(proxy) == sorted(PIECES), "a later process reads nothing"
 
 
-def test_another_dataset_with_the_same_objects_reads_nothing(root: str, cache: Path, proxy: Proxy) -> None:
+def test_another_dataset_with_the_same_objects_reads_nothing(root: str, copies_folder: Path, proxy: Proxy) -> None:
     storage = open_storage(root)
     copy_all(root, FOLDER)
     objects = [storage.write_once(f"data/other/{name}", data) for name, data in PIECES.items()]
@@ -80,11 +73,11 @@ def test_another_dataset_with_the_same_objects_reads_nothing(root: str, cache: P
     proxy.requests.clear()
     copy_all(root, "data/other")
     assert requested(proxy) == []
-    assert len(list(cache.iterdir())) == len(PIECES)
+    assert len(list(copies_folder.iterdir())) == len(PIECES)
 
 
 def test_a_process_that_is_killed_in_the_middle_leaves_no_wrong_copy_and_no_lock(
-    root: str, cache: Path, proxy: Proxy
+    root: str, copies_folder: Path, proxy: Proxy
 ) -> None:
     def keep_back(request: str, response: Response) -> None:
         response.kept_back = "images-3" in request
@@ -97,12 +90,12 @@ def test_a_process_that_is_killed_in_the_middle_leaves_no_wrong_copy_and_no_lock
         time.sleep(0.05)
     worker.kill()
     worker.join()
-    assert len(list(cache.glob("*.part"))) >= 1, "the worker was not in the middle of a copy"
-    for part in cache.glob("*.part"):
+    assert len(list(copies_folder.glob("*.part"))) >= 1, "the worker was not in the middle of a copy"
+    for part in copies_folder.glob("*.part"):
         part.write_bytes(b"half an object")
     proxy.change = lambda request, response: None
     assert [path.read_bytes() for path in copy_all(root, FOLDER)] == list(PIECES.values())
-    assert not list(cache.glob("*.part"))
+    assert not list(copies_folder.glob("*.part"))
 
 
 def test_a_full_disk_leaves_nothing_half_and_names_the_remedy(
@@ -130,28 +123,30 @@ def test_a_cache_that_cannot_be_written_names_the_remedy(
         copies_of(root).copy(list(PIECES))
 
 
-def test_an_object_that_differs_from_its_manifest_is_not_kept(root: str, cache: Path, s3_store: Store) -> None:
+def test_an_object_that_differs_from_its_manifest_is_not_kept(root: str, copies_folder: Path, s3_store: Store) -> None:
     client(s3_store.endpoint).put_object(
         Bucket=BUCKET, Key=f"{root.rpartition('/')[2]}/{FOLDER}/images-2.parquet", Body=b"other"
     )
     with pytest.raises(StorageError, match=rf"{FOLDER}/images-2\.parquet differs from its manifest"):
         copies_of(root).copy(list(PIECES))
-    assert bytes([2]) * 300_000 not in {path.read_bytes() for path in cache.iterdir()}
-    assert not list(cache.glob("*.part"))
+    assert bytes([2]) * 300_000 not in {path.read_bytes() for path in copies_folder.iterdir()}
+    assert not list(copies_folder.glob("*.part"))
 
 
-def test_a_copy_that_nothing_opened_for_two_weeks_is_removed_with_the_next_dataset(root: str, cache: Path) -> None:
-    cache.mkdir(parents=True)
+def test_a_copy_that_nothing_opened_for_two_weeks_is_removed_with_the_next_dataset(
+    root: str, copies_folder: Path
+) -> None:
+    copies_folder.mkdir(parents=True)
     old_s = time.time() - (UNUSED_DAYS + 1) * 86_400
     for name in ("a" * 64, "b" * 64 + ".part", "c" * 64):
-        (cache / name).write_bytes(b"of another dataset")
+        (copies_folder / name).write_bytes(b"of another dataset")
         if name[0] != "c":
-            os.utime(cache / name, (old_s, old_s))
+            os.utime(copies_folder / name, (old_s, old_s))
     for path in copy_all(root, FOLDER):
         os.utime(path, (old_s, old_s))
-    assert sorted(path.name for path in cache.iterdir() if path.name[1] == path.name[2]) == ["c" * 64]
+    assert sorted(path.name for path in copies_folder.iterdir() if path.name[1] == path.name[2]) == ["c" * 64]
     copies_of(root).copy(["images-0.parquet"])  # the others are old by now, and are copied when they are needed
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(copies_folder.iterdir())) == 2
     assert [path.read_bytes() for path in copy_all(root, FOLDER)] == list(PIECES.values())
 
 
@@ -171,17 +166,17 @@ def test_many_holders_of_one_file_take_turns_and_never_fail(tmp_path: Path) -> N
     assert not path.exists()
 
 
-def test_only_the_owner_may_enter_the_folder_of_copies(root: str, cache: Path) -> None:
-    cache.mkdir(parents=True)
-    cache.chmod(0o755)  # as a folder of before
+def test_only_the_owner_may_enter_the_folder_of_copies(root: str, copies_folder: Path) -> None:
+    copies_folder.mkdir(parents=True)
+    copies_folder.chmod(0o755)  # as a folder of before
     copies_of(root).path("images-0.parquet")
-    assert cache.stat().st_mode & 0o777 == 0o700
-    shutil.rmtree(cache)
+    assert copies_folder.stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(copies_folder)
     copies_of(root).copy(["images-0.parquet"])
-    assert cache.stat().st_mode & 0o777 == 0o700
+    assert copies_folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_each_use_of_a_copy_renews_its_time(root: str, cache: Path) -> None:
+def test_each_use_of_a_copy_renews_its_time(root: str, copies_folder: Path) -> None:
     """A stage that opens the index alone copies nothing, and a training of another dataset removes what is old."""
     path = copies_of(root).path("images-0.parquet")
     os.utime(path, (1, 1))
@@ -190,7 +185,7 @@ def test_each_use_of_a_copy_renews_its_time(root: str, cache: Path) -> None:
 
 
 def test_a_copy_whose_time_cannot_be_renewed_is_used_or_copied_again(
-    root: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+    root: str, copies_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = copies_of(root).path("images-0.parquet")
 

@@ -28,6 +28,7 @@ from support.tiny_study import (
 )
 from synfundus.digests import sha256_hex
 from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.splits import SPLITS
 from synfundus.labels import LABEL_NAMES
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
 from synfundus.samples.shards import read_samples
@@ -80,9 +81,7 @@ def test_reports_and_release_are_there(finished_study: FinishedStudy) -> None:
     storage = open_storage(str(finished_study.root))
     samples = [table.num_rows for _, table in read_samples(storage, OUTPUTS["sample"])]
     assert len(list((release / "data").glob("*.parquet"))) == len(samples)
-    assert (
-        sum(PreparedImages(storage, OUTPUTS["prepare"]).num_images(s) for s in ("train", "validation", "test")) <= 240
-    )
+    assert sum(PreparedImages(storage, OUTPUTS["prepare"]).num_images(split) for split in SPLITS) <= 240
 
 
 def test_metrics_are_the_typed_record_that_the_schema_describes(finished_study: FinishedStudy) -> None:

@@ -50,7 +50,7 @@ def write_noise_images(storage: Storage, folder: str, num_images: int) -> None:
     rows = []
     for i in range(num_images):
         row: dict[str, object] = {"image_id": f"{i:016d}", "image": {"bytes": images[i % DISTINCT], "path": None}}
-        row |= {"patient": f"patient-{i // 2}", "split": SPLITS[(0, 0, 0, 1, 2)[i // 2 % 5]]}
+        row |= {"patient": f"patient-{i // 2}", "split": SPLITS[(0, 0, 0, 2, 3)[i // 2 % 5]]}
         for name in LABEL_NAMES:
             value = int(rng.integers(0, 2)) if name in ("eye_side", "is_amd") else None
             row |= {name: value, f"source_{name}": "unknown" if value is None else "expert", f"filled_{name}": None}

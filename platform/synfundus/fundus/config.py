@@ -21,7 +21,8 @@ class PrepareConfig(Config):
     max_megapixels: float = Field(default=MAX_MEGAPIXELS, gt=0, le=89)
     """Largest accepted original; larger ones are rejected as decompression bombs."""
     split_fractions: SplitFractions = SplitFractions()
-    """Expected fraction of the patients in each split."""
+    """Expected fraction of the patients in each split. A fifth of `train` goes to the split `judge` if at least 750
+    training patients have an expert's label."""
     split_seed: int = 0
     """Seed of the split. With the same seed a patient is always in the same split."""
     shard_rows: int = Field(default=256, ge=1, le=65536)

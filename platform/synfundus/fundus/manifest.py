@@ -17,12 +17,13 @@ class SplitCounts(Metadata):
     """A number for each split."""
 
     train: int = 0
+    judge: int = 0
     validation: int = 0
     test: int = 0
 
     @property
     def total(self) -> int:
-        return self.train + self.validation + self.test
+        return self.train + self.judge + self.validation + self.test
 
 
 class LabelSources(Metadata):
@@ -57,7 +58,7 @@ class DataManifest(Manifest):
     split_seed: int
     """Seed of the split."""
     split_fractions: SplitFractions
-    """Expected fraction of the patients in each split."""
+    """Expected fraction of the patients in each split; `train` includes those of `judge`."""
     num_images: SplitCounts
     """Images in each split."""
     num_patients: SplitCounts

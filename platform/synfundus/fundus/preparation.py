@@ -28,7 +28,8 @@ def final_rows(verdicts: Verdicts, config: PrepareConfig, key: bytes) -> list[Fi
     joined = _joined_patients(verdicts)
     patients = [joined[i] for i in accepted]
     own_splits = [verdicts.records[i].split for i in accepted]
-    splits = assign_splits(patients, own_splits, config.split_seed, config.split_fractions)
+    labelled = [any(value is not None for value in verdicts.records[i].labels.values()) for i in accepted]
+    splits = assign_splits(patients, own_splits, labelled, config.split_seed, config.split_fractions)
     rows: list[FinalRow | None] = [None] * len(verdicts.records)
     for index, patient, split in zip(accepted, patients, splits, strict=True):
         rows[index] = FinalRow(hash_patient(key, patient), split, verdicts.records[index].labels)

@@ -11,7 +11,7 @@ from synfundus.fundus.manifest import CONTACT_SHEET, REJECTED, DataManifest
 from synfundus.fundus.patients import patient_key
 from synfundus.fundus.sources import SourceListing, list_source
 from synfundus.fundus.sources.place import source_exists
-from synfundus.fundus.splits import SPLITS
+from synfundus.fundus.splits import NO_JUDGE, SPLITS
 from synfundus.progress import show_progress
 from synfundus.stages.record import Basis, KeyNames
 from synfundus.stages.requirements import require_gpu
@@ -42,9 +42,12 @@ class PrepareSummary:
     def rows(self) -> Rows:
         manifest = self.manifest
         images, patients = manifest.num_images, manifest.num_patients
-        splits = [f"{split} {getattr(images, split)} images of {getattr(patients, split)} patients" for split in SPLITS]
+        shown = [split for split in SPLITS if split != "judge" or images.judge]
+        splits = [f"{split} {getattr(images, split)} images of {getattr(patients, split)} patients" for split in shown]
         rejected = ", ".join(f"{n} {reason.words}" for reason, n in manifest.rejected.items() if n) or "none"
         rows = [("accepted", "; ".join(splits)), ("rejected", rejected)]
+        if not images.judge:
+            rows.append(("no judge", f"{NO_JUDGE}; the annotator judges the samples that it taught the generator"))
         if manifest.images_counted_as_patient:
             rows.append(("no patient id", f"{manifest.images_counted_as_patient} images count as a patient each"))
         if manifest.joined_patient_ids:

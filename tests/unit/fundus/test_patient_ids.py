@@ -105,7 +105,7 @@ def test_no_patient_of_two_sources_lies_in_two_splits(tmp_path: Path, one: str, 
         put(tmp_path / folder / "images", *(f"{folder}{i}.jpg" for i in range(NUM_PATIENTS)))
     merged = merge_listings([listing("folder", tmp_path / folder) for folder in ("left", "right")])
     patients = [str(record.patient_id) for record in merged.records]
-    splits = assign_splits(patients, [None] * len(patients), 0, SplitFractions())
+    splits = assign_splits(patients, [None] * len(patients), [True] * len(patients), 0, SplitFractions())
     splits_of: dict[str, set[str]] = {}
     for record, split in zip(merged.records, splits, strict=True):
         number = re.search(r"(\d+)\.jpg", record.name)

@@ -13,7 +13,7 @@ from support.s3_store import BUCKET, free_port
 from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.fundus.listing import listing_digest, merge_listings
-from synfundus.fundus.manifest import REJECTED
+from synfundus.fundus.manifest import REJECTED, SplitCounts
 from synfundus.fundus.rejection_report import rejection_report
 from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.fundus.verdicts import Verdicts
@@ -144,6 +144,8 @@ def test_the_summary_names_counts_reasons_and_unmatched_rows() -> None:
     assert rows == {
         "accepted": "train 0 images of 0 patients; validation 0 images of 0 patients; test 0 images of 0 patients",
         "rejected": "3 too small",
+        "no judge": "fewer than 750 training patients have an expert's label, so none are set aside for a judge; the"
+        " annotator judges the samples that it taught the generator",
         "no patient id": "5 images count as a patient each",
         "patient ids": "1 joined with another id, because both have one image, or photographs of one eye;"
         " listed in rejected.json",
@@ -152,6 +154,14 @@ def test_the_summary_names_counts_reasons_and_unmatched_rows() -> None:
     update["rows_without_image"] = 4
     rows = dict(PrepareSummary(data_manifest([], 32).model_copy(update=update), None).rows())
     assert rows["tables"].startswith("fewer than half of the rows found an image; 4 rows without image")
+
+
+def test_the_summary_counts_the_judges_photographs() -> None:
+    counts = SplitCounts(train=8, judge=2, validation=1, test=1)
+    manifest = data_manifest([], 32).model_copy(update={"num_images": counts, "num_patients": counts})
+    rows = dict(PrepareSummary(manifest, None).rows())
+    assert rows["accepted"].startswith("train 8 images of 8 patients; judge 2 images of 2 patients; validation 1 ")
+    assert (counts.total, "no judge" in rows) == (12, False)
 
 
 def test_the_summary_names_images_that_many_patients_share(local: Study, storage: Storage) -> None:

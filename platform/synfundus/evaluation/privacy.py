@@ -2,10 +2,10 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from synfundus.labels import FloatArray
 from synfundus.measures.copies import COPY_SPACE, SampledCounts, held_out_threshold
+from synfundus.measures.intervals import exact_upper_bound
 from synfundus.measures.metrics import DistanceHistogram, MeasuredPrivacy, UnmeasuredPrivacy
 from synfundus.measures.nearest import Nearest, held_out_distances, nearest, reference_on
 from synfundus.measures.statistics import proportion
@@ -45,18 +45,11 @@ def measure_privacy(
         num_sampled=sampled.num_sampled,
         num_near=sampled.num_near,
         share_near=proportion(np.arange(sampled.num_sampled) < sampled.num_near),
-        share_near_upper_bound=_upper_bound(sampled),
+        share_near_upper_bound=exact_upper_bound(sampled.num_near, sampled.num_sampled),
         num_below=int((synthetic.distance < threshold).sum()),
         distances=_histogram(held_out_M, synthetic.distance),
     )
     return privacy, synthetic
-
-
-def _upper_bound(sampled: SampledCounts) -> float:
-    """Return the one-sided 95 % upper bound of the share (Clopper and Pearson 1934); about 3 / n if none lies near."""
-    if sampled.num_near == sampled.num_sampled:
-        return 1.0
-    return float(betaincinv(sampled.num_near + 1, sampled.num_sampled - sampled.num_near, 0.95))
 
 
 def _histogram(held_out: NDArray[np.float64], synthetic: NDArray[np.float64]) -> DistanceHistogram:

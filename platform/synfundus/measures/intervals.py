@@ -1,13 +1,14 @@
-"""95 % intervals: Wilson's for shares, the bootstrap of patients for everything else.
+"""95 % intervals: Wilson's and the exact one for shares, the bootstrap of patients for everything else.
 
 - Shares: Wilson's interval at the effective n of Rao & Scott 1992 (doi 10.2307/2532311).
+- Exact: Clopper & Pearson 1934 (doi 10.2307/2331986). It covers at least 95 % at every share and n.
 - Bootstrap: whole groups (patients) are resampled, with a fixed seed.
 """
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import betaincinv, ndtri
 
 from synfundus.measures.inputs import Floats, Groups, group_index
 
@@ -27,6 +28,18 @@ def wilson(p: float, n: float) -> tuple[float, float]:
     low = 0.0 if p == 0.0 else float((centre - width) / scale)
     high = 1.0 if p == 1.0 else float((centre + width) / scale)
     return low, high
+
+
+def exact_interval(count: float, n: float) -> tuple[float, float]:
+    """Return the exact interval of a share, `count` of `n` in [0, n]; `n` may be an effective number."""
+    low = 0.0 if count <= 0.0 else float(betaincinv(count, n - count + 1.0, 0.025))
+    high = 1.0 if count >= n else float(betaincinv(count + 1.0, n - count, 0.975))
+    return low, high
+
+
+def exact_upper_bound(count: float, n: float) -> float:
+    """Return the exact one-sided 95 % upper bound of a share, `count` of `n` > 0; about 3 / n at a count of 0."""
+    return 1.0 if count >= n else float(betaincinv(count + 1.0, n - count, 0.95))
 
 
 def effective_n(x: Floats, groups: Groups) -> float:

@@ -24,7 +24,8 @@ def auc(y_true: ArrayLike, score: ArrayLike, groups: Groups = None) -> Measure:
     groups_10, groups_01 = len(np.unique(group[positive])), len(np.unique(group[~positive]))
     if min(groups_10, groups_01) < 2:
         return Measure.not_measurable(f"fewer than 2 patients in a class ({groups_10} and {groups_01})", n)
-    theta, variance = _auc_and_variance(positive, np.asarray(score, np.float64), group)
+    theta_T, covariance_TT = auc_covariance(positive, np.asarray(score, np.float64)[None], group)
+    theta, variance = float(theta_T[0]), float(covariance_TT[0, 0])
     if variance <= 1e-12 or theta in (0.0, 1.0):
         low, high = _auc_score_interval(theta, groups_10, groups_01)
     else:
@@ -33,26 +34,39 @@ def auc(y_true: ArrayLike, score: ArrayLike, groups: Groups = None) -> Measure:
     return Measure.measured(theta, low, high, n)
 
 
-def _auc_and_variance(positive: NDArray[np.bool_], score: Floats, group: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the AUC and Obuchowski's variance of it."""
+def auc_covariance(positive: NDArray[np.bool_], score_TN: Floats, group: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Return the AUCs (T,) of T scores of the same images, and Obuchowski's covariance (T, T) of them.
+
+    Without several images of a patient it is DeLong's covariance.
+
+    Args:
+        positive: (N,) class of each image; each class has images of 2 groups or more.
+        score_TN: scores, any scale.
+        group: (N,) number 0 … G-1 of each image's patient.
+    """
     from scipy.stats import rankdata  # takes a second to import, which each worker would pay when it starts
 
-    num_positive, num_negative = int(positive.sum()), int((~positive).sum())
+    num_positive, num_negative, num_groups = int(positive.sum()), int((~positive).sum()), int(group.max()) + 1
     # Placement values: V10 of a positive is the share of negatives below it, V01 of a negative that of positives above.
-    ranks = rankdata(score)
-    v10 = (ranks[positive] - rankdata(score[positive])) / num_negative
-    v01 = 1.0 - (ranks[~positive] - rankdata(score[~positive])) / num_positive
-    theta = float(v10.mean())
-    num_groups = int(group.max()) + 1
-    residual_10 = np.bincount(group[positive], v10 - theta, num_groups)
-    residual_01 = np.bincount(group[~positive], v01 - theta, num_groups)
+    rank_TN = rankdata(score_TN, axis=1)
+    v10_TP = (rank_TN[:, positive] - rankdata(score_TN[:, positive], axis=1)) / num_negative
+    v01_TQ = 1.0 - (rank_TN[:, ~positive] - rankdata(score_TN[:, ~positive], axis=1)) / num_positive
+    theta_T = v10_TP.mean(axis=1)
+    residual_10_TG = _group_sums(v10_TP - theta_T[:, None], group[positive], num_groups) / num_positive
+    residual_01_TG = _group_sums(v01_TQ - theta_T[:, None], group[~positive], num_groups) / num_negative
     groups_10, groups_01 = len(np.unique(group[positive])), len(np.unique(group[~positive]))
-    variance = (
-        groups_10 / (groups_10 - 1) * (residual_10 @ residual_10) / num_positive**2
-        + groups_01 / (groups_01 - 1) * (residual_01 @ residual_01) / num_negative**2
-        + 2.0 * num_groups / (num_groups - 1) * (residual_10 @ residual_01) / (num_positive * num_negative)
+    mixed_TT = residual_10_TG @ residual_01_TG.T
+    covariance_TT = (
+        groups_10 / (groups_10 - 1) * (residual_10_TG @ residual_10_TG.T)
+        + groups_01 / (groups_01 - 1) * (residual_01_TG @ residual_01_TG.T)
+        + num_groups / (num_groups - 1) * (mixed_TT + mixed_TT.T)
     )
-    return theta, float(variance)
+    return theta_T, covariance_TT
+
+
+def _group_sums(values_TN: Floats, group: NDArray[np.int64], num_groups: int) -> Floats:
+    """Return the sum of each row's values in each group, (T, G)."""
+    return np.stack([np.bincount(group, values_N, num_groups) for values_N in values_TN])
 
 
 def _auc_score_interval(theta: float, num_positive: int, num_negative: int) -> tuple[float, float]:

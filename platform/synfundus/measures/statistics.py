@@ -4,7 +4,8 @@ Images of one patient count as dependent if `groups` (patients) are given. Inter
 
 - Shares: Wilson's, see `intervals`.
 - F1: Wilson's interval of J = TP / (TP + FP + FN), because F1 = 2 J / (1 + J) is a monotone function of it.
-- Average precision, calibration error and kappa: bootstrap of patients with a fixed seed.
+- Average precision and kappa: bootstrap of patients with a fixed seed.
+- Calibration error: bootstrap of patients, with the upward bias of the estimate; see `calibration`.
 - Ratio of two means: delta method on the log scale with the variance between patients, and Welch's t.
 
 A statistic that the data cannot give is not measurable and has a reason, never a number. `roc` has the area under the
@@ -12,15 +13,19 @@ ROC curve.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from synfundus.labels import NUM_DR_GRADES
-from synfundus.measures.inputs import Floats, Groups, binary_labels, group_index, select_groups
+from synfundus.measures.calibration import ece_interval, largest_bias
+from synfundus.measures.inputs import Groups, binary_labels, group_index, select_groups
 from synfundus.measures.intervals import Z_95, bootstrap, effective_n, percentile_interval, wilson
 from synfundus.measures.measure import Measure
-
-CALIBRATION_BINS = 10
+from synfundus.measures.performance import (
+    average_precision_statistic,
+    ece_statistic,
+    quadratic_kappa_statistic,
+    value_of,
+)
 
 
 def proportion(success: ArrayLike, groups: Groups = None) -> Measure:
@@ -32,6 +37,22 @@ def proportion(success: ArrayLike, groups: Groups = None) -> Measure:
     p = float(x.mean())
     low, high = wilson(p, effective_n(x, groups))
     return Measure.measured(p, low, high, n)
+
+
+def accuracy(y_true: ArrayLike, prediction: ArrayLike, groups: Groups = None) -> Measure:
+    """Return the share of images whose prediction equals the label, of 0/1 labels or grades (n,)."""
+    return proportion(np.asarray(y_true) == np.asarray(prediction), groups)
+
+
+def precision(y_true: ArrayLike, prediction: ArrayLike, groups: Groups = None) -> Measure:
+    """Return the share of true positives among the predicted positives; n is the number of predicted positives."""
+    positive, reason = binary_labels(y_true)
+    predicted = np.asarray(prediction, np.bool_)
+    if reason is None and not predicted.any():
+        reason = "no image is predicted positive"
+    if reason:
+        return Measure.not_measurable(reason, int(predicted.sum()))
+    return proportion(positive[predicted], select_groups(groups, predicted))
 
 
 def sensitivity(y_true: ArrayLike, prediction: ArrayLike, groups: Groups = None) -> Measure:
@@ -70,80 +91,38 @@ def average_precision(y_true: ArrayLike, score: ArrayLike, groups: Groups = None
     n = len(positive)
     if reason:
         return Measure.not_measurable(reason, n)
-    s = np.asarray(score, np.float64)
-    order = np.argsort(-s, kind="stable")
-    group = group_index(groups, n)[order]
-    is_positive = positive[order].astype(np.float64)
-    last_of_tie = np.flatnonzero(np.r_[np.diff(s[order]) != 0, True])
-
-    def statistic(w_RG: Floats) -> Floats:
-        w_RN = w_RG[:, group]
-        hits = np.cumsum(w_RN * is_positive, axis=1)[:, last_of_tie]
-        taken = np.cumsum(w_RN, axis=1)[:, last_of_tie]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            precision = np.where(taken > 0, hits / taken, 0.0)
-            return np.asarray((np.diff(hits, axis=1, prepend=0.0) * precision).sum(axis=1) / hits[:, -1])
-
-    num_groups = int(group.max()) + 1
-    value = float(statistic(np.ones((1, num_groups)))[0])
-    return Measure.measured(value, *percentile_interval(bootstrap(statistic, num_groups, n)), n)
-
-
-def _group_sums(group: NDArray[np.int64], cell: NDArray[np.int64], weight: Floats, num_cells: int) -> Floats:
-    """Return the sum of `weight` in each cell of each group, (G, num_cells)."""
-    num_groups = int(group.max()) + 1
-    sums = np.bincount(group * num_cells + cell, weight, num_groups * num_cells)
-    return np.asarray(sums, np.float64).reshape(num_groups, num_cells)
+    group = group_index(groups, n)
+    statistic, num_groups = average_precision_statistic(positive, score, group), int(group.max()) + 1
+    low, high = percentile_interval(bootstrap(statistic, num_groups, n))
+    return Measure.measured(value_of(statistic, num_groups), low, high, n)
 
 
 def ece(y_true: ArrayLike, probability: ArrayLike, groups: Groups = None) -> Measure:
-    """Return the expected calibration error over ten equal bins of [0, 1].
+    """Return the expected calibration error over ten equal bins of [0, 1]: mean |probability - share of positives|.
 
-    It is the mean of |mean probability - share of positives|. The interval is the estimate +- 1.96 bootstrap standard
-    deviations: resampling biases this measure upwards, so percentiles would miss the estimate itself.
+    The estimate is biased upwards, and more so the fewer images there are. The interval takes that into account, so it
+    reaches further down than up, and to 0 if the probabilities may be calibrated. See `calibration`.
     """
     positive, reason = binary_labels(y_true)
     n = len(positive)
     if reason:
         return Measure.not_measurable(reason, n)
-    p = np.asarray(probability, np.float64)
-    if p.min() < 0.0 or p.max() > 1.0:
-        raise ValueError("probabilities must lie in [0, 1]")
     group = group_index(groups, n)
-    cell = np.minimum((p * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gaps_GC = _group_sums(group, cell, p - positive, CALIBRATION_BINS)
-    counts_G = np.bincount(group).astype(np.float64)
-
-    def statistic(w_RG: Floats) -> Floats:
-        return np.asarray(np.abs(w_RG @ gaps_GC).sum(axis=1) / (w_RG @ counts_G))
-
-    value = float(statistic(np.ones((1, len(counts_G))))[0])
-    width = Z_95 * float(bootstrap(statistic, len(counts_G)).std(ddof=1))
-    return Measure.measured(value, max(0.0, value - width), min(1.0, value + width), n)
+    statistic, num_groups = ece_statistic(positive, probability, group), int(group.max()) + 1
+    value, standard_error = value_of(statistic, num_groups), float(bootstrap(statistic, num_groups).std(ddof=1))
+    low, high = ece_interval(value, standard_error, largest_bias(positive, probability, group), Z_95)
+    return Measure.measured(value, low, high, n)
 
 
 def quadratic_kappa(y_true: ArrayLike, prediction: ArrayLike, groups: Groups = None) -> Measure:
     """Return Cohen's kappa with quadratic weights for the DR grades 0 to 4; percentile bootstrap."""
-    y, predicted = np.asarray(y_true, np.int64), np.asarray(prediction, np.int64)
-    n = len(y)
-    for grades in (y, predicted):
-        if n and (grades.min() < 0 or grades.max() >= NUM_DR_GRADES):
-            raise ValueError(f"grades must lie in 0 … {NUM_DR_GRADES - 1}")
-    if len(np.unique(y)) < 2:
-        return Measure.not_measurable("needs at least two different grades", n)
+    n = len(np.asarray(y_true))
     group = group_index(groups, n)
-    confusion_GC = _group_sums(group, y * NUM_DR_GRADES + predicted, np.ones(n), NUM_DR_GRADES**2)
-    grade = np.arange(NUM_DR_GRADES)
-    cost = (grade[:, None] - grade[None, :]).astype(np.float64) ** 2
-
-    def statistic(w_RG: Floats) -> Floats:
-        observed = (w_RG @ confusion_GC).reshape(-1, NUM_DR_GRADES, NUM_DR_GRADES)
-        expected = observed.sum(2)[:, :, None] * observed.sum(1)[:, None, :] / observed.sum((1, 2))[:, None, None]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(1.0 - (cost * observed).sum((1, 2)) / (cost * expected).sum((1, 2)))
-
-    value = float(statistic(np.ones((1, len(confusion_GC))))[0])
-    return Measure.measured(value, *percentile_interval(bootstrap(statistic, len(confusion_GC))), n)
+    if len(np.unique(np.asarray(y_true))) < 2:
+        return Measure.not_measurable("needs at least two different grades", n)
+    statistic, num_groups = quadratic_kappa_statistic(y_true, prediction, group), int(group.max()) + 1
+    low, high = percentile_interval(bootstrap(statistic, num_groups))
+    return Measure.measured(value_of(statistic, num_groups), low, high, n)
 
 
 def ratio_of_means(

@@ -17,6 +17,7 @@ So "nothing is known" (all 36 zero) and the null condition are different states.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +83,9 @@ NULL_INDEX = CONDITION_DIM - 1
 
 LabelRow = Mapping[str, int | None]
 FloatArray = NDArray[np.float32]
+SampleLabels = Literal["requested", "predicted", "agreed"]
+"""Labels of a sample that another training takes: those requested from the generator, those that the annotator
+predicted, or the values on which both agree."""
 
 UNKNOWN_WORDS: tuple[str, ...] = (
     *("", "nan", "-nan", "na", "<na>", "n/a", "#n/a", "#na", "#n/a n/a", "nat", "null", "none"),
@@ -137,6 +141,16 @@ def apply_rules(row: LabelRow) -> dict[str, int | None]:
         for name in READABILITY:
             clean[name] = 0
     return clean
+
+
+def choose_labels(requested: LabelRow, predicted: LabelRow, choice: SampleLabels) -> dict[str, int | None]:
+    """Return the 16 labels that a training takes from a sample, after the rules between labels (`apply_rules`).
+
+    With `agreed`, a label is known only if it was requested, was predicted, and has one value in both.
+    """
+    if choice == "agreed":
+        return apply_rules({name: value for name, value in requested.items() if predicted.get(name) == value})
+    return apply_rules(requested if choice == "requested" else predicted)
 
 
 def encode_values(rows: Sequence[LabelRow]) -> tuple[FloatArray, NDArray[np.bool_]]:

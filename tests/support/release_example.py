@@ -24,6 +24,7 @@ def publish_example(
         samples_manifest_sha256=manifest_digest(samples),
         generator_digest=samples.generator_digest,
         annotator_digest=samples.annotator_digest,
+        origin=samples.origin,
         metrics_sha256=sha256_hex(evidence.metrics.to_json()),
         annotator_metrics_sha256=sha256_hex(evidence.annotator_metrics.to_json()),
         report_sha256=sha256_hex(page.encode()),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.labels import LABEL_NAMES, encode_values
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_record
@@ -69,8 +70,12 @@ def _write_shard(storage: Storage, attempt: int, shard: int, sample_ids: Sequenc
     return storage.write_once(name, encode_shard([_sample(i, attempt) for i in sample_ids]))
 
 
-def phantom_samples(storage: Storage) -> SamplesManifest:
-    """Write `samples/demo`: three shards at attempt 0, one of replacements at attempt 1."""
+def phantom_samples(storage: Storage, origin: Origin = OTHER_SOURCES) -> SamplesManifest:
+    """Write `samples/demo`: three shards at attempt 0, one of replacements at attempt 1.
+
+    Args:
+        origin: origin of the images that the generator was trained on.
+    """
     plan = example_plan()
     objects = [
         storage.write_once(f"{FOLDER}/{PLAN}", plan.to_json()),
@@ -89,6 +94,7 @@ def phantom_samples(storage: Storage) -> SamplesManifest:
         plan_digest=plan.digest,
         generator_digest=GENERATOR,
         annotator_digest=ANNOTATOR,
+        origin=origin,
         summary=summary,
     )
     return write_manifest(storage, FOLDER, objects, manifest)

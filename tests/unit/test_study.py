@@ -211,7 +211,7 @@ def test_the_shown_study_loads_as_the_same_study(recipe: str, tmp_path: Path) ->
     assert show(again) == show(made)
 
 
-@pytest.mark.parametrize("name", ["demo", "demo-small", "fundus-real"])
+@pytest.mark.parametrize("name", ["demo", "demo-small", "fundus-real", "fundus-shareable"])
 def test_committed_studies_write_below_outputs_of_the_checkout(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNFUNDUS_REAL_DATA", "/photographs")
     repository = Path(__file__).parents[2]

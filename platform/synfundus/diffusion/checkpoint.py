@@ -26,6 +26,7 @@ from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS
 from synfundus.digests import canonical_json
 from synfundus.errors import WrongInputError
+from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.storage import METRICS, Storage, read_manifest, read_trusted, write_manifest
 
 
@@ -54,12 +55,14 @@ def save_generator(
     schedule: ScheduleConfig,
     metrics: GeneratorMetrics,
     digest: str,
+    origin: Origin = OTHER_SOURCES,
 ) -> GeneratorManifest:
     """Write a generator to `folder`, its manifest last.
 
     Args:
         unet: diffusers' UNet2DConditionModel with the weights to save (the averaged ones).
         digest: digest of everything that the training depends on.
+        origin: origin of the images that it was trained on.
 
     Raises:
         AlreadyExistsError: the folder holds another generator.
@@ -73,7 +76,7 @@ def save_generator(
         METRICS: metrics.to_json(),
     }
     written = [storage.write_once(f"{folder}/{name}", data) for name, data in contents.items()]
-    manifest = GeneratorManifest(digest=digest, size_px=network.config.sample_size, schedule=schedule)
+    manifest = GeneratorManifest(digest=digest, size_px=network.config.sample_size, schedule=schedule, origin=origin)
     return write_manifest(storage, folder, written, manifest)
 
 

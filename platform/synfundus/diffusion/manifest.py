@@ -4,6 +4,7 @@ from typing import Literal
 
 from synfundus.diffusion.config import ScheduleConfig
 from synfundus.digests import digest_of
+from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.storage import Manifest
 
 UNET_CONFIG = "unet/config.json"
@@ -19,6 +20,8 @@ class GeneratorManifest(Manifest):
     """Height and width of the images."""
     schedule: ScheduleConfig
     """Noise schedule on which the U-Net was trained."""
+    origin: Origin = OTHER_SOURCES
+    """Origin of the images that it was trained on."""
 
     @property
     def generator_digest(self) -> str:

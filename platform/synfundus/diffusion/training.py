@@ -26,6 +26,7 @@ from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS, build_unet
 from synfundus.errors import WrongInputError
 from synfundus.fundus.batches import ImageBatch
+from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.labels import (
     HEADS,
     LABEL_NAMES,
@@ -305,15 +306,25 @@ class GeneratorLearner(Learner):
         samples = engine.run(requests, num_columns)
         return np.concatenate([np.concatenate(list(row), axis=1) for row in np.split(samples, 2)], axis=0)
 
-    def save(self, storage: Storage, folder: str, losses: Sequence[StepMetrics], digest: str) -> GeneratorManifest:
+    def save(
+        self,
+        storage: Storage,
+        folder: str,
+        losses: Sequence[StepMetrics],
+        digest: str,
+        origin: Origin = OTHER_SOURCES,
+    ) -> GeneratorManifest:
         """Write the averaged weights as a generator to `folder`.
 
         Args:
             losses: loss curve, stored in `metrics.json`.
             digest: digest of everything that the training depends on.
+            origin: origin of the training images. Initial weights count as another source.
         """
+        if self.config.init_from is not None:
+            origin = origin.with_other_sources()
         num_parameters = sum(parameter.numel() for parameter in self.ema_network.parameters())
         metrics = GeneratorMetrics(
             num_parameters=num_parameters, losses=tuple(losses), held_out_losses=tuple(self.held_out_losses)
         )
-        return save_generator(storage, folder, self.ema_network, self.config.schedule, metrics, digest)
+        return save_generator(storage, folder, self.ema_network, self.config.schedule, metrics, digest, origin)

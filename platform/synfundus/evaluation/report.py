@@ -19,9 +19,11 @@ from synfundus.evaluation.figures.training import LossCurves
 from synfundus.evaluation.report_figures import plot_figures
 from synfundus.evaluation.report_summary import summary_tiles
 from synfundus.evaluation.report_text import MEANINGS
+from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.measures.editions import Edition, edition_mark, withhold
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
 from synfundus.measures.wording import RESEARCH_ONLY, format_measure, format_number
+from synfundus.samples.chain import chain_sentences
 
 HERO_IMAGES = 8
 
@@ -37,6 +39,8 @@ class ReportContent:
     annotator_metrics: AnnotatorMetrics
     real_photographs: bool = True
     """False if the study's photographs are phantoms: the page then says so."""
+    origin: Origin = OTHER_SOURCES
+    """Releases that the study's photographs come from: the page then says that they are synthetic."""
     curves: Sequence[LossCurves] = ()
     """Losses of each training."""
     synthetic: Mapping[str, Sequence[Pixels]] = field(default_factory=dict)
@@ -58,6 +62,7 @@ def public_content(content: ReportContent) -> ReportContent:
         content,
         title=withhold(content.title),
         study=withhold(content.study),
+        origin=withhold(content.origin),
         metrics=metrics,
         annotator_metrics=withhold(content.annotator_metrics),
         synthetic={withhold(title): images for title, images in content.synthetic.items()},
@@ -85,6 +90,7 @@ def render_report(content: ReportContent, edition: Edition) -> str:
         title=shown.title,
         metrics=metrics,
         real_photographs=shown.real_photographs,
+        chain=chain_sentences(shown.origin),
         number=format_number,
         meanings=MEANINGS,
         tiles=summary_tiles(metrics, annotator),

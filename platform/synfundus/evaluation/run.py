@@ -29,6 +29,7 @@ from synfundus.evaluation.report import ReportContent, render_report
 from synfundus.evaluation.report_figures import plot_figures
 from synfundus.evaluation.spaces import Extractor, Extractors, skipped_spaces
 from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.manifest import DataManifest
 from synfundus.fundus.shard import decode_pixels
 from synfundus.fundus.splits import HELD_OUT_SPLITS
 from synfundus.labels import FloatArray
@@ -139,6 +140,7 @@ def _content(
         metrics=metrics,
         annotator_metrics=read_annotator_metrics(task.storage, task.annotator_folder, plan.operating_points),
         real_photographs=task.real_photographs,
+        origin=read_manifest(task.storage, task.data_folder, DataManifest).origin,
         curves=task.curves,
         synthetic=synthetic.by_finding(),
         real=real.by_finding(),

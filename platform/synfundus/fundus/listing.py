@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from synfundus.digests import canonical_json
 from synfundus.errors import WrongInputError
+from synfundus.fundus.origin import merge_origins
 from synfundus.fundus.sources import SourceListing, SourceRecord
 from synfundus.labels import LABEL_NAMES
 
@@ -31,7 +32,14 @@ def merge_listings(listings: Sequence[SourceListing]) -> SourceListing:
     records.sort(key=lambda record: record.name)
     has_patients = any(listing.has_patients for listing in listings)
     tables = tuple(table for listing in listings for table in listing.tables)
-    return SourceListing(records, sorted(rows_without_image), sorted(images_without_row), has_patients, tables)
+    return SourceListing(
+        records,
+        sorted(rows_without_image),
+        sorted(images_without_row),
+        has_patients,
+        tables,
+        origin=merge_origins(listing.origin for listing in listings),
+    )
 
 
 def listing_digest(records: Sequence[SourceRecord]) -> str:

@@ -13,6 +13,10 @@ NUM_EXAMPLES = 3
 def source_rows(listing: SourceListing) -> list[tuple[str, str]]:
     """Return name and value of each line: images, patients, labels with counts by value, and everything not used."""
     rows = [("images", str(len(listing.records))), ("patients", _patients(listing))]
+    rows += [
+        ("release", f"{release.title}, version {release.version}; SHA-256 of its manifest {release.manifest_sha256}")
+        for release in listing.origin.releases
+    ]
     values = {name: _values(listing, name) for name in LABEL_NAMES}
     rows += [(name, line) for name, line in values.items() if line is not None]
     if empty := [name for name in LABEL_NAMES if name in listing.label_columns and values[name] is None]:

@@ -2,6 +2,7 @@
 
 from typing import Final, Literal
 
+from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.fundus.rejections import ImageRejectionReason
 from synfundus.fundus.splits import SplitFractions
 from synfundus.metadata import Metadata
@@ -83,6 +84,8 @@ class DataManifest(Manifest):
     """Table rows whose image was not found."""
     images_without_row: int
     """Images that no table row describes."""
+    origin: Origin = OTHER_SOURCES
+    """Releases among the sources of the images."""
     parent: ParentDataset | None = None
     """The dataset whose unknown labels were filled; null for one that `prepare` wrote."""
     annotator_digest: str | None = None

@@ -88,6 +88,7 @@ def data_manifest(
         label_conflicts=verdicts.num_label_conflicts,
         rows_without_image=len(listing.rows_without_image),
         images_without_row=len(listing.images_without_row),
+        origin=listing.origin,
     )
 
 

@@ -119,6 +119,7 @@ class _Outcome:
             plan_digest=plan.digest,
             generator_digest=plan.generator_digest,
             annotator_digest=plan.annotator_digest,
+            origin=task.origin,
             summary=summary,
         )
         return write_manifest(task.storage, task.folder, self.objects, manifest)

@@ -12,6 +12,7 @@ from synfundus.labels import HEAD_NAMES, HEADS, LABELS
 from synfundus.measures.editions import withhold
 from synfundus.measures.metrics import ComputedSpace, Consistency, EvaluationMetrics, Extrapolation, Fidelity
 from synfundus.measures.wording import RESEARCH_ONLY, format_measure, format_number
+from synfundus.samples.chain import chain_sentences
 from synfundus.samples.croissant import citation, licence_url
 from synfundus.samples.release_config import PrivacyStatement, ReleaseConfig
 from synfundus.samples.release_metadata import INTENDED_USES, LIMITATIONS, REASON_TEXT, ReleaseMetadata
@@ -102,6 +103,7 @@ def dataset_card(
         header=yaml.safe_dump(header(config, metadata.num_accepted), sort_keys=False, allow_unicode=True),
         config=config,
         metadata=metadata,
+        chain=chain_sentences(metadata.origin),
         limitations=LIMITATIONS,
         intended_uses=INTENDED_USES,
         research_only=RESEARCH_ONLY,

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from synfundus.digests import canonical_json
 from synfundus.labels import LABEL_NAMES, LABELS
 from synfundus.measures.wording import RESEARCH_ONLY
+from synfundus.samples.chain import chain_sentences
 from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.release_metadata import INTENDED_USES, LIMITATIONS, ReleaseMetadata
 from synfundus.storage import Written
@@ -131,8 +132,9 @@ def _field(name: str, kind: str, description: str, **source: JsonValue) -> JsonO
 
 def _responsible_ai(config: ReleaseConfig, metadata: ReleaseMetadata) -> JsonObject:
     """Return the fields of Croissant RAI that apply to a synthetic dataset."""
+    origin = " ".join((config.data_statement, *chain_sentences(metadata.origin)))
     return {
-        "rai:dataCollection": f"Every image was sampled from a conditional diffusion model. {config.data_statement}",
+        "rai:dataCollection": f"Every image was sampled from a conditional diffusion model. {origin}",
         "rai:dataCollectionType": ["Software Collection"],
         "rai:dataCollectionMissingData": "A null label is unknown or was not requested; it is never 0.",
         "rai:dataAnnotationProtocol": ["One AI annotator predicted all labels; no human has checked them."],

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.metadata import Metadata
 from synfundus.samples.rejection import SampleRejectionReason
 from synfundus.samples.release_config import ReleaseConfig
@@ -38,6 +39,8 @@ class SamplesManifest(Manifest):
     """Digest of the generator."""
     annotator_digest: str
     """Digest of the annotator."""
+    origin: Origin = OTHER_SOURCES
+    """Origin of the images that the generator was trained on."""
     summary: SamplesCounts
 
 
@@ -51,6 +54,8 @@ class ReleaseInputs(Metadata):
     """Digest of the generator that made the samples."""
     annotator_digest: str
     """Digest of the annotator that annotated them."""
+    origin: Origin = OTHER_SOURCES
+    """Origin of the images that the generator was trained on."""
     metrics_sha256: str
     """SHA-256 of the evaluation's `metrics.json`."""
     annotator_metrics_sha256: str

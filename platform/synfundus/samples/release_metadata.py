@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from synfundus.fundus.origin import Origin
+from synfundus.samples.chain import training_sentence
 from synfundus.samples.config import SamplesConfig
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.plan import read_plan
@@ -55,6 +57,8 @@ class ReleaseMetadata:
     """SHA-256 of the samples' manifest."""
     generator_digest: str
     annotator_digest: str
+    origin: Origin
+    """Origin of the images that the generator was trained on."""
     plan: SamplesConfig
     """Settings of the plan."""
     notes: tuple[str, ...]
@@ -71,12 +75,17 @@ class ReleaseMetadata:
     def privacy_statement(self) -> str:
         """Statement on personal data, for the card and for Croissant."""
         num_near = self.rejected.get(SampleRejectionReason.NEAR_TRAINING_IMAGE, 0)
+        training = (
+            f"{training_sentence(self.origin)} What those images reveal of the patients behind them, these may reveal"
+            " too."
+            if self.origin.only_releases
+            else "But the generator was trained on photographs of patients, and a fundus identifies a person."
+        )
         return (
-            "The images show no real person, but the generator was trained on photographs of patients, and a fundus"
-            " identifies a person. Each image was compared with every training image and its mirror image"
-            f" ({self.space}). An image was rejected if its distance to the nearest one is below {self.threshold:.4g},"
-            f" the {self.quantile:.1%} quantile of held-out photographs' distances; {num_near} images were rejected"
-            " for that. This is no proof of anonymity."
+            f"The images show no real person. {training} Each image was compared with every training image and its"
+            f" mirror image ({self.space}). An image was rejected if its distance to the nearest one is below"
+            f" {self.threshold:.4g}, the {self.quantile:.1%} quantile of held-out photographs' distances; {num_near}"
+            " images were rejected for that. This is no proof of anonymity."
         )
 
     @property
@@ -108,6 +117,7 @@ def read_release_metadata(storage: Storage, samples_folder: str) -> ReleaseMetad
         samples_manifest_sha256=manifest_digest(manifest),
         generator_digest=manifest.generator_digest,
         annotator_digest=manifest.annotator_digest,
+        origin=manifest.origin,
         plan=plan.config,
         notes=plan.notes,
         num_combinations=len(plan.combinations),

@@ -12,6 +12,7 @@ from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diffusion.checkpoint import load_generator
 from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.noise import sample_seed
+from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.labels import FloatArray, LabelRow, encode_conditions
 from synfundus.measures.copies import copy_descriptor
 from synfundus.measures.nearest import reference_on
@@ -36,6 +37,8 @@ class SamplingTask:
     data_folder: str
     """Dataset whose training images must not be copied."""
     plan: Plan
+    origin: Origin = OTHER_SOURCES
+    """Origin of the images that the generator was trained on."""
 
 
 @dataclass(frozen=True)

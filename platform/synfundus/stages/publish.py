@@ -102,6 +102,7 @@ def read_release_inputs(
         samples_manifest_sha256=manifest_digest(samples),
         generator_digest=samples.generator_digest,
         annotator_digest=samples.annotator_digest,
+        origin=samples.origin,
         metrics_sha256=report.sha256(METRICS),
         annotator_metrics_sha256=annotator.sha256(METRICS),
         report_sha256=report.sha256(PUBLIC),

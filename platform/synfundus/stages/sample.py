@@ -107,6 +107,7 @@ class SampleStage(Stage[None]):
             annotator_folder=study.annotator_folder,
             data_folder=study.filled_folder,
             plan=lay_out(study, storage),
+            origin=read_manifest(storage, study.generator_folder, GeneratorManifest).origin,
         )
         with show_progress("sample", study.samples.num_samples, "samples") as progress:
             sample_on_pool(task, digest, progress)

@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from support.origin_example import only, release_origin
 from support.spots import changed, learner_of
 from synfundus.errors import WrongInputError
+from synfundus.storage import open_storage
 
 # diffusers passes tensors to numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -33,6 +35,17 @@ def test_training_starts_from_the_weights_of_a_directory_or_file(
     for network in (learner.network, learner.ema_network):
         assert all(torch.equal(value, tensors[name]) for name, value in network.state_dict().items())
     assert not torch.equal(tensors["conv_in.weight"], learner_of().network.get_parameter("conv_in.weight"))
+
+
+def test_initial_weights_count_as_another_source_than_a_release(
+    weights: tuple[Path, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    folder, _ = weights
+    for number, (init_from, is_only) in enumerate([(None, True), (str(folder), False)]):
+        learner, storage = learner_of(changed(init_from=init_from)), open_storage(str(tmp_path / f"root-{number}"))
+        manifest = learner.save(storage, "generators/g", (), "digest", only(release_origin()))
+        assert manifest.origin.releases == (release_origin(),)
+        assert manifest.origin.only_releases == is_only
 
 
 def _drop(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from support.metrics_example import IMAGE_ID, UNUSABLE, UNUSABLE_REASON, example_annotator_metrics, example_metrics
+from support.origin_example import only, release_origin
 from synfundus.evaluation import report_tables
 from synfundus.evaluation.data_uri import image_uri
 from synfundus.evaluation.figures.training import LossCurves
@@ -168,6 +169,16 @@ def test_the_report_of_a_study_of_phantoms_states_that_nothing_in_it_is_real() -
     assert statement in render_report(phantoms, "private")
     assert statement in render_report(phantoms, "public")
     assert statement not in PRIVATE
+
+
+def test_the_report_of_a_study_on_a_release_names_the_release_and_says_that_it_is_synthetic() -> None:
+    distilled = content(origin=only(release_origin()))
+    for edition in ("private", "public"):
+        page = html.unescape(render_report(distilled, edition))
+        assert 'trained only on the synthetic images of "Eyes of nobody" 2.1.0, and on no photograph.' in page
+        assert release_origin().manifest_sha256 in page
+        assert "No expert labelled its images" in page
+    assert "No expert labelled" not in PRIVATE
 
 
 def test_the_report_lists_what_was_not_measured_and_why() -> None:

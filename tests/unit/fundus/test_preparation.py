@@ -1,6 +1,9 @@
 """Patients, splits and the manifest of accepted images."""
 
+from dataclasses import replace
+
 from support.listings import listing, record, staged
+from support.origin_example import only, release_origin
 from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.manifest import DataManifest, LabelSources
 from synfundus.fundus.preparation import data_manifest, final_rows
@@ -37,6 +40,14 @@ def test_the_manifest_counts_accepted_images_by_source_and_value() -> None:
     assert manifest.values["is_fundus"] == {0: 1, 1: 1}
     assert manifest.rejected[ImageRejectionReason.TRUNCATED] == 1
     assert DataManifest.from_json(manifest.to_json(), "manifest.json") == manifest
+
+
+def test_the_manifest_names_the_releases_among_the_sources() -> None:
+    verdicts = Verdicts([record("a")], [staged("1")])
+    of_release = replace(listing(record("a")), origin=only(release_origin()))
+    manifest = data_manifest(of_release, verdicts, final_rows(verdicts, CONFIG, KEY), CONFIG, "digest", KEY)
+    assert manifest.origin == only(release_origin())
+    assert not manifest_of(verdicts).origin.releases
 
 
 def test_the_manifest_counts_rejected_copies_with_other_labels() -> None:

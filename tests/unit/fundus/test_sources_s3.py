@@ -17,8 +17,10 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
+from support.release_example import RELEASE, publish_example
 from support.s3_proxy import Proxy, Response, refuse
 from support.s3_store import ACCESS_KEY, BUCKET, SECRET_KEY, Store, client, free_port
+from support.samples_example import phantom_samples
 from synfundus.environment import Environment
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.fundus.config import PrepareConfig
@@ -28,6 +30,8 @@ from synfundus.fundus.sources import SourceConfig, SourceListing, list_source
 from synfundus.fundus.sources.image_folder import ImageFolder
 from synfundus.fundus.sources.place import S3Place, source_exists
 from synfundus.fundus.staging import load_and_prepare
+from synfundus.samples.release_config import ReleaseConfig
+from synfundus.storage import LocalStorage, Storage
 from synfundus.storage.client import BODY_ATTEMPTS, PROBE_ATTEMPTS, s3_client
 
 ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
@@ -164,6 +168,24 @@ def test_layouts_whose_folders_have_several_names(tmp_path: Path, upload: Upload
     write(two, "2. Groundtruths/c. RFMiD_Testing_Labels.csv", f"ID,Disease_Risk,{used}\n1,1,{row}\n")
     put(two, "1. Original Images/c. Testing Set/1.png")
     require_equal(*(listing("rfmid", path, keep_splits=True) for path in (two, upload(two))))
+
+
+def test_a_release(storage: Storage, upload: Upload) -> None:
+    phantom_samples(storage)
+    config = ReleaseConfig.model_validate({"data_statement": "Phantoms.", "date_published": "2026-11-27"})
+    publish_example(storage, RELEASE, config)
+    assert isinstance(storage, LocalStorage)
+    root = storage.path(RELEASE)
+    on_disk, on_s3 = listing("release", root), listing("release", upload(root))
+    require_equal(on_disk, on_s3)
+    assert on_s3.origin == on_disk.origin
+    reference = pickle.dumps(on_s3.records[0])
+    assert SECRET_KEY.encode() not in reference
+    assert ACCESS_KEY.encode() not in reference
+    (root / "manifest.json").unlink()
+    address = upload(root.rename(root.with_name("unfinished")))
+    with pytest.raises(WrongInputError, match=f"^{address}: no manifest.json in it"):
+        listing("release", address)
 
 
 def npz(path: Path, size: int = 28) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """The dataset card has a header that Hugging Face reads, and answers each question or says that it is open."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 
 from support.metrics_example import UNUSABLE, example_annotator_metrics, example_metrics
+from support.origin_example import only, release_origin
 from support.samples_example import FOLDER, phantom_samples
 from synfundus.diagnosis.operating_points import OperatingPoint
 from synfundus.labels import HEAD_NAMES, LABELS
@@ -121,3 +123,31 @@ def test_the_card_holds_no_path_and_no_image_id(metadata: ReleaseMetadata) -> No
     assert "0123456789abcdef" not in text
     assert "/home/doctor" not in text
     assert "Inception: [withheld] is missing" in text
+
+
+def test_the_card_of_a_generator_that_was_trained_on_a_release_names_the_whole_chain(metadata: ReleaseMetadata) -> None:
+    distilled = replace(metadata, origin=only(release_origin("Second eyes", only(release_origin("Eyes")))))
+    text = card(distilled)
+    assert (
+        '- The generator was trained only on the synthetic images of "Second eyes" 2.1.0, and on no photograph.' in text
+    )
+    chain = [line for line in text.splitlines() if line.startswith('- "')]
+    assert [line.split('"')[1] for line in chain] == ["Second eyes", "Eyes"]
+    for line, release in zip(chain, (distilled.origin.releases[0], release_origin("Eyes")), strict=True):
+        for fact in (release.manifest_sha256, release.generator_digest, release.data_statement, "12 images"):
+            assert fact in line
+    assert 'That generator was trained only on the synthetic images of "Eyes" 2.1.0' in chain[0]
+    assert "each of its images counts as a patient of its own" in text
+    assert "images of the training split, which are synthetic" in text
+    assert "trained on photographs of patients" not in text
+    of_photographs = card(metadata)
+    assert "trained on photographs of patients" in of_photographs
+    assert "counts as a patient" not in of_photographs
+
+
+def test_a_chain_with_other_images_does_not_say_only(storage: Storage) -> None:
+    phantom_samples(storage, only(release_origin()).with_other_sources())
+    text = card(read_release_metadata(storage, FOLDER))
+    assert '- The generator was trained on the synthetic images of "Eyes of nobody" 2.1.0, and on other images.' in text
+    assert "no photograph." not in text
+    assert "trained on photographs of patients" in text

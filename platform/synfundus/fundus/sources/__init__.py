@@ -23,6 +23,7 @@ from synfundus.fundus.sources.idrid import IdridSource
 from synfundus.fundus.sources.messidor2 import Messidor2Source
 from synfundus.fundus.sources.odir5k import Odir5kSource
 from synfundus.fundus.sources.phantom import PhantomSource
+from synfundus.fundus.sources.release import ReleaseSource
 from synfundus.fundus.sources.retinamnist import RetinaMnistSource
 from synfundus.fundus.sources.rfmid import RfmidSource
 from synfundus.fundus.sources.synfundus_1m import SynFundus1MSource
@@ -38,7 +39,8 @@ SourceConfig = Annotated[
     | AirogsSource
     | RfmidSource
     | Odir5kSource
-    | PhantomSource,
+    | PhantomSource
+    | ReleaseSource,
     Field(discriminator="layout"),
 ]
 """Settings of one source. The key `layout` selects the class."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from synfundus.environment import S3Environment
+from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.labels import DISEASES, LABEL_NAMES, LabelRow
 
 
@@ -119,7 +120,10 @@ class SourceListing:
     tables: tuple[TableUse, ...] = ()
     """Use of each table; empty if the layout has none."""
     label_columns: Mapping[str, str] = field(default_factory=dict)
-    """Label to the column that it is read from, if the layout `folder` or `synfundus-1m` recognised one."""
+    """Label to the column that it is read from, if the layout is `release`, or `folder` or `synfundus-1m` recognised
+    one."""
+    origin: Origin = OTHER_SOURCES
+    """Releases that the images come from."""
 
 
 def graded(**values: int | None) -> dict[str, int | None]:

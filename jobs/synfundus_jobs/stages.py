@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from synfundus.stages import STAGES
+from synfundus.stages import stages_of
 from synfundus.stages.stage import Rows, Stage, describe_stages, run_stages
 from synfundus.storage import Storage, open_storage
 from synfundus.study import Study, load_study
@@ -39,7 +39,7 @@ def describe(stages: Sequence[Stage[Any]], study: Study, storage: Storage) -> No
 def run_study(study: Study, storage: Storage) -> None:
     """Run all stages; close with one screen: the results of `evaluate`, the release, the total time."""
     start_s = time.monotonic()
-    summaries = run_stages(STAGES, study, storage, show_rows)
+    summaries = run_stages(stages_of(study), study, storage, show_rows)
     results = summaries["evaluate"].rows()
     total = f"{(time.monotonic() - start_s) / 60:.1f} minutes"
     show_rows(f"study {study.name}", [*results, ("release", storage.uri(study.release_folder)), ("total", total)])

@@ -12,7 +12,7 @@ from synfundus.errors import WrongInputError
 from synfundus.fundus.listing_summary import source_rows
 from synfundus.fundus.manifest import DataManifest
 from synfundus.fundus.sources import SourceConfig, list_source
-from synfundus.stages import STAGES
+from synfundus.stages import stages_of
 from synfundus.stages.prepare import Listings, PrepareStage
 from synfundus.stages.stage import check_stages
 from synfundus.storage import open_storage, read_manifest
@@ -63,7 +63,7 @@ def show_resolved(study: StudyFile, overrides: Overrides) -> None:
 def check(study: StudyFile, overrides: Overrides) -> None:
     loaded = load_study(study, overrides)
     storage = open_storage(loaded.root, create=False)
-    found = check_stages(STAGES, loaded, storage)
+    found = check_stages(stages_of(loaded), loaded, storage)
     if loaded.data.prepared is not None:
         manifest = read_manifest(storage, loaded.data_folder, DataManifest)
         screen.write(f"prepared elsewhere: {manifest.num_images.total} images\n")
@@ -82,6 +82,6 @@ def run_all(study: StudyFile, overrides: Overrides, dry_run: DryRun = False) -> 
     loaded = load_study(study, overrides)
     storage = open_storage(loaded.root, create=not dry_run)
     if dry_run:
-        describe(STAGES, loaded, storage)
+        describe(stages_of(loaded), loaded, storage)
     else:
         run_study(loaded, storage)

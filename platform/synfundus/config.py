@@ -3,11 +3,14 @@
 import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from synfundus.errors import WrongInputError
+
+NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
+"""Form of the name of a study or dataset, which names folders below the root."""
 
 
 class Config(BaseModel):

@@ -171,6 +171,12 @@ def encode_values(rows: Sequence[LabelRow]) -> tuple[FloatArray, NDArray[np.bool
     return p_BV, known_BK
 
 
+def head_values(label_BK: NDArray[np.int8]) -> FloatArray:
+    """Return the values of the heads (B, 19), 0 or 1, of labels (B, 16); -1 means unknown, whose heads are 0."""
+    grade_B4 = label_BK[:, :1] >= np.arange(1, NUM_DR_GRADES)
+    return np.concatenate([grade_B4, label_BK[:, 1:] == 1], axis=1).astype(np.float32)
+
+
 def draw_labels(
     p_BV: FloatArray, known_BK: NDArray[np.bool_], expert_BK: NDArray[np.bool_], uniform_BK: NDArray[np.float64]
 ) -> tuple[FloatArray, NDArray[np.bool_]]:

@@ -13,6 +13,7 @@ from synfundus.cluster.kube import JsonObject
 from synfundus.errors import WrongInputError
 from synfundus.resources import PoolResources, TrainingResources
 from synfundus.study import Study
+from synfundus.transfer.config import CellResources
 
 SAMPLING_POOL = "sampling"
 """Pool of the stage `sample`; every other stage runs wherever there is room."""
@@ -81,6 +82,7 @@ def demands_of(study: Study) -> tuple[Demand, ...]:
         _of_pool("fill.resources", study.fill.resources),
         _of_training("generator.resources", study.generator.resources),
         _of_pool("samples.resources", study.samples.resources, SAMPLING_POOL),
+        *(() if study.transfer is None else (_of_cells(study.transfer.resources),)),
         Demand("evaluation.resources", None, 1, evaluation.num_gpus, 1, None),
     )
 
@@ -93,6 +95,14 @@ def _of_training(place: str, resources: TrainingResources) -> Demand:
     """Return the workers of Ray Train, which take a CPU only without a GPU (`distributed/train.py: scaling`)."""
     num_cpus = 0 if resources.num_gpus else 1
     return Demand(place, "num_workers", resources.num_workers, resources.num_gpus, num_cpus, None)
+
+
+def _of_cells(resources: CellResources) -> Demand:
+    """Return the workers of the stage `transfer`: a pool of cells, or Ray Train for cells with several workers."""
+    place = "transfer.resources"
+    if resources.num_workers > 1:
+        return _of_training(place, resources)
+    return Demand(place, "pool_size", resources.pool_size, resources.num_gpus, 1, None)
 
 
 def require_capacity(study: Study, spec: JsonObject) -> None:

@@ -2,7 +2,7 @@
 
 from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
-from synfundus.study import FILE_KEYS, REAL_DATA_VARIABLE, Study
+from synfundus.study import REAL_DATA_VARIABLE, Study, named_files
 
 
 def require_reachable(study: Study, text: str) -> None:
@@ -28,9 +28,7 @@ def require_reachable(study: Study, text: str) -> None:
             )
         if real and path.startswith(real):
             raise WrongInputError(f"{key} uses {REAL_DATA_VARIABLE}, which pods do not have; write the path out")
-    for section, key in FILE_KEYS:
-        file = getattr(getattr(study, section), key, None)
-        if file is not None:
-            raise WrongInputError(
-                f"{section}.{key}: {file} is on this machine; run that stage here with the same root, or omit the key"
-            )
+    for key, file in named_files(study.model_dump(mode="json")).items():
+        raise WrongInputError(
+            f"{key}: {file} is on this machine; run that stage here with the same root, or omit the key"
+        )

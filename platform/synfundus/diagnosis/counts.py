@@ -1,10 +1,12 @@
 """Counts of experts' labels in a split."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from synfundus.fundus.batches import LabelBatch
 from synfundus.fundus.dataset import read_labels
 from synfundus.labels import NUM_LABELS, NUM_VALUES, expand_known
 from synfundus.storage import Storage
@@ -36,9 +38,14 @@ class LabelCounts:
 
 def count_labels(storage: Storage, folder: str, split: str) -> LabelCounts:
     """Count the experts' labels of a split; no image is read. Memory: 16 bytes per image."""
+    return count_batches(read_labels(storage, folder, split))
+
+
+def count_batches(batches: Iterable[LabelBatch]) -> LabelCounts:
+    """Count the experts' labels of some batches. Memory: 16 bytes per image."""
     expert_NK = [np.zeros((0, NUM_LABELS), np.bool_)]
     positive_V = np.zeros(NUM_VALUES, np.int64)
-    for batch in read_labels(storage, folder, split):
+    for batch in batches:
         expert_NK.append(batch.expert_BK)
         positive_V += np.where(expand_known(batch.expert_BK), batch.p_BV, 0).astype(np.int64).sum(axis=0)
     return LabelCounts(np.concatenate(expert_NK), positive_V)

@@ -1,11 +1,11 @@
-"""The annotator's `held_out.parquet`: logits and experts' labels of the held-out images.
+"""Logits and experts' labels of held-out images, as the annotator's `held_out.parquet` and `transfer` store them.
 
 Operating points are chosen and measured from this file, so a study can change one without another training. A row
 holds an arbitrary number for its patient, no image id and no file name.
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,21 @@ class Predictions:
         y = self.p_BV[rows, v].round().astype(np.int64)
         return y, self.logit_BV[rows, v].astype(np.float64), np.asarray(self.patients, np.str_)[rows]
 
+    def chosen(self, rows: NDArray[np.int64]) -> "Predictions":
+        """Return the predictions of some images."""
+        patients = [self.patients[row] for row in rows]
+        return Predictions(self.logit_BV[rows], self.p_BV[rows], self.expert_BK[rows], patients)
+
+
+def join_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Return the predictions of several splits as those of one."""
+    return Predictions(
+        np.concatenate([part.logit_BV for part in parts]),
+        np.concatenate([part.p_BV for part in parts]),
+        np.concatenate([part.expert_BK for part in parts]),
+        [patient for part in parts for patient in part.patients],
+    )
+
 
 def encode_held_out(splits: Mapping[str, Predictions]) -> bytes:
     """Return the Parquet bytes of the predictions by split."""
@@ -61,17 +76,21 @@ def _table(split: str, predictions: Predictions) -> pa.Table:
     return pa.table(columns)
 
 
-def decode_held_out(data: bytes) -> dict[str, Predictions]:
-    """Return the predictions on each held-out split from bytes of `encode_held_out`.
+def decode_held_out(data: bytes, splits: Sequence[str] | None = HELD_OUT_SPLITS) -> dict[str, Predictions]:
+    """Return the predictions by split from bytes of `encode_held_out`.
 
     `patients` holds the numbers of the patients as text.
+
+    Args:
+        splits: names of the splits, which may be empty; None: those that have an image.
     """
     table = open_parquet(data).read()
     split_N = np.asarray(table.column("split").to_pylist(), np.str_)
     p_NV, known_NK = encode_values(table.select(LABEL_NAMES).to_pylist())
     logit_NV = np.stack([table.column(f"logit_{head}").to_numpy() for head in HEAD_NAMES], axis=1)
     patients = [str(number) for number in table.column("patient").to_pylist()]
-    places = {split: np.flatnonzero(split_N == split) for split in HELD_OUT_SPLITS}
+    names = np.unique(split_N).tolist() if splits is None else splits
+    places = {split: np.flatnonzero(split_N == split) for split in names}
     return {
         split: Predictions(logit_NV[rows], p_NV[rows], known_NK[rows], [patients[row] for row in rows])
         for split, rows in places.items()

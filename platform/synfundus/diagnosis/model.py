@@ -57,6 +57,23 @@ class ModelSpec(Metadata):
     model_args: dict[str, JsonValue] = Field(default_factory=dict)
     """Keyword arguments of timm's `create_model`, as `config.json` has them."""
 
+    @classmethod
+    def of(cls, architecture: str, image_size_px: int) -> "ModelSpec":
+        """Return the spec of a network with our heads for images of this size.
+
+        A vision transformer is built for one size, which timm's argument `img_size` gives. A convolutional network
+        accepts any.
+
+        Raises:
+            WrongInputError: timm has no such architecture.
+        """
+        import timm
+
+        require_architecture(architecture)
+        known = timm.get_pretrained_cfg(architecture)
+        arguments: dict[str, JsonValue] = {"img_size": image_size_px} if known and known.fixed_input_size else {}
+        return cls(architecture=architecture, image_size_px=image_size_px, model_args=arguments)
+
     def timm_config(self, network: nn.Module) -> dict[str, JsonValue]:
         """Return `config.json` as `timm.create_model("local-dir:…")` reads it."""
         known: Any = network.pretrained_cfg
@@ -118,14 +135,28 @@ def build_annotator(
     """
     import timm
 
-    if not timm.is_model(architecture):
-        close = difflib.get_close_matches(architecture, timm.list_models(), n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else "see timm.list_models()"
-        raise WrongInputError(f"architecture: timm {timm.__version__} has no {architecture!r}; {remedy}")
+    require_architecture(architecture)
     network: nn.Module = timm.create_model(
         architecture, pretrained=False, num_classes=num_classes, drop_rate=drop_rate, **(model_args or {})
     )
     return network
+
+
+def require_architecture(architecture: str, place: str = "architecture") -> None:
+    """Refuse a name that timm does not know.
+
+    Args:
+        place: place of the name in the study, for the message.
+
+    Raises:
+        WrongInputError: timm has no such architecture; the message names the nearest one.
+    """
+    import timm
+
+    if not timm.is_model(architecture):
+        close = difflib.get_close_matches(architecture, timm.list_models(), n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else "see timm.list_models()"
+        raise WrongInputError(f"{place}: timm {timm.__version__} has no {architecture!r}; {remedy}")
 
 
 def preprocess(
@@ -182,12 +213,24 @@ def initialise(network: nn.Module, source: str) -> list[str]:
     Raises:
         WrongInputError: no tensor fits.
     """
+    return load_fitting(network, read_weights(source), f"init_from: no tensor of {source}")
+
+
+def load_fitting(network: nn.Module, tensors: Mapping[str, Tensor], complaint: str) -> list[str]:
+    """Load the tensors that fit by name and shape into `network`.
+
+    Args:
+        complaint: beginning of the message if no tensor fits.
+
+    Returns:
+        Names of the network's tensors that keep their values.
+
+    Raises:
+        WrongInputError: no tensor fits.
+    """
     own = network.state_dict()
-    found = read_weights(source)
-    fitting = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
+    fitting = {name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape}
     if not any(value.ndim > 1 for value in fitting.values()):
-        raise WrongInputError(
-            f"init_from: no tensor of {source} fits this architecture; name weights of the same architecture"
-        )
+        raise WrongInputError(f"{complaint} fits this architecture; name weights of the same architecture")
     network.load_state_dict(fitting, strict=False)
     return [name for name in own if name not in fitting]

@@ -1,4 +1,4 @@
-"""Training of the annotator: masked, balanced binary cross-entropy over the 19 heads, on experts' labels only.
+"""Training of the annotator, on experts' labels only: masked, balanced binary cross-entropy over the 19 heads.
 
 With several workers, batch norm normalises with the statistics of a worker's own rows. Its running statistics are those
 of rank 0, which DistributedDataParallel broadcasts before each forward pass; they are part of `state`, so that a
@@ -6,21 +6,24 @@ resumed run stays exact. Apart from batch norm, the gradient is that of the glob
 by constants.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from synfundus.diagnosis.annotator import NetworkScorer
 from synfundus.diagnosis.assessment import assess
 from synfundus.diagnosis.augmentation import augment
 from synfundus.diagnosis.checkpoint import save_network
 from synfundus.diagnosis.config import AnnotatorConfig
-from synfundus.diagnosis.counts import LabelCounts, count_labels
+from synfundus.diagnosis.counts import LabelCounts
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diagnosis.measuring import predict_split
 from synfundus.diagnosis.metrics import AnnotatorScores
-from synfundus.diagnosis.model import ModelSpec, build_annotator, initialise, preprocess
+from synfundus.diagnosis.model import ModelSpec, build_annotator, initialise, load_fitting, preprocess
+from synfundus.diagnosis.training_set import SplitSet, TrainingSet
 from synfundus.errors import WrongInputError
 from synfundus.fundus.batches import ImageBatch
 from synfundus.fundus.dataset import PreparedImages
@@ -66,38 +69,57 @@ def masked_loss(
     return torch.where(known_BV, per_head_BV, 0.0).sum(dim=1).mean()
 
 
-class AnnotatorLearner(Learner):
-    """The annotator in training on the `train` split of prepared images."""
+class DiagnosisLearner(Learner):
+    """A network of the annotator's kind in training, on any set of labelled images."""
 
     config: AnnotatorConfig
     inputs: ReadAhead[ImageBatch]
 
     def __init__(
-        self, images: PreparedImages, config: AnnotatorConfig, device: torch.device, rank: int = 0, world_size: int = 1
+        self,
+        training: TrainingSet,
+        config: AnnotatorConfig,
+        device: torch.device,
+        rank: int = 0,
+        world_size: int = 1,
+        *,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Build the network and count the training labels.
 
+        Args:
+            start: initial weights in place of the file that `config.init_from` names.
+
         Raises:
-            WrongInputError: no label has both values in the training split.
+            WrongInputError: no label has both values in the training set, or no initial weight fits the network.
         """
-        self.images = images
-        self.counts = count_labels(images.storage, images.folder, "train")
+        self.counts = training.count()
         # Images without a label to learn from are omitted, because they would make the effective batch smaller.
         self.teaching = teaching = self.counts.teaching()
         if not len(teaching):
             raise WrongInputError(
-                f"{images.folder}: no label has both values in its {images.num_images('train')} training images;"
+                f"{training.name}: no label has both values in its {len(self.counts.expert_NK)} training images;"
                 " add labelled images"
             )
         # The initial weights depend only on the seed, so all workers start with the same network.
         torch.manual_seed(derive_seed("weights", config.seed))
-        network = build_annotator(config.architecture, NUM_VALUES, config.dropout)
-        self.fresh_tensors = tuple(initialise(network, config.init_from)) if config.init_from is not None else None
+        self.spec = spec = ModelSpec.of(config.architecture, config.image_size_px)
+        network = build_annotator(spec.architecture, NUM_VALUES, config.dropout, spec.model_args)
+        self.fresh_tensors = self._initialise(network, config, start)
         super().__init__(network, config, device, rank, world_size)
         self._weights = tuple(torch.from_numpy(w_V).to(device) for w_V in class_weights(self.counts))
         self.inputs = ReadAhead(
-            lambda positions: images.batch("train", teaching[image_indices(config.seed, positions, len(teaching))])
+            lambda positions: training.batch(teaching[image_indices(config.seed, positions, len(teaching))])
         )
+
+    @staticmethod
+    def _initialise(
+        network: nn.Module, config: AnnotatorConfig, start: Mapping[str, Tensor] | None
+    ) -> tuple[str, ...] | None:
+        """Load the initial weights; return the tensors without one, or None if there are no initial weights."""
+        if start is not None:
+            return tuple(load_fitting(network, start, "start: no initial weight"))
+        return tuple(initialise(network, config.init_from)) if config.init_from is not None else None
 
     def loss(self, positions: range) -> Tensor:
         """Return the masked loss of the images at these global sample positions, augmented."""
@@ -112,9 +134,16 @@ class AnnotatorLearner(Learner):
         known_BV = torch.from_numpy(expand_known(batch.expert_BK)).to(self.device)
         return masked_loss(logit_BV, p_BV, known_BV, *self._weights)
 
-    def spec(self) -> ModelSpec:
-        """Return architecture and input size."""
-        return ModelSpec(architecture=self.config.architecture, image_size_px=self.config.image_size_px)
+
+class AnnotatorLearner(DiagnosisLearner):
+    """The annotator in training on the `train` split of prepared images."""
+
+    def __init__(
+        self, images: PreparedImages, config: AnnotatorConfig, device: torch.device, rank: int = 0, world_size: int = 1
+    ) -> None:
+        """Build the network and count the training labels; see `DiagnosisLearner`."""
+        self.images = images
+        super().__init__(SplitSet(images), config, device, rank, world_size)
 
     def save(self, storage: Storage, folder: str, digest: str) -> AnnotatorScores:
         """Calibrate on the validation split, measure on validation and test, and write the annotator to `folder`.
@@ -127,9 +156,9 @@ class AnnotatorLearner(Learner):
         Returns:
             The content of `metrics.json`.
         """
-        scorer = NetworkScorer(self.network, self.spec(), self.device)
+        scorer = NetworkScorer(self.network, self.spec, self.device)
         splits = {split: predict_split(scorer, self.images, split) for split in HELD_OUT_SPLITS}
         assessment = assess(splits, self.counts, fresh_tensors=self.fresh_tensors)
         manifest = AnnotatorManifest(digest=digest, data=self.images.folder)
-        save_network(storage, folder, self.network, self.spec(), assessment, manifest)
+        save_network(storage, folder, self.network, self.spec, assessment, manifest)
         return assessment.scores

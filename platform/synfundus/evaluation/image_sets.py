@@ -23,7 +23,7 @@ from synfundus.labels import HEADS, LABEL_NAMES, LABELS, NUM_LABELS, FloatArray,
 from synfundus.measures.copies import SampledCounts, copy_descriptor
 from synfundus.measures.spectrum import octave_powers
 from synfundus.samples.manifest import SamplesManifest
-from synfundus.samples.shards import read_samples
+from synfundus.samples.shards import label_columns, read_samples
 from synfundus.samples.verification import count_sampled
 from synfundus.storage import Storage, read_manifest
 
@@ -186,11 +186,6 @@ def _chosen_batches(images: PreparedImages, splits: tuple[str, ...], chosen: NDA
         first = end
 
 
-def _label_columns(table: pa.Table, prefix: str) -> Labels:
-    columns = [table.column(f"{prefix}_{name}").fill_null(-1).to_numpy() for name in LABEL_NAMES]
-    return np.stack(columns, axis=1).astype(np.int8)
-
-
 def _scores(table: pa.Table) -> FloatArray:
     """Return the probability of the value 1, or of a grade of 1 or more, (N, 16); NaN if null."""
     score_NK = np.full((len(table), NUM_LABELS), np.nan, np.float32)
@@ -218,8 +213,8 @@ def read_accepted_samples(
     features, files, first = _Features(extractors), list[str](), 0
     for file, table in read_samples(storage, folder):
         ids.append(table.column("sample_id").to_numpy())
-        requested.append(_label_columns(table, "condition"))
-        predicted.append(_label_columns(table, "annotation"))
+        requested.append(label_columns(table, "condition"))
+        predicted.append(label_columns(table, "annotation"))
         scores.append(_scores(table))
         in_file = [int(row) for row in chosen[(chosen >= first) & (chosen < first + len(table))] - first]
         for number, images_BHWC in enumerate(_pixel_batches(table, in_file)):

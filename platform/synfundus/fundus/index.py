@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from synfundus.errors import StorageError
 from synfundus.fundus.batches import LabelBatch
 from synfundus.fundus.splits import SPLITS
-from synfundus.labels import LABEL_NAMES, NUM_DR_GRADES, NUM_DR_HEADS, NUM_LABELS
+from synfundus.labels import LABEL_NAMES, NUM_DR_GRADES, NUM_LABELS, expand_known, head_values
 from synfundus.storage import Storage, Written
 from synfundus.storage.parquet import open_parquet
 
@@ -137,10 +137,8 @@ def decode_labels(records_B: Records) -> LabelBatch:
     # P(grade >= k) is the sum of the distribution from k on.
     at_least_B5 = records_B["filled_grade"][:, ::-1].cumsum(axis=1, dtype=np.float64)[:, ::-1]
     filled_BV = np.concatenate([at_least_B5[:, 1:], records_B["filled"]], axis=1)
-    grade_B1 = records_B["label"][:, :1]
-    expert_BV = np.concatenate([grade_B1 >= np.arange(1, NUM_DR_GRADES), records_B["label"][:, 1:]], axis=1)
-    by_expert_BV = np.concatenate([np.repeat(expert_BK[:, :1], NUM_DR_HEADS, axis=1), expert_BK[:, 1:]], axis=1)
-    p_BV = np.where(by_expert_BV, expert_BV, np.nan_to_num(filled_BV)).astype(np.float32)
+    expert_BV = head_values(records_B["label"])
+    p_BV = np.where(expand_known(expert_BK), expert_BV, np.nan_to_num(filled_BV)).astype(np.float32)
     known_BK = expert_BK | np.isfinite(np.concatenate([records_B["filled_grade"][:, :1], records_B["filled"]], axis=1))
     image_ids, patients = ([text.decode() for text in records_B[name].tolist()] for name in ("image_id", "patient"))
     return LabelBatch(p_BV, known_BK, expert_BK, image_ids, patients)

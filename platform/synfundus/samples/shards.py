@@ -7,9 +7,11 @@ Below `samples/<name>/`, attempt 0 of every sample lies in `shards/`, and later 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Literal, TypedDict
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from synfundus.fundus.shard import IMAGE_TYPE, probability_type
@@ -112,6 +114,12 @@ def encode_shard(samples: Sequence[Sample]) -> bytes:
 def decode_shard(data: bytes) -> pa.Table:
     """Return the table of one shard."""
     return open_parquet(data).read(columns=SCHEMA.names).cast(SCHEMA)
+
+
+def label_columns(table: pa.Table, kind: Literal["condition", "annotation"]) -> NDArray[np.int8]:
+    """Return the label values of a table's rows, (N, 16); -1 if null."""
+    columns = [table.column(f"{kind}_{name}").fill_null(-1).to_numpy() for name in LABEL_NAMES]
+    return np.stack(columns, axis=1).astype(np.int8)
 
 
 def read_shard(storage: Storage, folder: str, file: str) -> pa.Table:

@@ -10,6 +10,8 @@ from synfundus.stages.prepare import PrepareStage
 from synfundus.stages.publish import PublishStage
 from synfundus.stages.sample import SampleStage
 from synfundus.stages.stage import Stage
+from synfundus.stages.transfer import TransferStage
+from synfundus.study import Study
 
 STAGES: Final[tuple[Stage[Any], ...]] = (
     PrepareStage(),
@@ -17,9 +19,16 @@ STAGES: Final[tuple[Stage[Any], ...]] = (
     FillStage(),
     TrainGeneratorStage(),
     SampleStage(),
+    TransferStage(),
     EvaluateStage(),
     PublishStage(),
 )
 """All stages, in the order in which they run."""
 
-__all__ = ["STAGES"]
+
+def stages_of(study: Study) -> tuple[Stage[Any], ...]:
+    """Return the stages that a run of the whole study takes, in their order."""
+    return tuple(stage for stage in STAGES if stage.is_part_of(study))
+
+
+__all__ = ["STAGES", "stages_of"]

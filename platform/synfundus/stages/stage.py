@@ -88,6 +88,10 @@ class Stage(ABC, Generic[Found]):
     def summary(self, study: Study, storage: Storage) -> Summary:
         """Return the summary of the complete output, from its manifest and metadata."""
 
+    def is_part_of(self, study: Study) -> bool:  # noqa: ARG002  most stages are part of every study
+        """Return whether the whole study has this stage; a run of the whole study skips it otherwise."""
+        return True
+
     def is_made_elsewhere(self, study: Study) -> bool:  # noqa: ARG002  most stages make their output
         """Return whether the output was copied to the root: it is never run, and its digest is not the study's."""
         return False

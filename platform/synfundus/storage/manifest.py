@@ -33,7 +33,7 @@ class Manifest(Metadata):
     version: Literal[1] = 1
     """Schema of this record."""
     kind: str
-    """Kind of the folder: `data`, `annotator`, `generator`, `samples`, `report` or `release`."""
+    """Kind of the folder: `data`, `annotator`, `generator`, `samples`, `cell`, `transfer`, `report` or `release`."""
     digest: str
     """Digest of everything that the folder's content depends on; a stage compares it before it uses the folder."""
     files: dict[str, FileEntry] = Field(default_factory=dict)

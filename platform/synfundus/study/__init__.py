@@ -4,7 +4,8 @@ A file states only what differs from its `recipe`, a named set of settings that 
 command line (`--set generator.num_steps=500`) come last.
 """
 
-from synfundus.study.config import FILE_KEYS, SCHEMA_VERSION, DataConfig, Study
+from synfundus.study.config import SCHEMA_VERSION, DataConfig, Study
+from synfundus.study.files import FILE_KEYS, named_files
 from synfundus.study.load import load_study, resolve, show
 from synfundus.study.paths import REAL_DATA_VARIABLE
 from synfundus.study.recipes import read_recipe, recipe_names
@@ -16,6 +17,7 @@ __all__ = [
     "DataConfig",
     "Study",
     "load_study",
+    "named_files",
     "read_recipe",
     "recipe_names",
     "resolve",

@@ -1,15 +1,14 @@
 """Settings of a whole study, and the names that follow from them."""
 
-from collections.abc import Callable, Mapping
-from copy import deepcopy
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from pydantic import Field, JsonValue, model_validator
 from pydantic.main import IncEx
 
-from synfundus.config import Config
+from synfundus.config import NAME_PATTERN, Config
 from synfundus.diagnosis.config import AnnotatorConfig, ExternalConfig, FillConfig, OperatingPointsConfig
 from synfundus.diffusion.config import GeneratorConfig
 from synfundus.digests import content_digest
@@ -19,23 +18,17 @@ from synfundus.fundus.sources import SourceConfig
 from synfundus.samples.config import SamplesConfig
 from synfundus.samples.release_config import ReleaseConfig
 from synfundus.serving import ServingConfig
+from synfundus.study.files import map_files, named_files
+from synfundus.study.tree import Tree
+from synfundus.transfer.config import TransferConfig
 
 SCHEMA_VERSION: Final = 1
-NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
-FILE_KEYS: Final = (
-    ("annotator", "init_from"),
-    ("external_annotator", "predictions"),
-    ("external_annotator", "images_folder"),
-    ("external_annotator", "weights"),
-    ("generator", "init_from"),
-    ("evaluation", "inception_weights"),
-)
-"""Section and key of each setting that names a file or folder of this machine, beside the paths of the sources."""
 _NO_INFLUENCE: Final[Mapping[str, IncEx | bool]] = {
     "root": True,
     "data": {"sources": {"__all__": {"path": True}}, "prepare": {"resources": True}},
     "fill": {"resources": {"pool_size": True, "num_gpus": True}},
     "samples": {"resources": {"pool_size": True, "num_gpus": True}},
+    "transfer": {"resources": {"pool_size": True, "num_gpus": True}},
     "evaluation": {"resources": True},
     "serving": True,
 }
@@ -86,6 +79,9 @@ class Study(Config):
     """Training of the generator."""
     samples: SamplesConfig
     """Samples: their number, conditions and solver."""
+    transfer: TransferConfig | None = None
+    """Networks trained with and without the samples, and tested on photographs. Without this section the stage
+    `transfer` is skipped."""
     evaluation: EvaluationConfig
     """Evaluation of the samples against real photographs."""
     release: ReleaseConfig
@@ -124,6 +120,11 @@ class Study(Config):
         return f"samples/{self.name}"
 
     @property
+    def transfer_folder(self) -> str:
+        """Folder of the results of `transfer`."""
+        return f"transfers/{self.name}"
+
+    @property
     def release_folder(self) -> str:
         """Folder of the release."""
         return f"releases/{self.name}"
@@ -140,8 +141,7 @@ class Study(Config):
         It holds no folder, no GPU and no pool size; of a file only the name, because `files_of` adds the content.
         """
         values = self.model_dump(mode="json", exclude=_NO_INFLUENCE)
-        _rename_files(values, lambda path: Path(path).name)
-        return values
+        return _as_json(map_files(values, lambda path, _: Path(path).name))
 
     @cached_property
     def shown(self) -> dict[str, JsonValue]:
@@ -149,32 +149,31 @@ class Study(Config):
 
         The section `release` is missing: its statements stand on the card, and may be corrected after the report.
         """
-        values = deepcopy(self.public)
+        values = _as_json(map_files(cast("Tree", self.public), lambda _path, _place: "a file of the authors"))
         del values["release"]
-        _rename_files(values, lambda _: "a file of the authors")
         sources = [source.model_dump(mode="json", exclude={"path"}) for source in self.data.sources]
         data = values["data"]
         assert isinstance(data, dict)
-        data["sources"] = [s if s["layout"] == "phantom" else {"layout": s["layout"]} for s in sources]
-        return values
+        shown: list[JsonValue] = [s if s["layout"] == "phantom" else {"layout": s["layout"]} for s in sources]
+        return {**values, "data": {**data, "sources": shown}}
+
+    def paths_of(self, section: str) -> dict[str, str]:
+        """Return the path of each file that a section names, by its place in the section, such as `init_from`."""
+        named = named_files({section: self.model_dump(mode="json")[section]})
+        return {place.removeprefix(f"{section}."): path for place, path in named.items()}
 
     def files_of(self, section: str) -> dict[str, str]:
-        """Return the digest of each file that a section names, by key.
+        """Return the digest of each file that a section names, by its place in the section.
 
         `images_folder` has none: it only shows which image a row of `predictions` describes.
 
         Raises:
             WrongInputError: a file cannot be read.
         """
-        settings = getattr(self, section)
-        keys = [key for name, key in FILE_KEYS if name == section and key != "images_folder"]
-        paths = {key: getattr(settings, key) for key in keys}
-        return {key: content_digest(Path(path), f"{section}.{key}") for key, path in paths.items() if path is not None}
+        paths = {place: path for place, path in self.paths_of(section).items() if place != "images_folder"}
+        return {place: content_digest(Path(path), f"{section}.{place}") for place, path in paths.items()}
 
 
-def _rename_files(values: dict[str, JsonValue], rename: Callable[[str], str]) -> None:
-    """Rename in place each file of `FILE_KEYS` that the study names."""
-    for section, key in FILE_KEYS:
-        settings = values[section]
-        if isinstance(settings, dict) and isinstance(path := settings.get(key), str):
-            settings[key] = rename(path)
+def _as_json(values: Tree) -> dict[str, JsonValue]:
+    """Return settings that came out of `model_dump(mode="json")`, under the type of JSON."""
+    return cast("dict[str, JsonValue]", values)

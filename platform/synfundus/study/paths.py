@@ -4,7 +4,7 @@ from pathlib import Path
 
 from synfundus.environment import Environment
 from synfundus.errors import WrongInputError
-from synfundus.study.config import FILE_KEYS
+from synfundus.study.files import map_files
 from synfundus.study.tree import Tree, Value
 
 REAL_DATA_VARIABLE = "${SYNFUNDUS_REAL_DATA}"
@@ -23,11 +23,11 @@ def expand_paths(values: Tree, folder: Path, name: str) -> Tree:
     expanded = dict(values)
     if "data" in values:
         expanded["data"] = _expand_sources(values["data"], folder, name)
-    for section, key in FILE_KEYS:
-        settings = expanded.get(section)
-        if isinstance(settings, dict) and isinstance(path := settings.get(key), str):
-            place = f"{name}: {section}.{key}"
-            expanded[section] = {**settings, key: _require_local(_absolute(path, folder, place), place)}
+
+    def absolute(path: str, place: str) -> str:
+        return _require_local(_absolute(path, folder, f"{name}: {place}"), f"{name}: {place}")
+
+    expanded = map_files(expanded, absolute)
     if isinstance(root := values.get("root"), str):
         expanded["root"] = _absolute(root, folder, f"{name}: root")
     return expanded

@@ -42,6 +42,7 @@ def test_the_verbs_are_these() -> None:
         "fill",
         "train-generator",
         "sample",
+        "transfer",
         "evaluate",
         "publish",
     ]

@@ -4,20 +4,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-from synfundus.stages import STAGES
+from synfundus.stages import STAGES, stages_of
 from synfundus.study import Study, resolve
 
 HEAVY = ("torch", "ray", "diffusers", "timm", "matplotlib", "pyarrow", "boto3")
 
 
-def study() -> Study:
-    return resolve("recipe: phantom-cpu\nname: tiny\nroot: root\n", "tiny.yaml", Path("/studies"))
+def study(text: str = "transfer: {architectures: [resnet10t]}\n") -> Study:
+    return resolve(f"recipe: phantom-cpu\nname: tiny\nroot: root\n{text}", "tiny.yaml", Path("/studies"))
 
 
 def test_stages_run_in_the_order_of_the_loop() -> None:
-    names = ["prepare", "train-annotator", "fill", "train-generator", "sample", "evaluate", "publish"]
+    names = ["prepare", "train-annotator", "fill", "train-generator", "sample", "transfer", "evaluate", "publish"]
     assert [stage.name for stage in STAGES] == names
     assert all(stage.help.endswith(".") for stage in STAGES)
+
+
+def test_a_study_without_the_section_skips_transfer_and_nothing_else() -> None:
+    assert stages_of(study()) == STAGES
+    assert [stage for stage in STAGES if stage not in stages_of(study(""))] == [
+        stage for stage in STAGES if stage.name == "transfer"
+    ]
 
 
 def test_each_stage_reads_only_what_earlier_ones_write() -> None:

@@ -37,13 +37,15 @@ def train_grid(places: CellPlaces, grid: Grid, resources: CellResources, run: st
     """Train all cells of a grid that are not complete, wave by wave.
 
     Args:
-        run: folder below `runs/` for the state of cells with several workers.
+        run: folder below `runs/` for the state of trainings in progress.
     """
     missing = [[cell for cell in wave if not _is_complete(places.storage, cell)] for wave in grid.waves]
     done = grid.num_steps - sum(cell.num_steps for wave in missing for cell in wave)
     progress.update(done)  # the rate counts from here
     for number, wave in enumerate(missing, 1):
-        finished = _on_ray_train(places, wave, run) if resources.num_workers > 1 else _on_pool(places, wave, resources)
+        finished = (
+            _on_ray_train(places, wave, run) if resources.num_workers > 1 else _on_pool(places, wave, resources, run)
+        )
         for digest in finished:
             done += grid.cells[digest].num_steps
             progress.update(done, f"wave {number} of {len(missing)}")
@@ -53,9 +55,9 @@ def _is_complete(storage: Storage, cell: Cell) -> bool:
     return is_complete(storage, cell_folder(cell.digest))
 
 
-def _on_pool(places: CellPlaces, cells: Sequence[Cell], resources: CellResources) -> Iterator[str]:
+def _on_pool(places: CellPlaces, cells: Sequence[Cell], resources: CellResources, run: str) -> Iterator[str]:
     pool = PoolResources(pool_size=resources.pool_size, num_gpus=resources.num_gpus, num_threads=resources.num_threads)
-    arguments = (places, resources.num_threads, "cuda" if resources.num_gpus else "cpu")
+    arguments = (places, run, resources.num_threads, "cuda" if resources.num_gpus else "cpu")
     return run_on_pool(CellTrainer, arguments, cells, pool)
 
 

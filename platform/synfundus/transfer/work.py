@@ -24,6 +24,7 @@ from synfundus.transfer.manifest import PREDICTIONS
 from synfundus.transfer.predictions import external_key
 from synfundus.transfer.records import CellRecord, Trial
 from synfundus.transfer.sources import CellPlaces, CellSources
+from synfundus.transfer.state import TrialState
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,24 @@ class TrainedTrial:
 class CellTrainer:
     """A worker of the pool: trains one cell after the other."""
 
-    def __init__(self, places: CellPlaces, num_threads: int, device: str) -> None:
-        """Open nothing yet."""
+    def __init__(self, places: CellPlaces, run: str, num_threads: int, device: str) -> None:
+        """Open nothing yet.
+
+        Args:
+            run: folder below `runs/` for the state of trials in progress.
+        """
         torch.set_num_threads(num_threads)
-        self.sources, self.device = CellSources(places), torch.device(device)
+        self.sources, self.run, self.device = CellSources(places), run, torch.device(device)
 
     def __call__(self, cell: Cell) -> str:
         """Train a cell, write it, and return its digest."""
         write_cell(self.sources.storage, cell, self._outcome(cell))
+        for number in range(len(cell.learning_rates)):
+            self._state(cell, number).remove()
         return cell.digest
+
+    def _state(self, cell: Cell, number: int) -> TrialState:
+        return TrialState(self.sources.storage, f"runs/{self.run}/{cell.digest}-{number}")
 
     def _outcome(self, cell: Cell) -> Outcome:
         missing = self.sources.missing_start(cell)
@@ -62,21 +72,26 @@ class CellTrainer:
     def _trial(self, cell: Cell, number: int, start: Mapping[str, Tensor] | None) -> TrainedTrial:
         images, held_out = self.sources.training_images(cell).images, self.sources.photographs
         with closing(CellLearner(images, held_out, cell.trial_config(number), self.device, start=start)) as learner:
-            return train_trial(learner)
+            return train_trial(learner, self._state(cell, number))
 
 
-def train_trial(learner: CellLearner) -> TrainedTrial:
+def train_trial(learner: CellLearner, state: TrialState | None = None) -> TrainedTrial:
     """Take all steps of a trial that is at step 0, and measure the validation AUC at its checkpoints.
 
     A training that diverges keeps the points before that step.
+
+    Args:
+        state: where an interrupted trial goes on.
     """
     config, diverged = learner.config, None
     try:
-        for step in range(config.num_steps):
+        for step in range(state.restore(learner) if state else 0, config.num_steps):
             learner.train_step(step)
             done = step + 1
             if done % config.checkpoint_every_steps == 0 or done == config.num_steps:
                 learner.validate(done)
+                if state:
+                    state.save(learner, done)
     except TrainingDivergedError as error:
         diverged = str(error)
     return TrainedTrial(trial_record(learner, diverged), learner.best)

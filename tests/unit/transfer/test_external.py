@@ -87,7 +87,7 @@ def test_results_hold_each_place_and_predictions_that_pair_up(
         config, annotator, GridInputs(inputs.data, inputs.samples, {"other": manifest_digest(other.manifest)})
     )
     with_external = CellPlaces(storage, places.data_folder, places.samples_folder, {"other": "data/other"}, {})
-    trainer = CellTrainer(with_external, 1, "cpu")
+    trainer = CellTrainer(with_external, "p-transfer", 1, "cpu")
     for cell in grid.cells.values():
         trainer(cell)
     collect_results(with_external, config, grid, "transfers/p", "digest of the stage")

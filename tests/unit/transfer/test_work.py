@@ -21,6 +21,7 @@ from synfundus.labels import LABEL_NAMES
 from synfundus.phantom.config import PhantomConfig
 from synfundus.storage import Storage, manifest_digest, read_manifest, read_trusted, write_manifest
 from synfundus.storage.local import LocalStorage
+from synfundus.training.metadata import StepMetrics
 from synfundus.transfer.cells import Cell
 from synfundus.transfer.config import TransferConfig
 from synfundus.transfer.files import Outcome, read_cell, read_network, write_cell
@@ -29,6 +30,7 @@ from synfundus.transfer.learner import CellLearner
 from synfundus.transfer.manifest import CellManifest, cell_folder
 from synfundus.transfer.records import CellRecord, CurvePoint, Trial
 from synfundus.transfer.sources import CellPlaces, CellSources
+from synfundus.transfer.state import TrialState
 from synfundus.transfer.work import CellTrainer, choose_trial, train_trial
 
 CPU = torch.device("cpu")
@@ -59,7 +61,7 @@ def learner_of(places: CellPlaces, cell: Cell) -> CellLearner:
 
 
 def train(places: CellPlaces, *cells: Cell) -> list[CellRecord]:
-    trainer = CellTrainer(places, 1, "cpu")
+    trainer = CellTrainer(places, "p-transfer", 1, "cpu")
     return [read_cell(places.storage, trainer(cell))[1] for cell in cells]
 
 
@@ -136,6 +138,39 @@ def test_a_resumed_trial_equals_the_uninterrupted_one(
     assert tuple(second.curve) == expected.record.curve
     assert second.best.keys() == expected.weights.keys()
     assert all(torch.equal(value, expected.weights[name]) for name, value in second.best.items())
+
+
+class KilledError(Exception):
+    """End of a process in the middle of a trial."""
+
+
+@pytest.mark.parametrize("period_s", [0.0, 1e9])
+def test_a_killed_trial_goes_on_at_its_last_state_and_ends_with_equal_weights(
+    storage: Storage, places: CellPlaces, annotator: AnnotatorConfig, inputs: GridInputs, period_s: float
+) -> None:
+    cell = only(grid(annotator, inputs, num_steps=8))
+    expected = train_trial(learner_of(places, cell))
+    killed = learner_of(places, cell)
+    step_of = killed.train_step
+
+    def train_step(step: int) -> StepMetrics:
+        if step == 5:
+            raise KilledError
+        return step_of(step)
+
+    killed.train_step = train_step  # type: ignore[method-assign]
+    with pytest.raises(KilledError):
+        train_trial(killed, TrialState(storage, "runs/p/trial", period_s))
+    states = list(storage.names("runs/p/trial"))
+    assert states == ([] if period_s else ["runs/p/trial/step000000004"]), "the last state alone is kept"
+    resumed = learner_of(places, cell)
+    assert TrialState(storage, "runs/p/trial").restore(resumed) == (0 if period_s else 4)
+    state = TrialState(storage, "runs/p/trial", period_s)
+    trial = train_trial(learner_of(places, cell), state)
+    assert trial.record == expected.record
+    assert all(torch.equal(value, trial.weights[name]) for name, value in expected.weights.items())
+    state.remove()
+    assert not list(storage.names("runs/p/trial"))
 
 
 def phantoms(storage: Storage, folder: str, *, flipped: str | None = None) -> str:

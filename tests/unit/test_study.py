@@ -259,12 +259,14 @@ def _strings(value: Any) -> list[str]:
 
 def test_no_path_no_pool_size_and_no_gpu_of_a_pool_enters_a_digest() -> None:
     text = "evaluation: {inception_weights: w.pth}\ngenerator: {init_from: g.safetensors}\n"
+    text += "transfer: {architectures: [a], arms: {x: {start: weights, weights: {a: w.pth}}}}\n"
     here = study(text)
     changes = [
         "root=/other",
         "data.prepare.resources={pool_size: 7, num_threads: 7}",
         "fill.resources={pool_size: 7, num_gpus: 0.5}",
         "samples.resources={pool_size: 7, num_gpus: 0.5}",
+        "transfer.resources={pool_size: 7, num_gpus: 0.5}",
         "evaluation.resources.num_gpus=1",
         "evaluation.resources.num_threads=2",
         "serving.generation={num_gpus: 0.5, num_threads: 7, precision: fp32}",
@@ -293,9 +295,10 @@ def test_a_report_shows_no_name_of_a_file_a_folder_or_a_column() -> None:
     source = "{layout: folder, path: Ward 3, csv: Liste Dr Meier.csv, images: Bilder Mueller, image_column: datei}"
     sources = f"[{source}, {{layout: synfundus-1m, path: p, csv: Schmidt.csv}}, {{layout: phantom, num_images: 7}}]"
     text = "generator: {init_from: Weber.safetensors}\nevaluation: {inception_weights: Huber.pth}\n"
+    text += "transfer: {architectures: [a], arms: {x: {start: weights, weights: {a: Lang.pth}}}}\n"
     shown: dict[str, Any] = study(text, f"data.sources={sources}").shown
     words = " ".join(_strings(shown))
-    for name in ("Ward", "Meier", "Mueller", "datei", "Schmidt", "Weber", "Huber"):
+    for name in ("Ward", "Meier", "Mueller", "datei", "Schmidt", "Weber", "Huber", "Lang"):
         assert name not in words
     assert [found["layout"] for found in shown["data"]["sources"]] == ["folder", "synfundus-1m", "phantom"]
     assert shown["data"]["sources"][2]["num_images"] == 7

@@ -126,6 +126,26 @@ def test_a_prepared_dataset_needs_no_room_for_prepare(tmp_path: Path) -> None:
     assert helm(*arguments, "--set", f"studies.demo.set[0]={ROOT}").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ("pool_size: 8", None),
+        ("pool_size: 9", "transfer.resources: needs 9 x (1 CPU) at once"),
+        ("num_gpus: 0.5", "transfer.resources: needs 2 x (1 CPU and 0.5 GPU) at once"),
+        ("num_workers: 9, pool_size: 1", "transfer.resources: needs 9 x (1 CPU) at once"),
+    ],
+)
+def test_a_grid_that_finds_no_room_is_refused(resources: str, message: str | None) -> None:
+    grid = f"transfer={{architectures: [resnet10t], resources: {{{resources}}}}}"
+    study = load_study(STUDY_FILE, [ROOT, grid])
+    if message is None:
+        require_capacity(study, job_spec())
+        return
+    with pytest.raises(WrongInputError) as caught:
+        require_capacity(study, job_spec())
+    assert message in str(caught.value)
+
+
 def test_the_chart_has_the_resources_of_all_recipes() -> None:
     assert FILE.read_text() == recipe_resources(), "run tests/support/recipe_resources.py"
 

@@ -52,6 +52,11 @@ PHANTOMS = "data: {sources: [{layout: phantom, num_images: 100, size_px: 64}]}"
         ("s3://b/p", "evaluation: {inception_weights: w.pt}", "evaluation.inception_weights: .*/w.pt is on this"),
         (
             "s3://b/p",
+            "transfer: {architectures: [a], arms: {x: {start: weights, weights: {a: w.pt}}}}",
+            "transfer.arms.x.weights.a: .*/w.pt is on this machine",
+        ),
+        (
+            "s3://b/p",
             "data: {sources: [{layout: folder, path: '${SYNFUNDUS_REAL_DATA}/x'}]}",
             r"data.sources.0.path uses \$\{SYNFUNDUS_REAL_DATA\}, which pods do not have",
         ),

@@ -33,6 +33,14 @@ def test_a_misspelt_architecture_names_the_nearest() -> None:
         build_annotator("resnet10tt")
 
 
+@pytest.mark.parametrize(("architecture", "arguments"), [("test_vit", {"img_size": 48}), ("test_resnet", {})])
+def test_a_network_of_either_kind_takes_images_of_the_stated_size(architecture: str, arguments: dict[str, int]) -> None:
+    spec = ModelSpec.of(architecture, 48)
+    assert spec.model_args == arguments
+    network = build_annotator(architecture, model_args=spec.model_args).eval()
+    assert network(torch.zeros(2, 3, 48, 48)).shape == (2, spec.num_classes)
+
+
 def test_initial_weights_that_fit_are_used_and_the_others_are_named(tmp_path: Path) -> None:
     source, target = build_annotator("test_resnet", 1000), build_annotator("test_resnet")
     save_file(source.state_dict(), tmp_path / "model.safetensors")

@@ -13,6 +13,7 @@ from synfundus.transfer.grid import Grid, GridInputs, annotator_settings, make_g
 
 INPUTS = GridInputs("da" * 32, "5a" * 32, {"other": "ee" * 32}, {("imagenet", "test_vit"): "11" * 32})
 ANNOTATOR = {"architecture": "x", "image_size_px": 32, "num_steps": 7, "batch_size": 8, "learning_rate": 1e-3}
+STUDIES = Path(__file__).parents[3] / "studies"
 BOTH = {"architectures": ["test_resnet", "test_vit"]}
 
 
@@ -140,8 +141,18 @@ def test_long_trainings_come_first_in_a_wave() -> None:
     assert set(steps) == {20, 7}
 
 
+@pytest.mark.parametrize(("name", "of"), [("transfer-phantom", "demo"), ("transfer-real", "fundus-real")])
+def test_a_committed_grid_works_on_the_outputs_of_its_study(
+    monkeypatch: pytest.MonkeyPatch, name: str, of: str
+) -> None:
+    monkeypatch.setenv("SYNFUNDUS_REAL_DATA", "/photographs")
+    own, study = (load_study(STUDIES / f"{file}.yaml") for file in (name, of))
+    assert (own.root, own.data, own.annotator, own.samples) == (study.root, study.data, study.annotator, study.samples)
+    assert (own.data_folder, own.samples_folder) == (study.data_folder, study.samples_folder)
+
+
 def test_the_committed_grid_of_phantoms_has_at_most_24_cells_a_cnn_a_vit_and_three_seeds() -> None:
-    study = load_study(Path(__file__).parents[3] / "studies" / "transfer-phantom.yaml")
+    study = load_study(STUDIES / "transfer-phantom.yaml")
     assert study.transfer is not None
     made = make_grid(study.transfer, study.annotator, GridInputs("da" * 32, "5a" * 32))
     assert len(made.cells) <= 24

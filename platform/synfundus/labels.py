@@ -83,7 +83,7 @@ NULL_INDEX = CONDITION_DIM - 1
 
 LabelRow = Mapping[str, int | None]
 FloatArray = NDArray[np.float32]
-SampleLabels = Literal["requested", "predicted", "agreed"]
+SampleLabels = Literal["requested", "predicted", "agreeing"]
 """Labels of a sample that another training takes: those requested from the generator, those that the annotator
 predicted, or the values on which both agree."""
 
@@ -146,9 +146,9 @@ def apply_rules(row: LabelRow) -> dict[str, int | None]:
 def choose_labels(requested: LabelRow, predicted: LabelRow, choice: SampleLabels) -> dict[str, int | None]:
     """Return the 16 labels that a training takes from a sample, after the rules between labels (`apply_rules`).
 
-    With `agreed`, a label is known only if it was requested, was predicted, and has one value in both.
+    With `agreeing`, a label is known only if it was requested, was predicted, and has one value in both.
     """
-    if choice == "agreed":
+    if choice == "agreeing":
         return apply_rules({name: value for name, value in requested.items() if predicted.get(name) == value})
     return apply_rules(requested if choice == "requested" else predicted)
 

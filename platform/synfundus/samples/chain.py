@@ -5,7 +5,7 @@ from synfundus.fundus.origin import Origin, ReleaseOrigin
 LABELS_TAKEN = {
     "requested": "the labels requested from its generator",
     "predicted": "the labels predicted by its annotator",
-    "agreed": "the labels on which its generator's request and its annotator's prediction agree",
+    "agreeing": "the labels on which its generator's request and its annotator's prediction agree",
 }
 """Labels that a study took from a release, in words."""
 

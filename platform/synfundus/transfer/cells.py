@@ -9,8 +9,8 @@ from pydantic import JsonValue, field_serializer
 
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.digests import digest_of
+from synfundus.labels import SampleLabels
 from synfundus.metadata import Metadata
-from synfundus.transfer.config import SampleLabels
 
 
 class PhotographChoice(Metadata):

@@ -5,11 +5,11 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from synfundus.config import NAME_PATTERN, Config
+from synfundus.labels import SampleLabels
 from synfundus.resources import TrainingResources
 
 ARM_PATTERN: Final = r"^[a-z0-9][a-z0-9.-]{0,62}$"
 """Form of an arm's name."""
-SampleLabels = Literal["requested", "predicted", "agreeing"]
 Start = Literal["scratch", "samples", "shuffled", "weights"]
 
 

@@ -2,9 +2,10 @@
 
 from typing import Literal
 
+from synfundus.labels import SampleLabels
 from synfundus.metadata import Metadata
 from synfundus.storage import Storage, read_manifest, read_record
-from synfundus.transfer.config import SampleLabels, Start
+from synfundus.transfer.config import Start
 from synfundus.transfer.manifest import RESULTS, TransferManifest
 from synfundus.transfer.records import CurvePoint, TrainingImages, Trial
 

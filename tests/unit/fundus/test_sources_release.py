@@ -81,7 +81,7 @@ def test_the_accepted_samples_are_listed_once_with_the_bytes_of_the_release(rele
     assert rows[REPLACED]["seed"] == 1000 + REPLACED, "the accepted attempt, not the rejected one"
 
 
-@pytest.mark.parametrize("labels", ["requested", "predicted", "agreed"])
+@pytest.mark.parametrize("labels", ["requested", "predicted", "agreeing"])
 def test_the_setting_says_which_labels_are_taken(released: Path, labels: SampleLabels) -> None:
     rows = {row["sample_id"]: row for row in pq.read_table(released / "data").to_pylist()}
     found = listing(released, labels)
@@ -91,17 +91,17 @@ def test_the_setting_says_which_labels_are_taken(released: Path, labels: SampleL
             {name: rows[sample_id][f"{kind}_{name}"] for name in LABEL_NAMES} for kind in ("condition", "annotation")
         )
         agreed = {name: value if predicted[name] == value else None for name, value in requested.items()}
-        expected = {"requested": requested, "predicted": predicted, "agreed": agreed}[labels]
+        expected = {"requested": requested, "predicted": predicted, "agreeing": agreed}[labels]
         assert record.labels == apply_rules(expected)
         num_known += sum(value is not None for value in expected.values())
-    assert (num_known > 0) == (labels != "agreed"), "the example predicts the opposite of each request"
+    assert (num_known > 0) == (labels != "agreeing"), "the example predicts the opposite of each request"
     assert f"condition_{LABEL_NAMES[0]}" in found.label_columns[LABEL_NAMES[0]] or labels == "predicted"
 
 
 def test_agreed_labels_are_those_with_one_value_in_both() -> None:
     requested = {"dr_grade": 2, "eye_side": 1, "is_amd": 0, "is_gc": None, "is_fundus": 1}
     predicted = {"dr_grade": 3, "eye_side": 1, "is_amd": 0, "is_gc": 1, "is_fundus": 1}
-    agreed = choose_labels(requested, predicted, "agreed")
+    agreed = choose_labels(requested, predicted, "agreeing")
     assert {name: value for name, value in agreed.items() if value is not None} == {
         "eye_side": 1,
         "is_amd": 0,

@@ -11,11 +11,10 @@ from synfundus.diagnosis.training_set import SplitSet
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.shard import decode_pixels
-from synfundus.labels import LABEL_NAMES, decode_values, expand_known
+from synfundus.labels import LABEL_NAMES, SampleLabels, decode_values, expand_known
 from synfundus.samples.shards import read_samples
 from synfundus.storage import Storage
 from synfundus.transfer.cells import SampleChoice
-from synfundus.transfer.config import SampleLabels
 from synfundus.transfer.joined import JoinedSet
 from synfundus.transfer.sample_images import AcceptedSamples, SampleSet
 from synfundus.transfer.sources import CellPlaces

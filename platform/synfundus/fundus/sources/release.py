@@ -32,7 +32,7 @@ REQUESTED, PREDICTED = "condition", "annotation"
 LABEL_COLUMNS: dict[SampleLabels, str] = {
     "requested": f"{REQUESTED}_{{0}}",
     "predicted": f"{PREDICTED}_{{0}}",
-    "agreed": f"{REQUESTED}_{{0}} and {PREDICTED}_{{0}}",
+    "agreeing": f"{REQUESTED}_{{0}} and {PREDICTED}_{{0}}",
 }
 """Names of the columns that a label is read from."""
 DIGEST_CHARACTERS = 12
@@ -84,7 +84,7 @@ class ReleaseSource(Config):
     """Folder of the release, such as `releases/demo` below the root of the study that made it."""
     labels: SampleLabels = "requested"
     """Labels of the images: `requested` (what the generator was conditioned on), `predicted` (what the annotator of the
-    release predicted), or `agreed` (known only where both are equal)."""
+    release predicted), or `agreeing` (known only where both are equal)."""
 
     def listing(self) -> SourceListing:
         """List the accepted samples with their labels; no image is read.

@@ -14,12 +14,15 @@ from scipy.special import ndtr
 from synfundus.measures.inputs import Floats
 from synfundus.measures.performance import calibration_gaps
 
+CLEAR = 2.0
+"""Standard deviations that noise may add to a gap. With 1, intervals of calibrated probabilities cover 90 % or less."""
+
 
 def largest_bias(positive: ArrayLike, probability: ArrayLike, group: NDArray[np.int64]) -> float:
     """Return the upper end of the upward bias of an ECE, from the variance of each bin's gap between patients.
 
-    A bin whose gap exceeds its standard deviation by far has no bias, so only the rest of the gap that its noise
-    explains counts: a gap of x standard deviations (after one is taken off) adds E|x + N(0, 1)| - x of them.
+    A bin whose gap exceeds its standard deviation by far has no bias. The true gap is taken to be `CLEAR` standard
+    deviations smaller than the estimated one; a true gap of x standard deviations adds E|x + N(0, 1)| - x of them.
     """
     gaps_GC = calibration_gaps(positive, probability, group)
     num_groups, n = len(gaps_GC), len(group)
@@ -28,7 +31,7 @@ def largest_bias(positive: ArrayLike, probability: ArrayLike, group: NDArray[np.
     residual_GC = gaps_GC - gaps_GC.mean(axis=0)
     sd_C = np.sqrt(num_groups / (num_groups - 1) * (residual_GC**2).sum(axis=0))
     noisy = sd_C > 0.0
-    x = np.maximum(np.abs(gaps_GC.sum(axis=0)[noisy]) / sd_C[noisy] - 1.0, 0.0)
+    x = np.maximum(np.abs(gaps_GC.sum(axis=0)[noisy]) / sd_C[noisy] - CLEAR, 0.0)
     return float((sd_C[noisy] * _excess_of_folded_normal(x)).sum() / n)
 
 

@@ -41,7 +41,8 @@ def crossed_mean(values_S: Floats, covariance_SS: Floats, num_patients: int) -> 
 
     The variance is s^2 / S + c. s^2 is the variance between seeds, which holds the noise of patients that the seeds do
     not share, and c is the mean covariance of two seeds, the noise of patients that they share. The degrees of freedom
-    are Satterthwaite's: S - 1 for the first part, and `num_patients` - 1 for the second, where Hillis has infinity.
+    are Satterthwaite's: S - 1 for the first part, and `num_patients` - 1 for the second, where Hillis has infinity. A
+    few seeds may agree by chance, so the variance is at least that of these networks for new patients alone.
 
     Args:
         values_S: metric, or difference of two metrics, of each seed.
@@ -53,7 +54,7 @@ def crossed_mean(values_S: Floats, covariance_SS: Floats, num_patients: int) -> 
         return CrossedMean(float(values_S[0]), float(np.sqrt(covariance_SS[0, 0])), num_patients - 1.0)
     between = float(values_S.var(ddof=1)) / num_seeds
     shared = max(float(covariance_SS.sum() - np.trace(covariance_SS)) / (num_seeds * (num_seeds - 1)), 0.0)
-    variance = between + shared
+    variance = max(between + shared, float(covariance_SS.mean()))
     squares = between**2 / (num_seeds - 1) + shared**2 / (num_patients - 1)
     freedom = variance**2 / squares if squares > 0.0 else num_patients - 1.0
     return CrossedMean(float(values_S.mean()), float(np.sqrt(variance)), freedom)

@@ -8,7 +8,7 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
+from scipy.special import betaincinv, expit, logit, ndtri
 
 from synfundus.measures.inputs import Floats, Groups, group_index
 
@@ -73,6 +73,22 @@ def _resample_weights(num_groups: int, rows_per_block: int) -> Iterator[Floats]:
         size = min(block, NUM_RESAMPLES - start)
         drawn = rng.integers(0, num_groups, (size, num_groups)) + np.arange(size)[:, None] * num_groups
         yield np.bincount(drawn.ravel(), minlength=size * num_groups).reshape(size, num_groups).astype(np.float64)
+
+
+def logit_interval(value: float, standard_error: float, quantile: float, lower_end: float = 0.0) -> tuple[float, float]:
+    """Return the interval of a value in (`lower_end`, 1), on the logit scale of that range.
+
+    Args:
+        value: the estimate.
+        standard_error: standard deviation of the estimate.
+        quantile: two-sided 95 % quantile, 1.96 or that of Student's t.
+        lower_end: smallest value of the measure.
+    """
+    length = 1.0 - lower_end
+    share = (value - lower_end) / length
+    width = quantile * standard_error / length / (share * (1.0 - share))
+    low, high = (lower_end + length * expit(logit(share) + sign * width) for sign in (-1.0, 1.0))
+    return float(low), float(high)
 
 
 def percentile_interval(values: Floats) -> tuple[float, float]:

@@ -11,14 +11,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
 
 from synfundus.measures import performance, statistics
 from synfundus.measures.calibration import ece_interval, largest_bias
 from synfundus.measures.crossed import CrossedMean, crossed_mean
 from synfundus.measures.difference import Difference, independent_difference
 from synfundus.measures.inputs import Floats, Groups, binary_labels, group_index
-from synfundus.measures.intervals import Z_95, bootstrap
+from synfundus.measures.intervals import Z_95, bootstrap, logit_interval
 from synfundus.measures.measure import Measure
 from synfundus.measures.performance import Statistic
 from synfundus.measures.roc import auc, auc_covariance
@@ -89,7 +88,8 @@ def seed_mean(metric: MetricName, y_true: ArrayLike, predictions_SN: ArrayLike, 
     elif mean.standard_error == 0.0 or mean.value in (0.0, 1.0):
         return first  # all seeds agree, so each has this value and its interval
     else:
-        low, high = _bounded_interval(mean, -1.0 if metric == "quadratic_kappa" else 0.0)
+        lower_end = -1.0 if metric == "quadratic_kappa" else 0.0
+        low, high = logit_interval(mean.value, mean.standard_error, mean.quantile, lower_end)
     return Measure.measured(mean.value, low, high, n)
 
 
@@ -145,15 +145,6 @@ def _difference_without_variance(
         degrees_of_freedom=float(num_patients - 1),
         num_patients=num_patients,
     )
-
-
-def _bounded_interval(mean: CrossedMean, lower_end: float) -> tuple[float, float]:
-    """Return the interval of a mean in (`lower_end`, 1), on the logit scale of that range."""
-    length = 1.0 - lower_end
-    share = (mean.value - lower_end) / length
-    width = mean.quantile * mean.standard_error / length / (share * (1.0 - share))
-    low, high = (float(lower_end + length * expit(logit(share) + sign * width)) for sign in (-1.0, 1.0))
-    return low, high
 
 
 def _matrix(predictions: ArrayLike, y_true: ArrayLike) -> Floats:

@@ -7,10 +7,10 @@ class. If that variance vanishes (complete separation), it is Newcombe's score i
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit, stdtrit
+from scipy.special import stdtrit
 
 from synfundus.measures.inputs import Floats, Groups, binary_labels, group_index
-from synfundus.measures.intervals import Z_95, wilson
+from synfundus.measures.intervals import Z_95, logit_interval, wilson
 from synfundus.measures.measure import Measure
 
 
@@ -29,8 +29,8 @@ def auc(y_true: ArrayLike, score: ArrayLike, groups: Groups = None) -> Measure:
     if variance <= 1e-12 or theta in (0.0, 1.0):
         low, high = _auc_score_interval(theta, groups_10, groups_01)
     else:
-        width = stdtrit(min(groups_10, groups_01) - 1, 0.975) * np.sqrt(variance) / (theta * (1.0 - theta))
-        low, high = float(expit(logit(theta) - width)), float(expit(logit(theta) + width))
+        quantile = float(stdtrit(min(groups_10, groups_01) - 1, 0.975))
+        low, high = logit_interval(theta, variance**0.5, quantile)
     return Measure.measured(theta, low, high, n)
 
 

@@ -4,7 +4,8 @@ Images of one patient count as dependent if `groups` (patients) are given. Inter
 
 - Shares: Wilson's, see `intervals`.
 - F1: Wilson's interval of J = TP / (TP + FP + FN), because F1 = 2 J / (1 + J) is a monotone function of it.
-- Average precision and kappa: bootstrap of patients with a fixed seed.
+- Average precision: standard error of a bootstrap of patients with a fixed seed, logit scale, Student's t.
+- Kappa: percentiles of the same bootstrap.
 - Calibration error: bootstrap of patients, with the upward bias of the estimate; see `calibration`.
 - Ratio of two means: delta method on the log scale with the variance between patients, and Welch's t.
 
@@ -18,7 +19,7 @@ from scipy.special import stdtrit
 
 from synfundus.measures.calibration import ece_interval, largest_bias
 from synfundus.measures.inputs import Groups, binary_labels, group_index, select_groups
-from synfundus.measures.intervals import Z_95, bootstrap, effective_n, percentile_interval, wilson
+from synfundus.measures.intervals import Z_95, bootstrap, effective_n, logit_interval, percentile_interval, wilson
 from synfundus.measures.measure import Measure
 from synfundus.measures.performance import (
     average_precision_statistic,
@@ -86,15 +87,26 @@ def f1(y_true: ArrayLike, prediction: ArrayLike, groups: Groups = None) -> Measu
 
 
 def average_precision(y_true: ArrayLike, score: ArrayLike, groups: Groups = None) -> Measure:
-    """Return the sum of (recall step) x precision over the thresholds, not interpolated; percentile bootstrap."""
+    """Return the sum of (recall step) x precision over the thresholds, not interpolated.
+
+    The interval has the bootstrap's standard error, on the logit scale, because percentiles cover too little of so
+    skewed a distribution.
+    """
     positive, reason = binary_labels(y_true)
     n = len(positive)
     if reason:
         return Measure.not_measurable(reason, n)
     group = group_index(groups, n)
     statistic, num_groups = average_precision_statistic(positive, score, group), int(group.max()) + 1
-    low, high = percentile_interval(bootstrap(statistic, num_groups, n))
-    return Measure.measured(value_of(statistic, num_groups), low, high, n)
+    num_positive = len(np.unique(group[positive]))
+    if num_positive < 2:
+        return Measure.not_measurable("fewer than 2 patients in the positive class", n)
+    value = value_of(statistic, num_groups)
+    if value == 1.0:
+        return Measure.measured(value, *wilson(1.0, num_positive), n)
+    error = float(np.nanstd(bootstrap(statistic, num_groups, n), ddof=1))
+    error *= (num_positive / (num_positive - 1)) ** 0.5
+    return Measure.measured(value, *logit_interval(value, error, float(stdtrit(num_positive - 1, 0.975))), n)
 
 
 def ece(y_true: ArrayLike, probability: ArrayLike, groups: Groups = None) -> Measure:
@@ -115,14 +127,18 @@ def ece(y_true: ArrayLike, probability: ArrayLike, groups: Groups = None) -> Mea
 
 
 def quadratic_kappa(y_true: ArrayLike, prediction: ArrayLike, groups: Groups = None) -> Measure:
-    """Return Cohen's kappa with quadratic weights for the DR grades 0 to 4; percentile bootstrap."""
+    """Return Cohen's kappa with quadratic weights for the DR grades 0 to 4; percentile bootstrap.
+
+    If all images agree, no bootstrap sample has an error, and the lower bound is Wilson's of a share of 1.
+    """
     n = len(np.asarray(y_true))
     group = group_index(groups, n)
     if len(np.unique(np.asarray(y_true))) < 2:
         return Measure.not_measurable("needs at least two different grades", n)
     statistic, num_groups = quadratic_kappa_statistic(y_true, prediction, group), int(group.max()) + 1
-    low, high = percentile_interval(bootstrap(statistic, num_groups))
-    return Measure.measured(value_of(statistic, num_groups), low, high, n)
+    value = value_of(statistic, num_groups)
+    bounds = wilson(1.0, num_groups) if value == 1.0 else percentile_interval(bootstrap(statistic, num_groups))
+    return Measure.measured(value, *bounds, n)
 
 
 def ratio_of_means(

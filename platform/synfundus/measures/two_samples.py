@@ -21,7 +21,7 @@ from synfundus.measures.measure import Measure
 from synfundus.metadata import Metadata
 from synfundus.seeds import random_numbers
 
-NUM_PERMUTATIONS = 9_999
+NUM_PERMUTATIONS = 1_999
 BLOCK_NUMBERS = 2**22
 """Largest number of random numbers in memory at once."""
 

@@ -8,19 +8,24 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from support.release_example import RELEASE, publish_example
-from support.samples_example import FOLDER, NUM_SAMPLES, REPLACED, UNRESOLVED, phantom_samples
+from support.samples_example import FOLDER, NUM_SAMPLES, REPLACED, SIZE_PX, UNRESOLVED, phantom_samples
 from synfundus.digests import sha256_hex
 from synfundus.errors import WrongInputError
+from synfundus.fundus.config import PrepareConfig
 from synfundus.fundus.listing import listing_digest, merge_listings
 from synfundus.fundus.listing_summary import source_rows
 from synfundus.fundus.origin import OTHER_SOURCES, Origin, merge_origins
+from synfundus.fundus.preprocess import Prepared
+from synfundus.fundus.shard import decode_pixels
 from synfundus.fundus.sources import SourceListing
 from synfundus.fundus.sources.phantom import PhantomSource
 from synfundus.fundus.sources.release import DATA, ReleaseSource
+from synfundus.fundus.staging import load_and_prepare
 from synfundus.labels import LABEL_NAMES, SampleLabels, apply_rules, choose_labels
 from synfundus.measures.editions import edition_mark
 from synfundus.samples.manifest import ReleaseManifest
@@ -157,6 +162,17 @@ def test_the_digest_depends_on_the_release_but_not_on_its_place(released: Path, 
 def test_a_reference_travels_to_another_process(released: Path) -> None:
     record = listing(released).records[-1]
     assert pickle.loads(pickle.dumps(record)).load() == record.load()
+
+
+def test_an_image_of_the_size_of_the_dataset_is_prepared_without_a_change(released: Path) -> None:
+    """At its own size, an image has been cropped to its field of view already."""
+    records = listing(released).records
+    fundus = [record for record in records if record.labels["is_fundus"] == 1]
+    assert fundus
+    for record in fundus:
+        _, prepared = load_and_prepare(record, PrepareConfig(size_px=SIZE_PX))
+        assert isinstance(prepared, Prepared), prepared
+        assert np.array_equal(prepared.pixels_HWC, decode_pixels(record.load()))
 
 
 # Releases that are not whole, or not public

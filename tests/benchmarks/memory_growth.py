@@ -129,6 +129,7 @@ def run_evaluate(storage: Storage, num_images: int, num_samples: int) -> None:
         storage,
         data_folder="data/filled",
         annotator_folder="annotators/tiny",
+        judge=None,
         samples_folder=f"samples/of-{num_samples}",
         report_folder=f"reports/of-{num_samples}",
         config=EvaluationConfig(max_images=500),

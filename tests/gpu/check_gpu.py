@@ -316,6 +316,7 @@ def measure_loop(report: Report, storage: Storage) -> None:
         storage=storage,
         data_folder="data/filled",
         annotator_folder="annotators/p",
+        judge=None,
         samples_folder="samples/p",
         report_folder="reports/p",
         config=EvaluationConfig.model_validate({"resources": {"num_gpus": 1, "num_threads": 8}}),

@@ -47,6 +47,16 @@ def read_annotator_metrics(
     return measure_decisions(scores, splits, calibration, points)
 
 
+def read_held_out(storage: Storage, folder: str) -> dict[str, Predictions]:
+    """Return the predictions of the complete annotator in `folder` on each held-out split.
+
+    Raises:
+        WrongInputError: the folder is not complete or holds no annotator.
+        StorageError: a file differs from its manifest.
+    """
+    return decode_held_out(read_trusted(storage, folder, HELD_OUT, read_manifest(storage, folder, AnnotatorManifest)))
+
+
 def measure_decisions(
     scores: AnnotatorScores, splits: Mapping[str, Predictions], calibration: Calibration, points: OperatingPoints
 ) -> AnnotatorMetrics:

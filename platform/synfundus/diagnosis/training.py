@@ -136,14 +136,21 @@ class DiagnosisLearner(Learner):
 
 
 class AnnotatorLearner(DiagnosisLearner):
-    """The annotator in training on the `train` split of prepared images."""
+    """The annotator in training on one split of prepared images; on the split `judge`, the judge."""
 
     def __init__(
-        self, images: PreparedImages, config: AnnotatorConfig, device: torch.device, rank: int = 0, world_size: int = 1
+        self,
+        images: PreparedImages,
+        config: AnnotatorConfig,
+        device: torch.device,
+        rank: int = 0,
+        world_size: int = 1,
+        *,
+        split: str = "train",
     ) -> None:
         """Build the network and count the training labels; see `DiagnosisLearner`."""
         self.images = images
-        super().__init__(SplitSet(images), config, device, rank, world_size)
+        super().__init__(SplitSet(images, split), config, device, rank, world_size)
 
     def save(self, storage: Storage, folder: str, digest: str) -> AnnotatorScores:
         """Calibrate on the validation split, measure on validation and test, and write the annotator to `folder`.

@@ -1,4 +1,4 @@
-"""Agreement of the annotator's predictions with the requests, beside the same for permuted requests."""
+"""Agreement of a grader's predictions with the requests, beside the same for permuted requests."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from synfundus.measures.metrics import Consistency, LabelConsistency, RocCurve
 from synfundus.measures.roc import auc, roc_band
 from synfundus.measures.statistics import proportion, quadratic_kappa
 
-UNUSABLE_LABEL = "the annotator cannot predict this label"
+UNUSABLE_LABEL = "the grader cannot predict this label"
 NO_ANNOTATION = "no sample has an annotation of this label"
 
 

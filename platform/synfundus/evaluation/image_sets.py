@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from synfundus.diagnosis.annotator import Annotator
 from synfundus.evaluation.examples import Examples
 from synfundus.evaluation.feature_sets import FeatureSet
 from synfundus.evaluation.spaces import Extractors
@@ -61,6 +62,16 @@ class Photographs:
 
 
 @dataclass(frozen=True)
+class Predicted:
+    """A grader's predictions of samples."""
+
+    value_NK: Labels
+    """Annotations; -1 if unknown, also for diseases and side of an image that is not a fundus."""
+    score_NK: FloatArray
+    """Calibrated probability of the value 1 (of DR grade 1 or more); NaN if there is none."""
+
+
+@dataclass(frozen=True)
 class Samples:
     """Accepted samples."""
 
@@ -84,6 +95,8 @@ class Samples:
     """(M,) file of each chosen sample."""
     sampled: SampledCounts
     """All samples, accepted or not."""
+    judged: Predicted | None = None
+    """The judge's predictions of the chosen samples; None if there is no judge."""
 
     def feature_set(self, space: str, rows_M: NDArray[np.bool_]) -> FeatureSet:
         """Return the features of those chosen samples for which `rows_M` is true."""
@@ -135,6 +148,27 @@ class _LabelCounts:
 def _expert_labels(batch: LabelBatch) -> Labels:
     value_BK = np.stack([batch.p_BV[:, HEADS[name]].sum(axis=1) for name in LABEL_NAMES], axis=1)
     return np.where(batch.expert_BK, np.rint(value_BK), -1).astype(np.int8)
+
+
+class _Judged:
+    """The judge's predictions of samples, batch by batch."""
+
+    def __init__(self, judge: Annotator | None) -> None:
+        self.judge = judge
+        self.values, self.scores = [np.zeros((0, NUM_LABELS), np.int8)], [np.zeros((0, NUM_LABELS), np.float32)]
+
+    def add(self, images_BHWC: NDArray[np.uint8]) -> None:
+        if self.judge is None:
+            return
+        output = self.judge.predict(images_BHWC)
+        rows = [[-1 if (value := row[name]) is None else value for name in LABEL_NAMES] for row in output.annotations]
+        self.values.append(np.asarray(rows, np.int8))
+        self.scores.append(output.probability_BV[:, [HEADS[name].start for name in LABEL_NAMES]])
+
+    def joined(self) -> Predicted | None:
+        if self.judge is None:
+            return None
+        return Predicted(np.concatenate(self.values), np.concatenate(self.scores))
 
 
 def _no_descriptors() -> FloatArray:
@@ -203,14 +237,20 @@ def _pixel_batches(table: pa.Table, rows: Sequence[int]) -> Iterator[NDArray[np.
 
 
 def read_accepted_samples(
-    storage: Storage, folder: str, extractors: Extractors, max_images: int, seed: int, examples: Examples
+    storage: Storage,
+    folder: str,
+    extractors: Extractors,
+    max_images: int,
+    seed: int,
+    examples: Examples,
+    judge: Annotator | None = None,
 ) -> Samples:
     """Read all accepted samples in the order of their files; `examples` collects from the chosen ones."""
     chosen = _choose(read_manifest(storage, folder, SamplesManifest).summary.num_accepted, max_images, seed)
     none = np.zeros((0, NUM_LABELS), np.int8)
     ids, requested, predicted = [np.zeros(0, np.int64)], [none], [none]
     scores, descriptors = [none.astype(np.float32)], [_no_descriptors()]
-    features, files, first = _Features(extractors), list[str](), 0
+    features, judged, files, first = _Features(extractors), _Judged(judge), list[str](), 0
     for file, table in read_samples(storage, folder):
         ids.append(table.column("sample_id").to_numpy())
         requested.append(label_columns(table, "condition"))
@@ -219,6 +259,7 @@ def read_accepted_samples(
         in_file = [int(row) for row in chosen[(chosen >= first) & (chosen < first + len(table))] - first]
         for number, images_BHWC in enumerate(_pixel_batches(table, in_file)):
             features.add(images_BHWC)
+            judged.add(images_BHWC)
             descriptors.append(copy_descriptor(images_BHWC))
             examples.add(requested[-1][in_file[number * PIXEL_BATCH : (number + 1) * PIXEL_BATCH]], images_BHWC)
         files += [file] * len(in_file)
@@ -234,4 +275,5 @@ def read_accepted_samples(
         np.concatenate(descriptors),
         files,
         count_sampled(storage, folder),
+        judged.joined(),
     )

@@ -4,9 +4,11 @@ docs/evaluation.md explains each number.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from synfundus.diagnosis.held_out import Predictions
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.comparison import compare
 from synfundus.evaluation.config import EvaluationConfig
@@ -17,10 +19,12 @@ from synfundus.evaluation.image_sets import Photographs, Samples
 from synfundus.evaluation.landmark import compare_with_phantoms
 from synfundus.evaluation.measure_texts import MEASURE_TEXTS
 from synfundus.evaluation.privacy import measure_privacy
-from synfundus.evaluation.spaces import SPACES
+from synfundus.evaluation.sensitivity import compare_sensitivities
+from synfundus.evaluation.spaces import Space
 from synfundus.evaluation.spectrum import compare_spectra
 from synfundus.evaluation.strata import GROUPS, STRATA, Labels
 from synfundus.labels import LABEL_BY_NAME, LABELS, FloatArray
+from synfundus.measures.judge_metrics import Judge, Sensitivity
 from synfundus.measures.metrics import (
     ClosestPair,
     ComputedSpace,
@@ -44,14 +48,34 @@ from synfundus.measures.nearest import Nearest
 NUM_CLOSEST = 12
 
 
+@dataclass(frozen=True)
+class Grader:
+    """A model that predicts the labels of samples."""
+
+    unusable: Mapping[str, str]
+    """Unusable labels, with the reason."""
+    held_out: Mapping[str, Predictions]
+    """Its logits of the held-out photographs, with experts' labels, by split."""
+
+
+@dataclass(frozen=True)
+class Graders:
+    """The annotator and, if there is one, the independent judge, whose predictions the samples hold."""
+
+    annotator: Grader
+    judge: Grader | None
+    facts: Judge
+    """What the report says of the judge."""
+
+
 def evaluate(
     reference: Photographs,
     held_out: Photographs,
     samples: Samples,
     config: EvaluationConfig,
     *,
-    spaces: Mapping[str, str | None],
-    unusable: Mapping[str, str],
+    spaces: Mapping[str, Space],
+    graders: Graders,
     quantile: float,
     phantoms: Mapping[str, FloatArray] | None,
     size_px: int,
@@ -60,8 +84,8 @@ def evaluate(
 
     Args:
         reference, held_out: photographs of the training split, and of validation and test (other patients).
-        spaces: for each of `SPACES`, None if its features were computed, else the reason why not.
-        unusable: unusable labels, with the reason.
+        spaces: all feature spaces; the sets have features of those that are not skipped.
+        graders: annotator and judge.
         quantile: quantile of held-out photographs' distances below which a sample is too near to a training image.
         phantoms: features of phantoms in each computed space, as a landmark; None if the photographs are phantoms.
         size_px: side of all images in pixels.
@@ -73,16 +97,19 @@ def evaluate(
     privacy, near = _measure_privacy(reference, held_out, samples, quantile, config)
     fidelity = _measure_fidelity(reference, held_out, samples, config, spaces, phantoms)
     spectrum = _measure_spectrum(held_out, samples, size_px)
-    consistency = _measure_consistency(samples, unusable, config)
+    judged = _judge(samples, graders, config)
     return EvaluationMetrics(
         config=_settings(config),
         counts=_counts(reference, held_out, samples),
         label_distributions=_distributions(reference, held_out, samples),
         fidelity=fidelity,
         spectrum=spectrum,
-        consistency=consistency,
+        judge=graders.facts,
+        consistency=judged.consistency,
+        annotator_consistency=judged.annotator_consistency,
+        sensitivity=judged.sensitivity,
         privacy=privacy,
-        notes=tuple(_notes(fidelity, spectrum, consistency, privacy, unusable)),
+        notes=tuple(_notes(fidelity, spectrum, judged, privacy)),
     ), near
 
 
@@ -90,8 +117,35 @@ def _settings(config: EvaluationConfig) -> ProtocolSettings:
     return ProtocolSettings.model_validate(config.model_dump(include=set(ProtocolSettings.model_fields)))
 
 
-def _measure_consistency(samples: Samples, unusable: Mapping[str, str], config: EvaluationConfig) -> Consistency:
-    return measure_consistency(samples.requested_NK, samples.predicted_NK, samples.score_NK, unusable, config.seed)
+@dataclass(frozen=True)
+class _Judged:
+    """Results that depend on who grades the samples."""
+
+    unusable: Mapping[str, str]
+    """Labels that the grader cannot predict, with the reason."""
+    consistency: Consistency
+    annotator_consistency: Consistency | None
+    sensitivity: Sensitivity
+
+
+def _judge(samples: Samples, graders: Graders, config: EvaluationConfig) -> _Judged:
+    """Grade the samples by the judge if there is one, and by the annotator."""
+    seed, by_annotator = config.seed, graders.annotator
+    consistency = measure_consistency(
+        samples.requested_NK, samples.predicted_NK, samples.score_NK, by_annotator.unusable, seed
+    )
+    if graders.judge is None or samples.judged is None:
+        sensitivity = compare_sensitivities(
+            by_annotator.held_out, samples.requested_NK, samples.score_NK, by_annotator.unusable, seed
+        )
+        return _Judged(by_annotator.unusable, consistency, None, sensitivity)
+    requested_MK, judged, unusable = samples.requested_NK[samples.chosen], samples.judged, graders.judge.unusable
+    return _Judged(
+        unusable,
+        measure_consistency(requested_MK, judged.value_NK, judged.score_NK, unusable, seed),
+        consistency,
+        compare_sensitivities(graders.judge.held_out, requested_MK, judged.score_NK, unusable, seed),
+    )
 
 
 def _require_disjoint_patients(reference: Photographs, held_out: Photographs) -> None:
@@ -141,7 +195,7 @@ def _measure_fidelity(
     held_out: Photographs,
     samples: Samples,
     config: EvaluationConfig,
-    spaces: Mapping[str, str | None],
+    spaces: Mapping[str, Space],
     phantoms: Mapping[str, FloatArray] | None,
 ) -> Fidelity:
     return Fidelity(
@@ -149,12 +203,12 @@ def _measure_fidelity(
         strata={key: stratum.text for key, stratum in STRATA.items()},
         groups=dict(GROUPS),
         spaces={
-            space: SkippedSpace(title=title, reason=reason)
-            if (reason := spaces[space]) is not None
+            name: SkippedSpace(title=space.title, reason=space.skipped)
+            if space.skipped is not None
             else _measure_space(
-                space, title, reference, held_out, samples, config, None if phantoms is None else phantoms[space]
+                name, space.title, reference, held_out, samples, config, None if phantoms is None else phantoms[name]
             )
-            for space, title in SPACES.items()
+            for name, space in spaces.items()
         },
     )
 
@@ -259,9 +313,8 @@ def closest_rows(near: Nearest) -> list[int]:
 def _notes(
     fidelity: Fidelity,
     spectrum: PowerSpectrum,
-    consistency: Consistency,
+    judged: _Judged,
     privacy: Privacy,
-    unusable: Mapping[str, str],
 ) -> Iterator[str]:
     """Yield what was not measured, and why, one line each."""
     for space in fidelity.spaces.values():
@@ -273,10 +326,13 @@ def _notes(
         yield "Power spectrum: images of fewer than 8 px have no octave"
     elif not top.ratio.measurable:
         yield f"Power spectrum: {top.ratio.reason}"
-    for name, entry in consistency.labels.items():
+    for name, entry in judged.consistency.labels.items():
         if not entry.requested.measurable:
-            reason = f"unusable: {unusable[name]}" if name in unusable else entry.requested.reason
+            reason = f"unusable: {judged.unusable[name]}" if name in judged.unusable else entry.requested.reason
             yield f"{LABEL_BY_NAME[name].title}, agreement with the request: {reason}"
+    for disease in judged.sensitivity.diseases.values():
+        if not disease.samples.measurable:
+            yield f"{disease.title}, sensitivity on samples: {disease.samples.reason}"
     if isinstance(privacy, UnmeasuredPrivacy):
         yield f"Nearness to training images: {privacy.reason}"
 

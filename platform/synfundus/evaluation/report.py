@@ -22,7 +22,7 @@ from synfundus.evaluation.report_text import MEANINGS
 from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.measures.editions import Edition, edition_mark, withhold
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
-from synfundus.measures.wording import RESEARCH_ONLY, format_measure, format_number
+from synfundus.measures.wording import RESEARCH_ONLY, describe_judge, format_measure, format_number, grader_name
 from synfundus.samples.chain import chain_sentences
 
 HERO_IMAGES = 8
@@ -94,7 +94,10 @@ def render_report(content: ReportContent, edition: Edition) -> str:
         number=format_number,
         meanings=MEANINGS,
         tiles=summary_tiles(metrics, annotator),
-        labels=tables.consistency_rows(metrics.consistency),
+        judge=describe_judge(metrics.judge),
+        grader=grader_name(metrics.judge),
+        labels=tables.consistency_rows(metrics),
+        sensitivities=tables.sensitivity_rows(metrics.sensitivity),
         grades=tables.confusion_rows(metrics.consistency.labels["dr_grade"]),
         spaces=tables.space_tables(metrics.fidelity),
         annotator=tables.annotator_rows(annotator),

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from synfundus.evaluation.figures.labels import plot_consistency, plot_distributions, plot_roc
+from synfundus.evaluation.figures.labels import plot_consistency, plot_distributions, plot_roc, plot_sensitivity
 from synfundus.evaluation.figures.likeness import plot_distances, plot_extrapolation, plot_spectrum, plot_strata
 from synfundus.evaluation.figures.training import LossCurves, plot_losses
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
@@ -21,13 +21,14 @@ class ReportFigures:
     """One figure for each feature space with a measurable stratum, by the title of the space."""
     extrapolation: Mapping[str, str]
     """One figure for each feature space with a Fréchet distance, by the title of the space."""
+    sensitivity: str | None
     spectrum: str | None
     distances: str | None
     losses: str | None
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield name and URI of each figure that has data."""
-        for name in ("distributions", "consistency", "roc", "spectrum", "distances", "losses"):
+        for name in ("distributions", "consistency", "roc", "sensitivity", "spectrum", "distances", "losses"):
             uri: str | None = getattr(self, name)
             if uri is not None:
                 yield name, uri
@@ -51,6 +52,7 @@ def plot_figures(metrics: EvaluationMetrics, curves: Sequence[LossCurves]) -> Re
         roc=plot_roc(metrics.consistency),
         strata={title: uri for title, uri in strata.items() if uri is not None},
         extrapolation={title: uri for title, uri in extrapolations.items() if uri is not None},
+        sensitivity=plot_sensitivity(metrics.sensitivity),
         spectrum=plot_spectrum(metrics.spectrum),
         distances=plot_distances(metrics.privacy) if isinstance(metrics.privacy, MeasuredPrivacy) else None,
         losses=plot_losses(curves),

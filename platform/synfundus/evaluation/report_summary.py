@@ -14,7 +14,7 @@ from synfundus.measures.metrics import (
     PowerSpectrum,
     Privacy,
 )
-from synfundus.measures.wording import NOT_MEASURABLE, format_number
+from synfundus.measures.wording import NOT_MEASURABLE, format_number, grader_name
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def summary_tiles(metrics: EvaluationMetrics, annotator: AnnotatorMetrics) -> li
         SummaryTile(
             "Eye side as requested",
             _share(side.agreement),
-            "of the samples show the requested eye side, as the annotator predicts it; with shuffled requests"
-            f" {_share(side.agreement_permuted)}",
+            f"of the samples show the requested eye side, as the {grader_name(metrics.judge)} predicts it; with"
+            f" shuffled requests {_share(side.agreement_permuted)}",
         ),
         SummaryTile(
             "Labels that follow the request",

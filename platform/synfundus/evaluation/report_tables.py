@@ -8,11 +8,12 @@ from pydantic import JsonValue
 from synfundus.diagnosis.metrics import AnnotatorMetrics, HeadMetrics
 from synfundus.diagnosis.operating_points import OperatingPoint
 from synfundus.labels import HEAD_NAMES, HEADS, LABELS
+from synfundus.measures.judge_metrics import GroupSensitivity, IndependentJudge, Sensitivity, SensitivityComparison
 from synfundus.measures.measure import Measure
 from synfundus.measures.metrics import (
     Comparison,
     ComputedSpace,
-    Consistency,
+    EvaluationMetrics,
     Extrapolation,
     Fidelity,
     FidelityMeasures,
@@ -47,18 +48,23 @@ class ConsistencyRow:
     permuted: str
     agreement: str
     agreement_permuted: str
+    by_annotator: str | None
+    """The annotator's score, beside that of an independent judge; None if there is none."""
+    on_photographs: str | None
+    """The judge's score on test photographs; None if there is no independent judge."""
     n: int
     verdict: str
     reason: str | None
     """Reason why the label is not measurable; None if it is."""
 
 
-def consistency_rows(consistency: Consistency) -> list[ConsistencyRow]:
+def consistency_rows(metrics: EvaluationMetrics) -> list[ConsistencyRow]:
     """Return the rows of all 16 labels."""
-    return [_consistency_row(label.name, consistency.labels[label.name]) for label in LABELS]
+    return [_consistency_row(label.name, metrics) for label in LABELS]
 
 
-def _consistency_row(name: str, entry: LabelConsistency) -> ConsistencyRow:
+def _consistency_row(name: str, metrics: EvaluationMetrics) -> ConsistencyRow:
+    entry, annotator, judge = metrics.consistency.labels[name], metrics.annotator_consistency, metrics.judge
     verdicts = {True: "follows", False: "no better than chance", None: NOT_MEASURABLE}
     return ConsistencyRow(
         name=name,
@@ -70,6 +76,8 @@ def _consistency_row(name: str, entry: LabelConsistency) -> ConsistencyRow:
         permuted=format_measure(entry.permuted),
         agreement=format_percent(entry.agreement),
         agreement_permuted=format_percent(entry.agreement_permuted),
+        by_annotator=None if annotator is None else format_measure(annotator.labels[name].requested),
+        on_photographs=format_measure(judge.test_scores[name]) if isinstance(judge, IndependentJudge) else None,
         n=entry.requested.n,
         verdict=verdicts[entry.beats_permuted],
         reason=entry.requested.reason,
@@ -242,6 +250,42 @@ def octave_rows(spectrum: PowerSpectrum) -> list[OctaveRow]:
         )
         for octave in spectrum.octaves
     ]
+
+
+@dataclass(frozen=True)
+class SensitivityRow:
+    """Sensitivity to a disease, or its mean over a group, on photographs and on samples."""
+
+    title: str
+    counts: str
+    """Images with and without the finding in each set."""
+    photographs: str
+    samples: str
+    difference: str
+    reason: str | None
+    """Reason why it is not measurable; None if it is."""
+    is_group: bool
+
+
+def sensitivity_rows(sensitivity: Sensitivity) -> list[SensitivityRow]:
+    """Return the rows of both groups, then those of the eleven diseases."""
+    groups = [_sensitivity_row(f"{g.title} (mean of {len(g.diseases)})", "", g) for g in sensitivity.groups.values()]
+    return groups + [
+        _sensitivity_row(disease.title, f"{disease.num_positive} / {disease.num_negative}", disease)
+        for disease in sensitivity.diseases.values()
+    ]
+
+
+def _sensitivity_row(title: str, counts: str, entry: SensitivityComparison | GroupSensitivity) -> SensitivityRow:
+    return SensitivityRow(
+        title=title,
+        counts=counts,
+        photographs=format_percent(entry.photographs),
+        samples=format_percent(entry.samples),
+        difference=format_percent(entry.difference),
+        reason=entry.difference.reason,
+        is_group=isinstance(entry, GroupSensitivity),
+    )
 
 
 @dataclass(frozen=True)

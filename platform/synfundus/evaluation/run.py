@@ -16,29 +16,31 @@ from pydantic import JsonValue
 
 from synfundus.diagnosis.annotator import Annotator
 from synfundus.diagnosis.checkpoint import load_annotator
-from synfundus.diagnosis.decisions import read_annotator_metrics
+from synfundus.diagnosis.decisions import read_annotator_metrics, read_held_out
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.examples import Examples, Pixels
 from synfundus.evaluation.figures.training import LossCurves
 from synfundus.evaluation.image_sets import Samples, read_accepted_samples, read_photographs
 from synfundus.evaluation.inception import build_inception
+from synfundus.evaluation.judge import JudgeTask, require_judge
 from synfundus.evaluation.manifest import PRIVATE, PUBLIC, ReportManifest
-from synfundus.evaluation.protocol import closest_rows, evaluate
+from synfundus.evaluation.protocol import Grader, Graders, closest_rows, evaluate
 from synfundus.evaluation.report import ReportContent, render_report
 from synfundus.evaluation.report_figures import plot_figures
-from synfundus.evaluation.spaces import Extractor, Extractors, skipped_spaces
+from synfundus.evaluation.spaces import Extractor, Extractors, feature_spaces
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.manifest import DataManifest
 from synfundus.fundus.shard import decode_pixels
-from synfundus.fundus.splits import HELD_OUT_SPLITS
-from synfundus.labels import FloatArray
+from synfundus.fundus.splits import HELD_OUT_SPLITS, NO_JUDGE
+from synfundus.labels import LABEL_NAMES, FloatArray
+from synfundus.measures.judge_metrics import IndependentJudge, TeacherAsJudge
 from synfundus.measures.metrics import EvaluationMetrics
 from synfundus.measures.nearest import Nearest
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_labels, phantom_record
 from synfundus.samples.manifest import SamplesManifest
-from synfundus.samples.plan import read_plan
+from synfundus.samples.plan import Plan, read_plan
 from synfundus.samples.shards import read_shard
 from synfundus.storage import METRICS, Storage, read_manifest, write_manifest
 
@@ -55,6 +57,8 @@ class EvaluationTask:
     data_folder: str
     """The filled dataset."""
     annotator_folder: str
+    judge: JudgeTask | None
+    """Training of the judge; None if the dataset has no split for one."""
     samples_folder: str
     report_folder: str
     config: EvaluationConfig
@@ -86,12 +90,16 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
     torch.set_num_threads(config.resources.num_threads)
     device = "cuda" if config.resources.num_gpus else "cpu"
     annotator = load_annotator(storage, task.annotator_folder, device)
-    extractors = _extractors(annotator, inception_weights, device)
+    plan = read_plan(storage, task.samples_folder, read_manifest(storage, task.samples_folder, SamplesManifest))
+    judge = None if task.judge is None else _load_judge(storage, task.judge, plan, device)
+    extractors = _extractors(judge, annotator, inception_weights, device)
     images = PreparedImages(storage, task.data_folder)
     real, synthetic = Examples(), Examples()
     reference = read_photographs(images, ("train",), extractors, config.max_images, config.seed, real)
     held_out = read_photographs(images, HELD_OUT_SPLITS, extractors, config.max_images, config.seed)
-    samples = read_accepted_samples(storage, task.samples_folder, extractors, config.max_images, config.seed, synthetic)
+    samples = read_accepted_samples(
+        storage, task.samples_folder, extractors, config.max_images, config.seed, synthetic, judge
+    )
     if not len(samples.sample_ids):
         raise WrongInputError(
             f"{task.samples_folder}: no sample was accepted, so there is nothing to evaluate;"
@@ -103,19 +111,53 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
         held_out,
         samples,
         config,
-        spaces=skipped_spaces(config, annotator_sees_images=annotator.scorer.sees_images),
-        unusable=annotator.calibration.unusable,
+        spaces=feature_spaces(config, has_judge=judge is not None, annotator_sees_images=annotator.scorer.sees_images),
+        graders=_graders(task, images, plan, annotator, judge, len(samples.chosen)),
         quantile=task.quantile,
         phantoms=phantoms,
         size_px=images.size_px,
     )
     pairs = _closest_pairs(task, images, samples, near) if near is not None else ()
-    _write(task, _content(task, metrics, annotator, real, synthetic, pairs))
+    _write(task, _content(task, metrics, plan, annotator, real, synthetic, pairs))
 
 
-def _extractors(annotator: Annotator, inception_weights: bytes | None, device: str) -> Extractors:
+def _load_judge(storage: Storage, task: JudgeTask, plan: Plan, device: str) -> Annotator:
+    """Return the judge, trained if it is not complete, with the operating points of the samples."""
+    require_judge(storage, task, device)
+    return load_annotator(storage, task.folder, device, plan.operating_points)
+
+
+def _graders(
+    task: EvaluationTask, images: PreparedImages, plan: Plan, annotator: Annotator, judge: Annotator | None, n: int
+) -> Graders:
+    """Return annotator and judge with their predictions of held-out photographs; `n` samples are judged."""
+    storage = task.storage
+    by_annotator = Grader(annotator.calibration.unusable, read_held_out(storage, task.annotator_folder))
+    if judge is None or task.judge is None:
+        return Graders(by_annotator, None, TeacherAsJudge(reason=NO_JUDGE))
+    metrics = read_annotator_metrics(storage, task.judge.folder, plan.operating_points)
+    test = metrics.splits["test"]
+    scores = {name: test.heads[name].auc for name in LABEL_NAMES[1:]}
+    facts = IndependentJudge(
+        digest=judge.digest,
+        architecture=task.judge.config.architecture,
+        num_images=images.manifest.num_images.judge,
+        num_patients=images.manifest.num_patients.judge,
+        num_samples=n,
+        unusable=judge.calibration.unusable,
+        test_scores={"dr_grade": test.quadratic_kappa, **scores},
+    )
+    by_judge = Grader(judge.calibration.unusable, read_held_out(storage, task.judge.folder))
+    return Graders(by_annotator, by_judge, facts)
+
+
+def _extractors(
+    judge: Annotator | None, annotator: Annotator, inception_weights: bytes | None, device: str
+) -> Extractors:
     """Return the extractor of each space that is computed."""
     extractors: dict[str, Extractor] = {}
+    if judge is not None:
+        extractors["judge"] = judge.features
     if annotator.scorer.sees_images:
         extractors["annotator"] = annotator.features
     if inception_weights is not None:
@@ -126,14 +168,12 @@ def _extractors(annotator: Annotator, inception_weights: bytes | None, device: s
 def _content(
     task: EvaluationTask,
     metrics: EvaluationMetrics,
+    plan: Plan,
     annotator: Annotator,
     real: Examples,
     synthetic: Examples,
     pairs: Sequence[tuple[Pixels, Pixels, float]],
 ) -> ReportContent:
-    plan = read_plan(
-        task.storage, task.samples_folder, read_manifest(task.storage, task.samples_folder, SamplesManifest)
-    )
     return ReportContent(
         title=task.title,
         study=task.study,

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from synfundus.measures.judge_metrics import Judge, Sensitivity
 from synfundus.measures.measure import Measure
 from synfundus.metadata import Metadata
 
@@ -229,7 +230,7 @@ class Fidelity(Metadata):
     strata: dict[str, StratumText]
     groups: dict[str, GroupText]
     spaces: dict[str, FeatureSpace]
-    """Spaces `annotator` and `inception`."""
+    """Spaces `judge`, `annotator` and `inception`. The first computed one gives the main results."""
 
     @property
     def computed_spaces(self) -> list[ComputedSpace]:
@@ -281,7 +282,7 @@ class RocCurve(Metadata):
 
 
 class LabelConsistency(Metadata):
-    """Agreement of the annotator's predictions on samples with the requested values of one label."""
+    """Agreement of a grader's predictions on samples with the requested values of one label."""
 
     title: str
     """Name in plain words."""
@@ -406,7 +407,14 @@ class EvaluationMetrics(Metadata):
     """One entry for each of the 16 labels."""
     fidelity: Fidelity
     spectrum: PowerSpectrum
+    judge: Judge
+    """The model that grades the samples."""
     consistency: Consistency
+    """Agreement of the judge's predictions with the requests; of the annotator's if there is no independent judge."""
+    annotator_consistency: Consistency | None
+    """Agreement of the annotator's predictions, beside those of an independent judge; null if there is none."""
+    sensitivity: Sensitivity
+    """Clearness of each disease to the judge, on samples and on held-out photographs."""
     privacy: Privacy
     notes: tuple[str, ...]
     """Everything that was not measured, with the reason; one line each."""

@@ -1,5 +1,6 @@
 """The wording of measures for people, in the report, on the dataset card and on the screen."""
 
+from synfundus.measures.judge_metrics import IndependentJudge, Judge
 from synfundus.measures.measure import Measure
 
 RESEARCH_ONLY = "Research use only. Not a medical device."
@@ -24,3 +25,22 @@ def format_measure(measure: Measure) -> str:
         return NOT_MEASURABLE
     value, low, high = map(format_number, measure.interval)
     return f"{value} ({low} to {high})"
+
+
+def describe_judge(judge: Judge) -> str:
+    """Return in two sentences who grades the samples."""
+    if isinstance(judge, IndependentJudge):
+        return (
+            f"An independent judge ({judge.architecture}) graded {judge.num_samples} samples. It was trained on"
+            f" {judge.num_images} photographs of {judge.num_patients} patients, whom neither annotator nor generator"
+            " was trained on."
+        )
+    return (
+        f"Judge and teacher are one, because {judge.reason}. The annotator, which filled labels for the generator, also"
+        " grades the samples, so errors that both share count as agreement."
+    )
+
+
+def grader_name(judge: Judge) -> str:
+    """Return the word for the model that grades the samples."""
+    return "judge" if isinstance(judge, IndependentJudge) else "annotator"

@@ -10,8 +10,8 @@ from pydantic import JsonValue
 from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.labels import HEAD_NAMES, HEADS, LABELS
 from synfundus.measures.editions import withhold
-from synfundus.measures.metrics import ComputedSpace, Consistency, EvaluationMetrics, Extrapolation, Fidelity
-from synfundus.measures.wording import RESEARCH_ONLY, format_measure, format_number
+from synfundus.measures.metrics import ComputedSpace, EvaluationMetrics, Extrapolation, Fidelity
+from synfundus.measures.wording import RESEARCH_ONLY, describe_judge, format_measure, format_number, grader_name
 from synfundus.samples.chain import chain_sentences
 from synfundus.samples.croissant import citation, licence_url
 from synfundus.samples.release_config import PrivacyStatement, ReleaseConfig
@@ -66,6 +66,8 @@ class _ConsistencyRow:
     requested: str
     permuted: str
     beats_permuted: str
+    by_annotator: str
+    """The annotator's statistic, beside that of an independent judge; empty if there is none."""
     note: str
 
 
@@ -114,7 +116,10 @@ def dataset_card(
         spaces=_fidelity_tables(public.fidelity),
         top_octave=public.spectrum.top,
         format_measure=format_measure,
-        labels=_consistency_rows(public.consistency, annotator_metrics.unusable),
+        judge=describe_judge(public.judge),
+        grader=grader_name(public.judge),
+        labels=_consistency_rows(public, annotator_metrics.unusable),
+        sensitivity=public.sensitivity,
         operating_points=_operating_rows(annotator_metrics),
         privacy=public.privacy,
         notes=public.notes,
@@ -164,11 +169,11 @@ def _unlimited_rows(limit: Extrapolation) -> tuple[_FidelityRow, ...]:
     return (_FidelityRow(title, "lower", format_measure(limit.held_out), format_measure(limit.synthetic)),)
 
 
-def _consistency_rows(consistency: Consistency, unusable: Mapping[str, str]) -> list[_ConsistencyRow]:
-    """Return one row for each label."""
-    rows = []
+def _consistency_rows(metrics: EvaluationMetrics, unusable: Mapping[str, str]) -> list[_ConsistencyRow]:
+    """Return one row for each label; `unusable` are those that the annotator cannot predict."""
+    rows, annotator = [], metrics.annotator_consistency
     for label in LABELS:
-        entry = consistency.labels[label.name]
+        entry = metrics.consistency.labels[label.name]
         rows.append(
             _ConsistencyRow(
                 title=label.title,
@@ -176,6 +181,7 @@ def _consistency_rows(consistency: Consistency, unusable: Mapping[str, str]) -> 
                 requested=format_measure(entry.requested),
                 permuted=format_measure(entry.permuted) if entry.requested.measurable else "",
                 beats_permuted={True: "yes", False: "no", None: ""}[entry.beats_permuted],
+                by_annotator="" if annotator is None else format_measure(annotator.labels[label.name].requested),
                 note="unusable label" if label.name in unusable else "",
             )
         )

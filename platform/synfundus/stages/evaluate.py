@@ -1,7 +1,6 @@
 """Stage `evaluate`: measure the samples against real photographs and write the report, private and public."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import JsonValue
@@ -11,12 +10,15 @@ from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.diffusion.metrics import read_generator_metrics
 from synfundus.digests import digest_of
 from synfundus.evaluation.inception_weights import read_inception_weights
+from synfundus.evaluation.judge_config import judge_config
 from synfundus.evaluation.manifest import PRIVATE, read_metrics
-from synfundus.evaluation.spaces import skipped_spaces
+from synfundus.evaluation.spaces import feature_spaces
 from synfundus.fundus.manifest import DataManifest
+from synfundus.fundus.splits import NO_JUDGE
 from synfundus.labels import NUM_LABELS
+from synfundus.measures.judge_metrics import Sensitivity
 from synfundus.measures.metrics import EvaluationMetrics, Fidelity, MeasuredPrivacy
-from synfundus.measures.wording import format_measure
+from synfundus.measures.wording import describe_judge, format_measure
 from synfundus.resources import PoolResources
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.stages.annotator import TrainAnnotatorStage
@@ -24,11 +26,12 @@ from synfundus.stages.generator import TrainGeneratorStage
 from synfundus.stages.record import Basis, KeyNames, git_revision, versions
 from synfundus.stages.requirements import require_gpu
 from synfundus.stages.stage import Rows, Stage
-from synfundus.storage import Storage, manifest_digest, read_manifest
+from synfundus.storage import Storage, is_complete, manifest_digest, read_manifest
 from synfundus.study import Study
 from synfundus.training.metadata import LOSSES_FILE, LossCurve
 
 if TYPE_CHECKING:  # imports torch, which takes seconds
+    from synfundus.evaluation.judge import JudgeTask
     from synfundus.evaluation.run import EvaluationTask
 
 
@@ -44,6 +47,7 @@ class EvaluateSummary:
         consistency, privacy = self.metrics.consistency, self.metrics.privacy
         side, followed = consistency.labels["eye_side"], consistency.followed
         rows = [
+            ("judge", describe_judge(self.metrics.judge)),
             (
                 "side agreement",
                 f"{format_measure(side.agreement)}; shuffled requests: {format_measure(side.agreement_permuted)}",
@@ -52,6 +56,7 @@ class EvaluateSummary:
         ]
         if consistency.not_measurable:
             rows.append(("not measurable", ", ".join(consistency.not_measurable)))
+        rows += _sensitivity_rows(self.metrics.sensitivity)
         rows += _distance_rows(self.metrics.fidelity)
         if (top := self.metrics.spectrum.top) is not None:
             ratio = format_measure(top.ratio)
@@ -59,6 +64,15 @@ class EvaluateSummary:
         if isinstance(privacy, MeasuredPrivacy):
             rows.append(("too near to training", f"{privacy.num_near} of {privacy.num_sampled} samples rejected"))
         return [*rows, ("report", f"{self.report} (private)")]
+
+
+def _sensitivity_rows(sensitivity: Sensitivity) -> Rows:
+    """Return how much less sensitive the judge is to subtle and to widespread changes on samples."""
+    return [
+        (group.title.lower(), f"sensitivity on samples minus held-out photographs {format_measure(group.difference)}")
+        for group in sensitivity.groups.values()
+        if group.difference.measurable
+    ]
 
 
 def _distance_rows(fidelity: Fidelity) -> Rows:
@@ -80,10 +94,11 @@ class EvaluateStage(Stage[None]):
 
     name = "evaluate"
     help = "Measure the samples against real photographs and write the report, private and public."
-    names_of_basis: ClassVar[KeyNames] = {"title": "release.title"}
+    names_of_basis: ClassVar[KeyNames] = {"title": "release.title", "files": "evaluation", "judge": "annotator"}
 
     def inputs(self, study: Study) -> tuple[str, ...]:
-        return study.filled_folder, study.annotator_folder, study.generator_folder, study.samples_folder
+        data = (study.data_folder, study.filled_folder)
+        return *data, study.annotator_folder, study.generator_folder, study.samples_folder
 
     def output(self, study: Study) -> str:
         return study.report_folder
@@ -98,22 +113,29 @@ class EvaluateStage(Stage[None]):
         return {
             "inputs": {folder: manifest_digest(manifest) for folder, manifest in manifests.items()},
             "evaluation": _settings_that_matter(study),
+            "files": {**study.files_of("evaluation")},
+            "judge": _judge_basis(study, storage),
             "title": study.release.title,
         }
 
     def check(self, study: Study, storage: Storage) -> None:  # noqa: ARG002  everything is in the study
         require_gpu("evaluation.resources", study.evaluation.resources)
+        study.files_of("evaluation")
         if study.evaluation.inception_weights is not None:
             read_inception_weights(study.evaluation.inception_weights)
 
     def describe(self, study: Study, storage: Storage, found: None) -> Rows:  # noqa: ARG002  nothing was found
         read_manifest(storage, study.samples_folder, SamplesManifest)
         annotator = read_manifest(storage, study.annotator_folder, AnnotatorManifest)
-        spaces = skipped_spaces(study.evaluation, annotator_sees_images=annotator.sees_images)
+        data = read_manifest(storage, study.data_folder, DataManifest)
+        spaces = feature_spaces(
+            study.evaluation, has_judge=data.num_images.judge > 0, annotator_sees_images=annotator.sees_images
+        )
         return [
             ("read", f"{study.samples_folder}, {study.filled_folder}"),
+            ("judge", _describe_judge(study, storage, data)),
             ("compare", f"features of at most {study.evaluation.max_images} images of each set"),
-            *((f"{space} features", reason or "computed") for space, reason in spaces.items()),
+            *((f"{name} features", space.skipped or "computed") for name, space in spaces.items()),
             ("write", f"{study.report_folder} below {storage.root}"),
         ]
 
@@ -147,6 +169,7 @@ def make_task(study: Study, storage: Storage, digest: str) -> "EvaluationTask":
         storage=storage,
         data_folder=study.filled_folder,
         annotator_folder=study.annotator_folder,
+        judge=_judge_task(study, storage),
         samples_folder=study.samples_folder,
         report_folder=study.report_folder,
         config=study.evaluation,
@@ -172,11 +195,43 @@ def make_task(study: Study, storage: Storage, digest: str) -> "EvaluationTask":
     )
 
 
+def _judge_basis(study: Study, storage: Storage) -> JsonValue:
+    """Return everything that the judge depends on; null if the dataset has no split for one."""
+    data = read_manifest(storage, study.data_folder, DataManifest)
+    if not data.num_images.judge:
+        return None
+    return {
+        "annotator": study.public["annotator"],
+        "data": manifest_digest(data),
+        "files": {**study.files_of("annotator")},
+    }
+
+
+def _judge_task(study: Study, storage: Storage) -> "JudgeTask | None":
+    from synfundus.evaluation.judge import JudgeTask
+
+    basis = _judge_basis(study, storage)
+    if basis is None:
+        return None
+    config = judge_config(study.annotator, read_manifest(storage, study.data_folder, DataManifest))
+    return JudgeTask(study.data_folder, study.judge_folder, config, digest_of(basis))
+
+
+def _describe_judge(study: Study, storage: Storage, data: DataManifest) -> str:
+    if not data.num_images.judge:
+        return f"{NO_JUDGE}; the annotator judges"
+    if is_complete(storage, study.judge_folder):
+        return f"{study.judge_folder} is complete"
+    config, patients = judge_config(study.annotator, data), data.num_patients.judge
+    return (
+        f"train {config.architecture}, {config.num_steps} steps of {config.batch_size} images, on"
+        f" {data.num_images.judge} images of {patients} patients, into {study.judge_folder}"
+    )
+
+
 def _settings_that_matter(study: Study) -> JsonValue:
-    """Return the settings of the evaluation without its resources, and without the folder of the Inception weights."""
-    settings = study.evaluation.model_dump(mode="json", exclude={"resources"})
-    weights = study.evaluation.inception_weights
-    return {**settings, "inception_weights": None if weights is None else Path(weights).name}
+    """Return the settings of the evaluation without its resources, and without the folders of its files."""
+    return study.public["evaluation"]
 
 
 def _loss_curve(storage: Storage, run: str) -> list[tuple[int, float]]:

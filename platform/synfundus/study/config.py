@@ -110,6 +110,11 @@ class Study(Config):
         return f"annotators/{self.name}"
 
     @property
+    def judge_folder(self) -> str:
+        """Folder of the judge."""
+        return f"judges/{self.name}"
+
+    @property
     def generator_folder(self) -> str:
         """Folder of the generator."""
         return f"generators/{self.name}"

@@ -1,21 +1,28 @@
 """The protocol from sets of images to metrics: complete sets, one sample, no held-out photograph."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from support.metrics_example import example_annotator_metrics
+from support.metrics_example import example_annotator_metrics, example_judge
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
-from synfundus.evaluation.image_sets import Photographs, Samples
-from synfundus.evaluation.protocol import evaluate
+from synfundus.evaluation.image_sets import Photographs, Predicted, Samples
+from synfundus.evaluation.protocol import Grader, Graders, evaluate
 from synfundus.evaluation.report import ReportContent, render_report
+from synfundus.evaluation.spaces import Space
+from synfundus.fundus.splits import NO_JUDGE
 from synfundus.labels import LABELS, NUM_LABELS
 from synfundus.measures.copies import SampledCounts, copy_descriptor
+from synfundus.measures.judge_metrics import TeacherAsJudge
 from synfundus.measures.metrics import ComputedSpace, EvaluationMetrics
 from synfundus.measures.spectrum import octave_powers
 
 SIZE_PX, DIM = 32, 6
+ONE = Graders(Grader({}, {}), None, TeacherAsJudge(reason=NO_JUDGE))
+"""The annotator judges."""
 
 
 def pixels(rng: np.random.Generator, n: int, contrast: float) -> NDArray[np.uint8]:
@@ -57,14 +64,16 @@ def samples(rng: np.random.Generator, n: int, contrast: float = 20.0) -> Samples
     )
 
 
-def measured(reference: Photographs, held_out: Photographs, synthetic: Samples) -> EvaluationMetrics:
+def measured(
+    reference: Photographs, held_out: Photographs, synthetic: Samples, graders: Graders = ONE
+) -> EvaluationMetrics:
     metrics, _ = evaluate(
         reference,
         held_out,
         synthetic,
         EvaluationConfig(),
-        spaces={"annotator": None, "inception": "no weights"},
-        unusable={},
+        spaces={"annotator": Space("Annotator features"), "inception": Space("Inception features", "no weights")},
+        graders=graders,
         quantile=0.01,
         phantoms={"annotator": np.random.default_rng(9).normal(3, 1, (80, DIM)).astype(np.float32)},
         size_px=SIZE_PX,
@@ -117,3 +126,38 @@ def test_a_patient_in_both_sets_of_photographs_is_refused() -> None:
     rng = np.random.default_rng(3)
     with pytest.raises(WrongInputError, match="40 patients both"):
         measured(photographs(rng, 80, "a"), photographs(rng, 80, "a"), samples(rng, 60))
+
+
+def test_an_independent_judge_grades_the_chosen_samples_and_the_annotator_stands_beside() -> None:
+    """The judge predicts the opposite of each request, the annotator the request."""
+    rng = np.random.default_rng(4)
+    few = samples(rng, 120)
+    chosen = np.arange(0, 120, 2) + np.arange(60) % 2
+    opposite = np.where(few.requested_NK[chosen] >= 0, 1 - few.requested_NK[chosen], -1).astype(np.int8)
+    scores = np.where(opposite >= 0, opposite, np.nan).astype(np.float32)
+    synthetic = replace(
+        few,
+        chosen=chosen,
+        features={"annotator": few.features["annotator"][chosen]},
+        octave_powers_MO=few.octave_powers_MO[chosen],
+        descriptors_MD=few.descriptors_MD[chosen],
+        files=few.files[:60],
+        judged=Predicted(opposite, scores),
+    )
+    graders = Graders(Grader({}, {}), Grader({"is_gc": "chance"}, {}), example_judge())
+    metrics = measured(photographs(rng, 140, "a"), photographs(rng, 120, "b"), synthetic, graders)
+    side, by_annotator = metrics.consistency.labels["eye_side"], metrics.annotator_consistency
+    assert by_annotator is not None
+    assert (side.requested.value, side.requested.n, side.agreement.value) == (0.0, 60, 0.0)
+    assert by_annotator.labels["eye_side"].requested.interval[0] == 1.0
+    assert by_annotator.labels["eye_side"].requested.n == 120
+    assert "Glaucoma, agreement with the request: unusable: chance" in metrics.notes
+    assert EvaluationMetrics.from_json(metrics.to_json(), "metrics.json") == metrics
+
+
+def test_without_an_independent_judge_the_annotator_alone_grades() -> None:
+    rng = np.random.default_rng(5)
+    metrics = measured(photographs(rng, 80, "a"), photographs(rng, 60, "b"), samples(rng, 60))
+    assert metrics.annotator_consistency is None
+    assert metrics.consistency.labels["eye_side"].requested.value == 1.0
+    assert "Judge and teacher are one" in page_of(metrics)

@@ -12,7 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from support.metrics_example import IMAGE_ID, UNUSABLE, UNUSABLE_REASON, example_annotator_metrics, example_metrics
+from support.metrics_example import (
+    IMAGE_ID,
+    UNUSABLE,
+    UNUSABLE_REASON,
+    example_annotator_metrics,
+    example_metrics,
+    judged,
+)
 from support.origin_example import only, release_origin
 from synfundus.evaluation import report_tables
 from synfundus.evaluation.data_uri import image_uri
@@ -21,8 +28,10 @@ from synfundus.evaluation.report import ReportContent, render_report
 from synfundus.evaluation.report_figures import plot_figures
 from synfundus.evaluation.report_summary import summary_tiles
 from synfundus.evaluation.report_text import MEANINGS
-from synfundus.labels import LABELS
+from synfundus.evaluation.sensitivity import compare_sensitivities
+from synfundus.labels import LABELS, NUM_LABELS
 from synfundus.measures.editions import WITHHELD, is_public, withhold
+from synfundus.measures.judge_metrics import IndependentJudge
 from synfundus.measures.measure import Measure
 from synfundus.measures.metrics import (
     ComputedSpace,
@@ -31,6 +40,7 @@ from synfundus.measures.metrics import (
     SkippedSpace,
     UnmeasuredPrivacy,
 )
+from synfundus.measures.wording import format_measure
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_record
 
@@ -145,7 +155,7 @@ def test_the_edition_of_a_page_is_recognised() -> None:
 
 
 def test_every_label_has_a_row_of_requested_and_predicted_values() -> None:
-    rows = report_tables.consistency_rows(example_metrics().consistency)
+    rows = report_tables.consistency_rows(example_metrics())
     assert [row.name for row in rows] == [label.name for label in LABELS]
     for row in rows:
         assert (row.verdict == "not measurable") == (row.name in UNUSABLE)
@@ -153,6 +163,35 @@ def test_every_label_has_a_row_of_requested_and_predicted_values() -> None:
         if row.name not in UNUSABLE:
             value, interval = row.requested.removesuffix(")").split(" (")
             assert f'<span class="value">{value}</span><br><small>{interval}</small>' in PUBLIC
+
+
+def test_the_report_says_that_judge_and_teacher_are_one() -> None:
+    for page in (PRIVATE, PUBLIC):
+        assert page.count("Judge and teacher are one, because fewer than 750 training patients") == 2
+        assert "The annotator predicts the labels of each sample" in page
+        assert "Score by the annotator" not in page
+
+
+def test_the_scores_of_an_independent_judge_have_those_of_the_annotator_and_of_photographs_beside_them() -> None:
+    metrics = judged(example_metrics())
+    page = render_report(content(metrics=metrics), "public")
+    assert "An independent judge (resnet10t) graded 800 samples. It was trained on 412 photographs of 206" in page
+    assert "The judge predicts the labels of these samples" in page
+    assert "as the judge predicts it" in page
+    assert isinstance(metrics.judge, IndependentJudge)
+    for row in report_tables.consistency_rows(metrics):
+        score = metrics.judge.test_scores[row.name]
+        assert (row.by_annotator, row.on_photographs) == (row.requested, format_measure(score))
+        assert (row.on_photographs == "not measurable") == (row.name in UNUSABLE)
+
+
+def test_the_report_compares_subtle_and_widespread_changes_on_samples_and_photographs() -> None:
+    page = PUBLIC[PUBLIC.index('<section id="subtle">') : PUBLIC.index('<section id="likeness">')]
+    assert "flags at most 10 % of the images without the finding" in page
+    assert "<strong>Subtle changes (mean of 2)</strong>" in page
+    assert '<span class="value">-20 %</span><br><small>-34 to -6</small>' in page
+    assert f"not measurable: {UNUSABLE_REASON}" in page
+    assert "<strong>0.000 (-0.200 to 0.200)</strong>" in page
 
 
 def test_phantoms_are_the_landmark_of_real_studies_only() -> None:
@@ -251,9 +290,11 @@ def without_numbers() -> EvaluationMetrics:
     nothing = PowerSpectrum(octaves=())
     privacy = UnmeasuredPrivacy(reason="no held-out photograph", num_training=3, num_held_out=0, num_synthetic=3)
     consistency = metrics.consistency.model_copy(update={"labels": labels})
+    empty_set = np.zeros((0, NUM_LABELS))
     return metrics.model_copy(
         update={
             "consistency": consistency,
+            "sensitivity": compare_sensitivities({}, empty_set.astype(np.int8), empty_set.astype(np.float32), {}, 0),
             "label_distributions": distributions,
             "privacy": privacy,
             "spectrum": nothing,
@@ -287,6 +328,7 @@ def test_figure_files_are_those_of_the_page() -> None:
         "extrapolation-0",
         "losses",
         "roc",
+        "sensitivity",
         "spectrum",
         "strata-0",
     ]

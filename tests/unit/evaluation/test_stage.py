@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from support.metrics_example import example_metrics
+from support.data_manifest import data_manifest
+from support.metrics_example import example_metrics, judged
 from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.inception_weights import PUBLISHED_SHA256
+from synfundus.evaluation.judge_config import judge_config
 from synfundus.evaluation.manifest import ReportManifest, read_metrics
+from synfundus.fundus.manifest import DataManifest, SplitCounts
 from synfundus.measures.metrics import ProtocolSettings
-from synfundus.stages.evaluate import EvaluateStage
+from synfundus.stages.evaluate import EvaluateStage, _judge_task, _settings_that_matter
 from synfundus.storage import METRICS, Storage, open_storage, write_manifest
 from synfundus.study import Study, resolve
 
@@ -56,6 +59,49 @@ def test_summary_names_the_main_results_and_the_private_report(storage: Storage)
         "0.680 (0.630 to 0.730) of the power of held-out photographs in the top octave, 16 to 32 cycles per image side"
     )
     assert rows["report"].endswith("reports/tests/index.html (private)")
+    assert rows["judge"].startswith("Judge and teacher are one, because fewer than 750 training patients have")
+    expected = "sensitivity on samples minus held-out photographs -0.200 (-0.340 to -0.060)"
+    assert (rows["subtle changes"], rows["widespread changes"]) == (expected, expected)
+
+
+def test_summary_names_an_independent_judge(tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path))
+    written = storage.write_once(f"{REPORT}/{METRICS}", judged(example_metrics()).to_json())
+    write_manifest(storage, REPORT, [written], ReportManifest(digest="digest"))
+    assert dict(STAGE.summary(study(), storage).rows())["judge"] == (
+        "An independent judge (resnet10t) graded 800 samples. It was trained on 412 photographs of 206 patients, whom"
+        " neither annotator nor generator was trained on."
+    )
+
+
+def with_data(storage: Storage, num_judge: int) -> DataManifest:
+    """Write an empty dataset whose manifest counts the images of a judge."""
+    sizes = SplitCounts(train=1600, judge=num_judge, validation=300, test=300)
+    manifest = data_manifest([], 32).model_copy(update={"num_images": sizes, "num_patients": sizes})
+    return write_manifest(storage, "data/tests", [], manifest)
+
+
+def test_a_dataset_with_a_split_for_it_has_a_judge_of_the_annotators_settings(storage: Storage) -> None:
+    manifest = with_data(storage, 400)
+    one, other = study(), study("annotator.num_steps=40")
+    task, changed = _judge_task(one, storage), _judge_task(other, storage)
+    assert task is not None
+    assert changed is not None
+    assert (task.data_folder, task.folder, task.config) == (
+        "data/tests",
+        "judges/tests",
+        judge_config(one.annotator, manifest),
+    )
+    assert task.digest != changed.digest
+    pool = study(
+        "evaluation.resources.num_threads=2", "fill.resources.pool_size=7", "serving.generation.num_threads=2"
+    )
+    assert _judge_task(pool, storage) == task
+
+
+def test_a_dataset_without_a_split_for_it_has_no_judge(storage: Storage) -> None:
+    with_data(storage, 0)
+    assert _judge_task(study(), storage) is None
 
 
 def test_metrics_of_a_report_are_read_through_its_manifest(storage: Storage) -> None:
@@ -68,8 +114,6 @@ def test_metrics_store_every_setting_that_their_numbers_depend_on() -> None:
 
 
 def test_resources_of_the_evaluation_change_no_setting_of_its_digest() -> None:
-    from synfundus.stages.evaluate import _settings_that_matter
-
     one, other = study(), study("evaluation.resources.num_threads=4", "evaluation.resources.num_gpus=0.5")
     assert other.evaluation.resources.num_gpus == 0.5
     assert digest_of(_settings_that_matter(one)) == digest_of(_settings_that_matter(other))

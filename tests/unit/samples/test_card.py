@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.metrics_example import UNUSABLE, example_annotator_metrics, example_metrics
+from support.metrics_example import UNUSABLE, example_annotator_metrics, example_metrics, judged
 from support.origin_example import only, release_origin
 from support.samples_example import FOLDER, phantom_samples
 from synfundus.diagnosis.operating_points import OperatingPoint
@@ -151,3 +151,18 @@ def test_a_chain_with_other_images_does_not_say_only(storage: Storage) -> None:
     assert '- The generator was trained on the synthetic images of "Eyes of nobody" 2.1.0, and on other images.' in text
     assert "no photograph." not in text
     assert "trained on photographs of patients" in text
+
+
+def test_the_card_says_who_judges_and_whether_subtle_changes_show(metadata: ReleaseMetadata) -> None:
+    one = card(metadata)
+    assert "Judge and teacher are one, because fewer than 750 training patients" in one
+    assert "whether the annotator predicts what was requested" in one
+    other = dataset_card(config(), metadata, judged(example_metrics()), example_annotator_metrics())
+    assert "An independent judge (resnet10t) graded 800 samples." in other
+    assert "whether the judge predicts what was requested" in other
+    side = next(line for line in other.splitlines() if line.startswith("| Eye side"))
+    cells = [cell.strip() for cell in side.strip("|").split("|")]
+    assert (len(cells), cells[2]) == (7, cells[5])
+    for text in (one, other):
+        row = next(line for line in text.splitlines() if line.startswith("| Subtle changes (mean of 2 diseases)"))
+        assert row.endswith("| 0.800 (0.700 to 0.900) | 0.600 (0.500 to 0.700) | -0.200 (-0.340 to -0.060) |")

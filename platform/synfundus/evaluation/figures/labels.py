@@ -15,6 +15,7 @@ from synfundus.evaluation.figures.style import (
     PHOTOGRAPHS,
     PREDICTED,
     REQUESTED,
+    SYNTHETIC,
     label_rows,
     plot_measure,
     point_legend,
@@ -23,6 +24,7 @@ from synfundus.evaluation.figures.style import (
     wrapped,
 )
 from synfundus.labels import LABELS, Label
+from synfundus.measures.judge_metrics import GroupSensitivity, Sensitivity, SensitivityComparison
 from synfundus.measures.metrics import Consistency, LabelDistribution, RocCurve
 
 COLUMNS = 4
@@ -90,7 +92,7 @@ def _plot_distribution(axes: Axes, label: Label, entry: LabelDistribution) -> No
 
 
 def plot_consistency(consistency: Consistency) -> str | None:
-    """Plot the AUC (kappa for grades) of the annotator against the requests, beside that of shuffled requests.
+    """Plot the AUC (kappa for grades) of the grader against the requests, beside that of shuffled requests.
 
     Labels that are not measurable have no row. The result is None if no label is measurable.
     """
@@ -134,3 +136,25 @@ def _plot_roc_curve(axes: Axes, label: Label, roc: RocCurve) -> None:
     axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), box_aspect=1)
     axes.set_title(wrapped(short_title(label), 22), loc="left", fontsize=8)
+
+
+def plot_sensitivity(sensitivity: Sensitivity) -> str | None:
+    """Plot the sensitivity of each measurable group and disease, photographs beside samples; None if there is none."""
+    entries: list[GroupSensitivity | SensitivityComparison] = [
+        *sensitivity.groups.values(),
+        *sensitivity.diseases.values(),
+    ]
+    shown = [entry for entry in entries if entry.difference.measurable]
+    if not shown:
+        return None
+    with styled_figure(1.0 + 0.28 * len(shown)) as figure:
+        axes = figure.subplots()
+        for row, entry in enumerate(shown):
+            plot_measure(axes, row - 0.16, entry.photographs, PHOTOGRAPHS, "D")
+            plot_measure(axes, row + 0.16, entry.samples, SYNTHETIC, "o")
+        label_rows(axes, [entry.title for entry in shown])
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xlabel(f"sensitivity at a specificity of {sensitivity.specificity:.0%}, with 95 % interval")
+        axes.grid(axis="x", color=GRID)
+        point_legend(figure, (("D", PHOTOGRAPHS, "held-out photographs"), ("o", SYNTHETIC, "samples")))
+        return svg_uri(figure)

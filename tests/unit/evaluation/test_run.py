@@ -1,0 +1,85 @@
+"""The whole evaluation in one process: a dataset with a split for the judge, tiny models, samples of phantoms."""
+
+import pytest
+
+from support.datasets_of_phantoms import phantom_dataset
+from support.models_of_phantoms import ANNOTATOR, train_tiny_models
+from support.samples_example import FOLDER, NUM_SAMPLES, phantom_samples
+from synfundus.evaluation.config import EvaluationConfig
+from synfundus.evaluation.judge import JudgeTask
+from synfundus.evaluation.manifest import PUBLIC, read_metrics
+from synfundus.evaluation.run import EvaluationTask, run_evaluation
+from synfundus.fundus.splits import NO_JUDGE
+from synfundus.labels import LABEL_NAMES
+from synfundus.measures.judge_metrics import IndependentJudge, TeacherAsJudge
+from synfundus.measures.metrics import SkippedSpace
+from synfundus.storage import Storage, is_complete, open_storage
+
+NUM_ACCEPTED = NUM_SAMPLES - 1
+JUDGE = JudgeTask("data/p", "judges/p", ANNOTATOR.model_copy(update={"num_steps": 4}), "digest of the judge")
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    """Return a root with everything that an evaluation reads."""
+    storage = open_storage(str(tmp_path_factory.mktemp("root")))
+    phantom_dataset(storage, "data/p", 80, 32, splits=("train", "judge", "validation", "test"))
+    train_tiny_models(storage, "data/p", "p")
+    phantom_samples(storage)
+    return storage
+
+
+def task(storage: Storage, judge: JudgeTask | None, report: str) -> EvaluationTask:
+    return EvaluationTask(
+        storage=storage,
+        data_folder="data/p",
+        annotator_folder="annotators/p",
+        judge=judge,
+        samples_folder=FOLDER,
+        report_folder=report,
+        config=EvaluationConfig(),
+        quantile=0.01,
+        digest="digest",
+        title="Study of tests",
+        study={},
+        curves=(),
+        provenance={},
+        real_photographs=False,
+    )
+
+
+def test_an_evaluation_trains_the_judge_and_reports_what_it_saw(storage: Storage) -> None:
+    run_evaluation(task(storage, JUDGE, "reports/judged"))
+    assert is_complete(storage, "judges/p")
+    metrics = read_metrics(storage, "reports/judged")
+    assert isinstance(metrics.judge, IndependentJudge)
+    assert (metrics.judge.num_images, metrics.judge.num_patients) == (20, 10)
+    assert metrics.judge.num_samples == NUM_ACCEPTED
+    assert list(metrics.fidelity.spaces) == ["judge", "annotator", "inception"]
+    assert not isinstance(metrics.fidelity.spaces["judge"], SkippedSpace)
+    assert set(metrics.judge.test_scores) == set(metrics.consistency.labels) == set(LABEL_NAMES)
+    assert metrics.annotator_consistency is not None
+    assert set(metrics.judge.unusable) == {
+        name
+        for name, entry in metrics.consistency.labels.items()
+        if entry.requested.reason == "the grader cannot predict this label"
+    }
+    assert "An independent judge (resnet10t)" in storage.read(f"reports/judged/{PUBLIC}").decode()
+
+
+def test_an_evaluation_without_a_judge_says_that_judge_and_teacher_are_one(storage: Storage) -> None:
+    run_evaluation(task(storage, None, "reports/one"))
+    metrics = read_metrics(storage, "reports/one")
+    assert metrics.judge == TeacherAsJudge(reason=NO_JUDGE)
+    assert metrics.annotator_consistency is None
+    space = metrics.fidelity.spaces["judge"]
+    assert isinstance(space, SkippedSpace)
+    assert space.reason == NO_JUDGE
+    assert f"Judge features: {NO_JUDGE}" in metrics.notes
+    assert "Judge and teacher are one" in storage.read(f"reports/one/{PUBLIC}").decode()
+
+
+def test_two_evaluations_of_the_same_root_write_the_same_numbers(storage: Storage) -> None:
+    run_evaluation(task(storage, JUDGE, "reports/again"))
+    run_evaluation(task(storage, JUDGE, "reports/once-more"))
+    assert storage.read("reports/again/metrics.json") == storage.read("reports/once-more/metrics.json")

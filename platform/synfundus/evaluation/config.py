@@ -1,9 +1,31 @@
 """Settings of the evaluation."""
 
-from pydantic import Field
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
 
 from synfundus.config import Config
 from synfundus.resources import Resources
+
+OWN_SPACES: Final = ("judge", "annotator", "inception")
+"""Feature spaces that need no entry in `encoders`."""
+
+
+class EncoderConfig(Config):
+    """A network whose features are a further space: an architecture of timm with the weights of a file."""
+
+    architecture: str
+    """Model name in timm's registry, for example vit_small_patch14_dinov2."""
+    weights: str
+    """File with the weights in timm's layout: .safetensors or .pth. Nothing is downloaded."""
+    image_size_px: int | None = Field(default=None, ge=32, le=1024)
+    """Height and width of the network's input; null: those of the architecture's own weights."""
+
+
+def _refuse_own_spaces(encoders: dict[str, EncoderConfig]) -> dict[str, EncoderConfig]:
+    if taken := [name for name in encoders if name in OWN_SPACES]:
+        raise ValueError(f"{taken[0]} is the name of another feature space; choose another name")
+    return encoders
 
 
 class EvaluationConfig(Config):
@@ -19,5 +41,10 @@ class EvaluationConfig(Config):
     """Seed of the choice of images, the jackknife's groups and the permuted requests."""
     inception_weights: str | None = None
     """File of the Inception weights of 2015-12-05 that torch-fidelity reads; null: that space is not computed."""
+    encoders: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")], EncoderConfig],
+        AfterValidator(_refuse_own_spaces),
+    ] = Field(default_factory=dict)
+    """Further feature spaces by name."""
     resources: Resources = Resources()
     """Resources of the one worker that evaluates. No digest depends on them."""

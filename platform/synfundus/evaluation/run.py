@@ -19,6 +19,7 @@ from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.decisions import read_annotator_metrics, read_held_out
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
+from synfundus.evaluation.encoders import build_encoder
 from synfundus.evaluation.examples import Examples, Pixels
 from synfundus.evaluation.figures.training import LossCurves
 from synfundus.evaluation.image_sets import Samples, read_accepted_samples, read_photographs
@@ -92,7 +93,7 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
     annotator = load_annotator(storage, task.annotator_folder, device)
     plan = read_plan(storage, task.samples_folder, read_manifest(storage, task.samples_folder, SamplesManifest))
     judge = None if task.judge is None else _load_judge(storage, task.judge, plan, device)
-    extractors = _extractors(judge, annotator, inception_weights, device)
+    extractors = _extractors(judge, annotator, config, inception_weights, device)
     images = PreparedImages(storage, task.data_folder)
     real, synthetic = Examples(), Examples()
     reference = read_photographs(images, ("train",), extractors, config.max_images, config.seed, real)
@@ -152,7 +153,11 @@ def _graders(
 
 
 def _extractors(
-    judge: Annotator | None, annotator: Annotator, inception_weights: bytes | None, device: str
+    judge: Annotator | None,
+    annotator: Annotator,
+    config: EvaluationConfig,
+    inception_weights: bytes | None,
+    device: str,
 ) -> Extractors:
     """Return the extractor of each space that is computed."""
     extractors: dict[str, Extractor] = {}
@@ -160,6 +165,8 @@ def _extractors(
         extractors["judge"] = judge.features
     if annotator.scorer.sees_images:
         extractors["annotator"] = annotator.features
+    for name, encoder in config.encoders.items():
+        extractors[name] = build_encoder(encoder, device).features
     if inception_weights is not None:
         extractors["inception"] = build_inception(inception_weights, device).features
     return extractors

@@ -32,5 +32,6 @@ def feature_spaces(config: EvaluationConfig, *, has_judge: bool, annotator_sees_
     return {
         "judge": Space("Judge features", None if has_judge else NO_JUDGE),
         "annotator": Space("Annotator features", table),
+        **{name: Space(f"{name} features ({encoder.architecture})") for name, encoder in config.encoders.items()},
         "inception": Space("Inception features", no_weights),
     }

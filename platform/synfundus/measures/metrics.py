@@ -230,7 +230,8 @@ class Fidelity(Metadata):
     strata: dict[str, StratumText]
     groups: dict[str, GroupText]
     spaces: dict[str, FeatureSpace]
-    """Spaces `judge`, `annotator` and `inception`. The first computed one gives the main results."""
+    """Spaces `judge`, `annotator`, those of `evaluation.encoders`, and `inception`. The first computed one gives the
+    main results."""
 
     @property
     def computed_spaces(self) -> list[ComputedSpace]:

@@ -123,6 +123,11 @@ class EvaluateStage(Stage[None]):
         study.files_of("evaluation")
         if study.evaluation.inception_weights is not None:
             read_inception_weights(study.evaluation.inception_weights)
+        if study.evaluation.encoders:
+            from synfundus.evaluation.encoders import build_encoder
+
+            for encoder in study.evaluation.encoders.values():
+                build_encoder(encoder)
 
     def describe(self, study: Study, storage: Storage, found: None) -> Rows:  # noqa: ARG002  nothing was found
         read_manifest(storage, study.samples_folder, SamplesManifest)

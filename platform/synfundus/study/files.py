@@ -12,6 +12,7 @@ FILE_KEYS: Final = (
     ("external_annotator", "weights"),
     ("generator", "init_from"),
     ("evaluation", "inception_weights"),
+    ("evaluation", "encoders", "*", "weights"),
     ("transfer", "arms", "*", "weights", "*"),
 )
 """Keys from the top of the study down; `*` stands for every key of a mapping."""

@@ -93,9 +93,7 @@ def test_a_dataset_with_a_split_for_it_has_a_judge_of_the_annotators_settings(st
         judge_config(one.annotator, manifest),
     )
     assert task.digest != changed.digest
-    pool = study(
-        "evaluation.resources.num_threads=2", "fill.resources.pool_size=7", "serving.generation.num_threads=2"
-    )
+    pool = study("evaluation.resources.num_threads=2", "fill.resources.pool_size=7", "serving.generation.num_threads=2")
     assert _judge_task(pool, storage) == task
 
 
@@ -104,13 +102,27 @@ def test_a_dataset_without_a_split_for_it_has_no_judge(storage: Storage) -> None
     assert _judge_task(study(), storage) is None
 
 
+def test_an_encoder_enters_the_digest_by_its_content_and_not_by_its_folder(tmp_path: Path) -> None:
+    settings = []
+    for folder, content in (("a", b"weights"), ("b", b"weights"), ("c", b"others")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "w.pth").write_bytes(content)
+        encoder = f"{{architecture: test_vit, weights: {tmp_path / folder / 'w.pth'}}}"
+        made = study(f"evaluation.encoders={{vit: {encoder}}}")
+        settings.append(digest_of([_settings_that_matter(made), dict(made.files_of("evaluation"))]))
+        assert str(tmp_path) not in str(made.shown)
+    assert settings[0] == settings[1] != settings[2]
+    with pytest.raises(WrongInputError, match=r"evaluation\.encoders\.vit\.weights: cannot read .*/none"):
+        STAGE.check(study("evaluation.encoders={vit: {architecture: test_vit, weights: /none}}"), open_storage("/r"))
+
+
 def test_metrics_of_a_report_are_read_through_its_manifest(storage: Storage) -> None:
     assert read_metrics(storage, REPORT) == example_metrics()
 
 
 def test_metrics_store_every_setting_that_their_numbers_depend_on() -> None:
     stored = set(ProtocolSettings.model_fields)
-    assert stored == set(EvaluationConfig.model_fields) - {"inception_weights", "resources"}
+    assert stored == set(EvaluationConfig.model_fields) - {"inception_weights", "encoders", "resources"}
 
 
 def test_resources_of_the_evaluation_change_no_setting_of_its_digest() -> None:

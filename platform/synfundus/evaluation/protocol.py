@@ -317,7 +317,7 @@ def _notes(
     privacy: Privacy,
 ) -> Iterator[str]:
     """Yield what was not measured, and why, one line each."""
-    for space in fidelity.spaces.values():
+    for space in fidelity.ordered_spaces:
         if isinstance(space, SkippedSpace):
             yield f"{space.title}: {space.reason}"
         else:

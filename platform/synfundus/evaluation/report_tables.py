@@ -165,7 +165,7 @@ def space_tables(fidelity: Fidelity) -> list[SpaceTable]:
         _space_table(fidelity, space)
         if isinstance(space, ComputedSpace)
         else SpaceTable(title=space.title, reason=space.reason)
-        for space in fidelity.spaces.values()
+        for space in fidelity.ordered_spaces
     ]
 
 

@@ -230,13 +230,19 @@ class Fidelity(Metadata):
     strata: dict[str, StratumText]
     groups: dict[str, GroupText]
     spaces: dict[str, FeatureSpace]
-    """Spaces `judge`, `annotator`, those of `evaluation.encoders`, and `inception`. The first computed one gives the
-    main results."""
+    """Spaces `judge`, `annotator`, those of `evaluation.encoders`, and `inception`. The first computed one in this order
+    gives the main results."""
+
+    @property
+    def ordered_spaces(self) -> list[FeatureSpace]:
+        """All spaces: the judge's, the annotator's, those of encoders by name, Inception's. JSON keeps no order."""
+        places = {"judge": 0, "annotator": 1, "inception": 3}
+        return [self.spaces[name] for name in sorted(self.spaces, key=lambda name: (places.get(name, 2), name))]
 
     @property
     def computed_spaces(self) -> list[ComputedSpace]:
-        """Spaces with numbers."""
-        return [space for space in self.spaces.values() if isinstance(space, ComputedSpace)]
+        """Spaces with numbers, in order; the first one gives the main results."""
+        return [space for space in self.ordered_spaces if isinstance(space, ComputedSpace)]
 
 
 class Octave(Metadata):

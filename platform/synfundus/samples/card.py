@@ -146,7 +146,7 @@ def header(config: ReleaseConfig, num_accepted: int) -> dict[str, JsonValue]:
 def _fidelity_tables(fidelity: Fidelity) -> list[_FidelityTable]:
     """Return one table for each feature space."""
     tables = []
-    for space in fidelity.spaces.values():
+    for space in fidelity.ordered_spaces:
         if not isinstance(space, ComputedSpace):
             tables.append(_FidelityTable(space.title, reason=space.reason))
             continue

@@ -54,3 +54,14 @@ def test_metrics_of_another_version_are_refused() -> None:
 
 def test_published_schema_is_that_of_the_code() -> None:
     assert json.loads(SCHEMA.read_text()) == EvaluationMetrics.model_json_schema(), REGENERATE
+
+
+def test_the_spaces_of_stored_metrics_keep_their_order() -> None:
+    """JSON sorts keys; the judge's space gives the main results wherever they are read."""
+    metrics = example_metrics()
+    space = metrics.fidelity.spaces["annotator"]
+    names = ("inception", "zero", "dinov2", "annotator", "judge")
+    spaces = {name: space.model_copy(update={"title": name}) for name in names}
+    stored = metrics.model_copy(update={"fidelity": metrics.fidelity.model_copy(update={"spaces": spaces})}).to_json()
+    fidelity = EvaluationMetrics.from_json(stored, "metrics.json").fidelity
+    assert [space.title for space in fidelity.computed_spaces] == ["judge", "annotator", "dinov2", "zero", "inception"]

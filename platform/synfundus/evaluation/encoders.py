@@ -29,9 +29,9 @@ def build_encoder(config: EncoderConfig, device: torch.device | str = "cpu") -> 
     size_px = config.image_size_px or known.input_size[1]
     sized: dict[str, Any] = {"img_size": size_px} if known.fixed_input_size else {}
     try:
-        fresh = timm.create_model(config.architecture, pretrained=False, **sized)
+        fresh: Any = timm.create_model(config.architecture, pretrained=False, **sized)
         overlay = {"state_dict": _with_head_of(fresh, tensors, known.classifier), "label_offset": 0}
-        network = timm.create_model(config.architecture, pretrained=True, pretrained_cfg_overlay=overlay, **sized)
+        network: Any = timm.create_model(config.architecture, pretrained=True, pretrained_cfg_overlay=overlay, **sized)
     except (RuntimeError, KeyError, AssertionError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WrongInputError(

@@ -230,8 +230,8 @@ class Fidelity(Metadata):
     strata: dict[str, StratumText]
     groups: dict[str, GroupText]
     spaces: dict[str, FeatureSpace]
-    """Spaces `judge`, `annotator`, those of `evaluation.encoders`, and `inception`. The first computed one in this order
-    gives the main results."""
+    """Spaces `judge`, `annotator`, those of `evaluation.encoders`, and `inception`. The first computed one, in this
+    order, gives the main results."""
 
     @property
     def ordered_spaces(self) -> list[FeatureSpace]:

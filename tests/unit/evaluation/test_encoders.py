@@ -1,6 +1,7 @@
 """Encoders by named file: features equal timm's, and wrong files are refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,10 @@ from synfundus.evaluation.encoders import build_encoder
 IMAGES_BHWC = np.random.default_rng(0).integers(0, 256, (5, 48, 48, 3)).astype(np.uint8)
 
 
-def weights(path: Path, architecture: str, **arguments: object) -> torch.nn.Module:
+def weights(path: Path, architecture: str, **arguments: object) -> Any:
     """Write random weights of an architecture, and return the network."""
     torch.manual_seed(3)
-    network: torch.nn.Module = timm.create_model(architecture, pretrained=False, **arguments).eval()
+    network: Any = timm.create_model(architecture, pretrained=False, **arguments).eval()
     with torch.no_grad():
         for value in network.parameters():
             value.add_(0.05 * torch.randn(value.shape))
@@ -36,11 +37,10 @@ def test_features_are_those_before_timms_head_whatever_the_head(
     file = tmp_path / "encoder.safetensors"
     network = weights(file, architecture, num_classes=num_classes)
     encoder = build_encoder(EncoderConfig(architecture=architecture, weights=str(file)))
-    known = timm.get_pretrained_cfg(architecture)
-    assert known is not None
+    known: Any = timm.get_pretrained_cfg(architecture)
     x_BCHW = preprocess(IMAGES_BHWC, known.input_size[1], known.mean, known.std)
     with torch.inference_mode():
-        expected = network.forward_head(network.forward_features(x_BCHW), pre_logits=True)  # type: ignore[operator]
+        expected = network.forward_head(network.forward_features(x_BCHW), pre_logits=True)
     np.testing.assert_allclose(encoder.features(IMAGES_BHWC), expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
@@ -53,7 +53,8 @@ def test_a_transformers_position_embeddings_are_fitted_to_the_image_size(tmp_pat
     )
     assert small.spec.image_size_px == 96
     assert usual.features(IMAGES_BHWC).shape == small.features(IMAGES_BHWC).shape
-    assert small.network.pos_embed.shape[1] < usual.network.pos_embed.shape[1]  # type: ignore[union-attr, operator]
+    num_positions = [network.state_dict()["pos_embed"].shape[1] for network in (usual.network, small.network)]
+    assert num_positions[1] < num_positions[0]
 
 
 def test_a_file_without_a_tensor_of_the_network_is_refused(tmp_path: Path) -> None:

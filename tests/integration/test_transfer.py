@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import psutil
@@ -17,7 +17,7 @@ from support.datasets_of_phantoms import phantom_dataset
 from support.killed_once import KilledOnce
 from support.plain_training import train_plainly
 from support.samples_example import FOLDER, phantom_samples
-from support.tiny_study import NAME, PHANTOMS, FinishedStudy, finish, listing, run_here, start_process
+from support.tiny_study import MODELS, finish, listing, run_here, start_process
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.distributed.train import train
 from synfundus.resources import TrainingResources
@@ -31,6 +31,8 @@ from synfundus.transfer.predictions import read_predictions
 from synfundus.transfer.results import read_results
 from synfundus.transfer.sources import CellPlaces
 
+NAME = PurePosixPath(FOLDER).name
+"""Name of the study, which is that of the example's samples."""
 PATIENCE_S = 1800.0
 """Seconds after which a test stops waiting. No result depends on it."""
 GRID = """\
@@ -46,12 +48,14 @@ NUM_CELLS = 12
 """Two architectures x two seeds x (from scratch, pre-training, fine-tuning)."""
 
 
-def study_of_grid(finished: FinishedStudy, folder: Path, name: str = NAME) -> Path:
-    """Write a study with the grid to `folder`, with the dataset and the samples of the finished study in its root."""
+def study_of_grid(folder: Path) -> Path:
+    """Write a study with the grid to `folder`, and phantoms and samples to its root; return its file."""
+    folder.mkdir()
     file = folder / "grid.yaml"
-    file.write_text(PHANTOMS.replace(f"name: {NAME}", f"name: {name}") + GRID)
-    for kind in ("data", "samples"):
-        shutil.copytree(finished.root / kind / NAME, folder / "root" / kind / name)
+    file.write_text(f"recipe: phantom-cpu\nname: {NAME}\nroot: root\n{MODELS}{GRID}")
+    storage = open_storage(str(folder / "root"))
+    phantom_dataset(storage, f"data/{NAME}", 80, 32)
+    phantom_samples(storage)
     return file
 
 
@@ -70,13 +74,11 @@ def short_tmpdir(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.usefixtures("ray_session", "patient_key", "short_tmpdir")
+@pytest.mark.usefixtures("ray_session", "short_tmpdir")
 def test_a_grid_that_is_killed_in_the_middle_and_resumed_equals_the_undisturbed_one(
-    finished_study: FinishedStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("killed", "undisturbed"):
-        (tmp_path / name).mkdir()
-    file = study_of_grid(finished_study, tmp_path / "killed")
+    file = study_of_grid(tmp_path / "killed")
     root = file.parent / "root"
     process = start_process("transfer", file)
     end_s = time.monotonic() + PATIENCE_S
@@ -100,7 +102,7 @@ def test_a_grid_that_is_killed_in_the_middle_and_resumed_equals_the_undisturbed_
     assert outcome.code == 0, outcome.err
     assert {path: path.stat().st_mtime_ns for path in complete} == before, "no cell is computed twice"
 
-    undisturbed = study_of_grid(finished_study, tmp_path / "undisturbed")
+    undisturbed = study_of_grid(tmp_path / "undisturbed")
     outcome = run_here(capsys, "transfer", undisturbed)
     assert outcome.code == 0, outcome.err
     assert len(contents(root)) == NUM_CELLS + 1

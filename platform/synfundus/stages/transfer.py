@@ -38,18 +38,18 @@ class TransferSummary:
         reasons = Counter(f"{place.arm}: {place.reason}" for place in places if place.trained is None)
         return [
             ("networks", f"{len(networks)} for {len(trained)} of {len(places)} places of the grid"),
-            *((arm.name, self._validation_auc(arm.name)) for arm in self.results.arms),
+            *((arm.name, words) for arm in self.results.arms if (words := self._validation_auc(arm.name))),
             *(("not computed", f"{reason} ({count} places)") for reason, count in reasons.items()),
         ]
 
     def _validation_auc(self, arm: str) -> str:
-        """Return the mean over seeds of the largest validation AUC of an arm, by architecture and fraction."""
+        """Return the mean over seeds of an arm's largest validation AUC, by architecture and fraction; else nothing."""
         places = [place for place in self.results.places if place.arm == arm and place.trained is not None]
         words = []
         for (architecture, fraction), group in groupby(places, key=lambda p: (p.architecture, p.fraction)):
             best = [_best_auc(place) for place in group]
             words.append(f"{architecture}{_at(fraction)} {sum(best) / len(best):.3f}")
-        return f"validation AUC {', '.join(words)}" if words else "not computed"
+        return f"validation AUC {', '.join(words)}" if words else ""
 
 
 def _best_auc(place: Place) -> float:
@@ -106,13 +106,10 @@ class TransferStage(Stage[None]):
     def describe(self, study: Study, storage: Storage, found: None) -> Rows:  # noqa: ARG002  nothing was found
         config, grid = _section(study), _grid(study, storage)
         cached = {digest for digest in grid.cells if is_complete(storage, cell_folder(digest))}
-        rates = len(config.learning_rates) or 1
+        num_steps = sum(cell.num_steps for digest, cell in grid.cells.items() if digest not in cached)
         rows = [
             ("cells", f"{len(grid.cells)} for {len(grid.rows)} places of the grid, {len(cached)} cached"),
-            (
-                "train",
-                f"{sum(c.num_steps for d, c in grid.cells.items() if d not in cached)} steps, {rates} trials each",
-            ),
+            ("train", f"{num_steps} steps; learning rates: {', '.join(map('{:g}'.format, _rates(study, config)))}"),
         ]
         for number, wave in enumerate(grid.waves, 1):
             digests = {cell.digest for cell in wave}
@@ -188,6 +185,10 @@ def _weights(config: TransferConfig) -> Mapping[tuple[str, str], str]:
     return found
 
 
+def _rates(study: Study, config: TransferConfig) -> tuple[float, ...]:
+    return config.learning_rates or (study.annotator.learning_rate,)
+
+
 def _grid(study: Study, storage: Storage) -> Grid:
     return make_grid(_section(study), study.annotator, _read_inputs(study, storage))
 
@@ -201,6 +202,12 @@ def _cell_rows(grid: Grid, cached: set[str]) -> Rows:
     """Return a line for each arm, architecture and fraction: the seeds, and which of their cells are cached."""
     rows = []
     computed = [row for row in grid.rows if row.cell is not None]
+    placed = {row.cell.digest for row in computed if row.cell is not None}
+    computed += [
+        GridRow("pre-training", cell.training.architecture, None, cell.training.seed, cell)
+        for cell in sorted(grid.parents, key=lambda cell: (cell.training.architecture, cell.training.seed))
+        if cell.digest not in placed
+    ]
     for (arm, architecture, fraction), group in groupby(computed, key=lambda r: (r.arm, r.architecture, r.fraction)):
         cells = {row.seed: row.cell for row in group if row.cell is not None}
         seeds = [f"{seed}{' (cached)' if cell.digest in cached else ''}" for seed, cell in cells.items()]

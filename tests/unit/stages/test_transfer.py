@@ -56,6 +56,7 @@ def test_the_dry_run_shows_cells_which_are_cached_and_both_waves(root: Storage) 
     assert ("wave 2", "8 cells, 0 cached") in before
     assert ("real", "test_vit at 50 %, wave 1, seeds 0, 1") in before
     assert ("pretrained", "test_resnet at 100 %, wave 2, seeds 0, 1") in before
+    assert ("pre-training", "test_resnet, wave 1, seeds 0, 1") in before, "cells that have no place of their own"
     reasons = [text for name, text in before if name == "imagenet"]
     place = "transfer.arms.imagenet.weights"
     assert reasons == [f"not computed: {place}.{name}: no file is named" for name in ("test_resnet", "test_vit")]

@@ -28,8 +28,9 @@ from support.tiny_study import (
 )
 from synfundus.digests import sha256_hex
 from synfundus.fundus.dataset import PreparedImages
-from synfundus.fundus.splits import SPLITS
+from synfundus.fundus.splits import NO_JUDGE, SPLITS
 from synfundus.labels import LABEL_NAMES
+from synfundus.measures.judge_metrics import TeacherAsJudge
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
 from synfundus.samples.shards import read_samples
 from synfundus.storage import open_storage
@@ -89,6 +90,7 @@ def test_metrics_are_the_typed_record_that_the_schema_describes(finished_study: 
     metrics = EvaluationMetrics.from_json(stored, "metrics.json")
     assert metrics.to_json() == stored
     assert isinstance(metrics.privacy, MeasuredPrivacy)
+    assert metrics.judge == TeacherAsJudge(reason=NO_JUDGE), "240 phantoms are too few for a judge"
     assert set(metrics.consistency.labels) == set(metrics.label_distributions) == set(LABEL_NAMES)
     fidelity, example = metrics.fidelity, example_metrics().fidelity
     for name in ("measures", "strata", "groups", "spaces"):

@@ -153,6 +153,7 @@ def _fidelity() -> Fidelity:
         strata={key: stratum.text for key, stratum in STRATA.items()},
         groups=dict(GROUPS),
         spaces={
+            "judge": SkippedSpace(title="Judge features", reason=NO_JUDGE),
             "annotator": ComputedSpace(
                 title="Annotator features",
                 dim=512,

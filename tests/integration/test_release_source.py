@@ -128,4 +128,4 @@ def test_the_samples_of_a_study_are_no_source(
 ) -> None:
     outcome = run_here(capsys, "study", "check", write_study(tmp_path, finished_study.root / "samples" / NAME))
     assert outcome.code == 2
-    assert "the folder holds 'samples', expected 'release'" in outcome.error_line
+    assert "this folder holds no release" in outcome.error_line

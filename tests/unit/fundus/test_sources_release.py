@@ -242,7 +242,13 @@ def test_another_public_report_is_refused(released: Path) -> None:
 def test_the_samples_themselves_are_refused(storage: Storage, released: Path) -> None:
     """They hold rejected images, which may resemble a photograph of a patient."""
     assert isinstance(storage, LocalStorage)
-    assert "the folder holds 'samples', expected 'release'" in refused(storage.path(FOLDER))
+    folder = storage.path(FOLDER)
+    assert refused(folder) == f"{folder}: this folder holds no release; name one below `releases/`"
+
+
+def test_a_manifest_of_another_version_is_refused(released: Path) -> None:
+    edit_manifest(released, lambda manifest: manifest["inputs"].pop("generator_digest"))
+    assert refused(released).startswith(f"{released}: manifest.json is not that of a release of this version;")
 
 
 def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:

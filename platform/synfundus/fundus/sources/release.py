@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synfundus.config import Config
 from synfundus.digests import sha256_hex
-from synfundus.errors import WrongInputError
+from synfundus.errors import StorageError, WrongInputError
 from synfundus.fundus.origin import Origin, ReleaseOrigin
 from synfundus.fundus.sources.base import SourceListing, SourceRecord
 from synfundus.fundus.sources.image_folder import existing_folder
@@ -246,8 +246,16 @@ def _open_release(path: str) -> _Release:
         raise WrongInputError(
             f"{path}: no {MANIFEST} in it, so this is no complete release; name a folder that `synfundus publish` wrote"
         )
-    manifest = read_manifest(storage, folder, _ReleaseManifest)
-    release = _Release(storage, folder, manifest, sha256_hex(storage.read(f"{folder}/{MANIFEST}")))
+    digest = sha256_hex(storage.read(f"{folder}/{MANIFEST}"))
+    try:
+        manifest = read_manifest(storage, folder, _ReleaseManifest)
+    except WrongInputError:
+        raise WrongInputError(f"{path}: this folder holds no release; name one below `releases/`") from None
+    except StorageError as error:
+        raise WrongInputError(
+            f"{path}: {MANIFEST} is not that of a release of this version; fetch the release again, or publish it again"
+        ) from error
+    release = _Release(storage, folder, manifest, digest)
     name = f"{folder}/{REPORT}"
     if storage.exists(name) and not is_public(storage.read(name).decode(errors="replace")):
         raise WrongInputError(

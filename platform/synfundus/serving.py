@@ -1,4 +1,4 @@
-"""Settings of the endpoints: the resources of their two kinds of replicas."""
+"""Settings of the endpoints: the resources of their two kinds of replicas, and whether copies are withheld."""
 
 from synfundus.config import Config
 from synfundus.resources import Precision, Resources
@@ -12,9 +12,12 @@ class GenerationResources(Resources):
 
 
 class ServingConfig(Config):
-    """Resources of the replicas of the endpoints. A replica of each kind may share one GPU: 0.8 and 0.2 of it."""
+    """Settings of the endpoints. A replica of each kind may share one GPU: 0.8 and 0.2 of it."""
 
     generation: GenerationResources = GenerationResources()
     """Resources of a replica of `/v1/generate`."""
     diagnosis: Resources = Resources()
     """Resources of a replica of `/v1/diagnose`."""
+    withhold_copies: bool = False
+    """Compare the images of `/v1/generate` with all training photographs, and withhold those that `sample` would
+    reject. Each replica then holds the copy detector and 0.5 KB per training photograph."""

@@ -11,6 +11,7 @@ from synfundus.diffusion.engine import RowRequest
 from synfundus.labels import LABEL_NAMES, encode_conditions
 from synfundus.samples.image_file import encode_image
 from synfundus_serve.bodies import media_type_of, parse_json
+from synfundus_serve.generation import Generated
 from synfundus_serve.messages import BINARY, GENERATE_EXAMPLE, GeneratedImage, GenerateRequest, GenerateResponse
 from synfundus_serve.negotiation import accepted_type
 from synfundus_serve.problems import Problem, require_result
@@ -55,19 +56,23 @@ async def _generate(
     condition = {name: request.condition.get(name) for name in LABEL_NAMES}
     (vector,) = encode_conditions([condition])
     seeds = request.seeds()
-    pixels = require_result(await generation.sample.remote([RowRequest(vector, seed, solver) for seed in seeds]))
-    predictions = await diagnosis.annotate.remote(pixels)
+    rows = [RowRequest(vector, seed, solver) for seed in seeds]
+    generated: Generated = require_result(await generation.sample.remote(rows))
+    predictions = await diagnosis.annotate.remote(generated.pixels_NHWC)
 
     def encode() -> list[GeneratedImage]:
         return [
             GeneratedImage(
-                image=encode_image(pixels_HWC, "png", seed=seed, model=generator.digest),
+                image=None if is_copy else encode_image(pixels_HWC, "png", seed=seed, model=generator.digest),
+                withheld="near_training_image" if is_copy else None,
                 seed=seed,
                 condition=condition,
                 annotation=prediction.annotation,
                 probability=prediction.probability,
             )
-            for pixels_HWC, seed, prediction in zip(pixels, seeds, predictions, strict=True)
+            for pixels_HWC, is_copy, seed, prediction in zip(
+                generated.pixels_NHWC, generated.is_copy_N.tolist(), seeds, predictions, strict=True
+            )
         ]
 
     images = await asyncio.to_thread(encode)  # in a thread, so that the event loop can answer other requests
@@ -77,6 +82,10 @@ async def _generate(
 def _png_response(response: GenerateResponse) -> Response:
     """Return the one image of `response` as a PNG, with its metadata in headers."""
     (generated,) = response.images
+    if generated.image is None:
+        raise Problem(
+            422, f"seed {generated.seed}: the image lies too near to a training photograph; choose another seed"
+        )
     headers = {
         "SynFundus-Notice": response.notice,
         "SynFundus-Seed": str(generated.seed),

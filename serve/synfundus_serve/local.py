@@ -100,7 +100,10 @@ def _require_servable(study: Study, file: Path, overrides: Sequence[str]) -> Non
     """
     require_new_images(study)
     storage = open_storage(study.root, create=False)
-    for folder, verb in ((study.generator_folder, "train-generator"), (study.annotator_folder, "train-annotator")):
+    needed = {study.generator_folder: "train-generator", study.annotator_folder: "train-annotator"}
+    if study.serving.withhold_copies:
+        needed[study.copy_detector_folder] = "train-copy-detector"
+    for folder, verb in needed.items():
         if not is_complete(storage, folder):
             command = shlex.join(["synfundus", verb, str(file), *(f"--set={override}" for override in overrides)])
             raise WrongInputError(f"{folder} is not complete below {storage.root}; run `{command}` first")

@@ -132,8 +132,11 @@ class LabelPrediction(Config):
 class GeneratedImage(Config):
     """One sample."""
 
-    image: Base64Bytes
-    """PNG in base64; its text chunks mark it as synthetic and hold seed and model."""
+    image: Base64Bytes | None
+    """PNG in base64; its text chunks mark it as synthetic and hold seed and model. Null if the image is withheld."""
+    withheld: Literal["near_training_image"] | None = None
+    """Reason why the image is withheld: it lies nearer to a training photograph than the threshold. Another seed gives
+    another image."""
     seed: int
     condition: dict[str, int | None]
     """Requested value of all 16 labels; null is unknown."""

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from report_table import keep, machine, table
 
+from synfundus.copies.encoder import DESCRIPTOR_DIM
 from synfundus.labels import FloatArray
-from synfundus.measures.copies import copy_descriptor
 from synfundus.measures.nearest import nearest, reference_on
 
 COMMAND = "python tests/benchmarks/copy_search.py"
@@ -65,8 +65,8 @@ def main() -> None:
     parser.add_argument("--references", type=int, default=NUM_REFERENCES)
     options = parser.parse_args()
     torch.set_num_threads(2)
-    dim = copy_descriptor(np.zeros((1, 16, 16, 3), np.uint8)).shape[1]
-    reference_ND, queries_MD = unit_vectors(options.references, dim, 0), unit_vectors(NUM_QUERIES, dim, 1)
+    reference_ND = unit_vectors(options.references, DESCRIPTOR_DIM, 0)
+    queries_MD = unit_vectors(NUM_QUERIES, DESCRIPTOR_DIM, 1)
     tensor_ND = reference_on(reference_ND, "cpu")
     sides = {
         "blocks": (lambda: nearest(queries_MD, tensor_ND).index, NUM_QUERIES),
@@ -91,7 +91,7 @@ def main() -> None:
         threads=torch.get_num_threads(),
         turns=TURNS,
         references=options.references,
-        dim=dim,
+        dim=DESCRIPTOR_DIM,
         goal=GOAL_MS,
         rows=table(["side", "ms per sample", "times as fast as single"], rows),
     )

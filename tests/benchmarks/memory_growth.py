@@ -27,6 +27,7 @@ import torch
 from report_table import ENVIRONMENT, Silent, keep, machine, own_ray_session, table
 from tiny_images import tiny_listing
 
+from synfundus.copies.config import CopyDetectorConfig
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diffusion.config import GeneratorConfig
@@ -43,11 +44,12 @@ from synfundus.samples.publish import publish
 from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.sampler import SamplingTask
 from synfundus.samples.shards import read_samples
+from synfundus.stages.copy_detector_pool import describe_and_close
 from synfundus.stages.fill_pool import fill_on_pool
 from synfundus.stages.prepare_passes import prepare
 from synfundus.stages.publish import read_evidence, read_release_inputs
 from synfundus.stages.sample_pool import sample_on_pool
-from synfundus.stages.training_tasks import AnnotatorTask, GeneratorTask
+from synfundus.stages.training_tasks import AnnotatorTask, CopyDetectorTask, GeneratorTask
 from synfundus.storage import Storage, open_storage, read_manifest
 
 COMMAND = "python tests/benchmarks/memory_growth.py"
@@ -56,6 +58,7 @@ WATCH_PERIOD_S = 0.1
 BATCH = 256
 OPTIMISATION = {"num_steps": 20, "batch_size": 16, "learning_rate": 1e-3, "resources": {"num_threads": 1}}
 ANNOTATOR = AnnotatorConfig.model_validate({"architecture": "resnet10t", "image_size_px": 32, **OPTIMISATION})
+COPY_DETECTOR = CopyDetectorConfig.model_validate({"image_size_px": SIZE_PX, "width": 8, **OPTIMISATION})
 GENERATOR = GeneratorConfig.model_validate(
     {
         "unet": {"size_px": SIZE_PX, "channels": (8, 16), "norm_num_groups": 4},
@@ -102,6 +105,12 @@ def run_fill(storage: Storage, num_images: int, num_samples: int) -> None:
     fill_on_pool(storage, "data/tiny", "annotators/tiny", "data/filled", {}, PoolResources(pool_size=1), "", Silent())
 
 
+def run_copy_detector(storage: Storage, num_images: int, num_samples: int) -> None:
+    folders = ("data/tiny", "copy_detectors/tiny")
+    train(CopyDetectorTask(COPY_DETECTOR, storage, "copy-detector", *folders, ""), Silent())
+    describe_and_close(storage, COPY_DETECTOR, *folders, "", Silent())
+
+
 def run_generator(storage: Storage, num_images: int, num_samples: int) -> None:
     train(GeneratorTask(GENERATOR, storage, "generator", "data/filled", "generators/tiny", ""), Silent())
 
@@ -111,7 +120,7 @@ def run_sample(storage: Storage, num_images: int, num_samples: int) -> None:
     labels = read_labels(storage, "data/filled", "train")
     annotator = read_manifest(storage, "annotators/tiny", AnnotatorManifest).annotator_digest
     plan = make_plan(config, labels, generator_digest="g", annotator_digest=annotator, data_digest="d")
-    folders = (f"samples/of-{num_samples}", "generators/tiny", "annotators/tiny", "data/filled")
+    folders = (f"samples/of-{num_samples}", "generators/tiny", "annotators/tiny", "copy_detectors/tiny")
     sample_on_pool(SamplingTask(storage, *folders, plan), "", Silent())
 
 
@@ -130,10 +139,10 @@ def run_evaluate(storage: Storage, num_images: int, num_samples: int) -> None:
         data_folder="data/filled",
         annotator_folder="annotators/tiny",
         judge=None,
+        copy_detector_folder="copy_detectors/tiny",
         samples_folder=f"samples/of-{num_samples}",
         report_folder=f"reports/of-{num_samples}",
         config=EvaluationConfig(max_images=500),
-        quantile=0.01,
         digest="",
         title="Tiny images",
         study={},
@@ -177,6 +186,9 @@ STAGES = (
     MeasuredStage("prepare", run_prepare, "images", ("data/tiny", "runs/staging")),
     MeasuredStage("train the annotator", run_annotator, "images", ("annotators/tiny", "runs/annotator")),
     MeasuredStage("fill", run_fill, "images", ("data/filled",)),
+    MeasuredStage(
+        "train the copy detector", run_copy_detector, "images", ("copy_detectors/tiny", "runs/copy-detector")
+    ),
     MeasuredStage("train the generator", run_generator, "images", ("generators/tiny", "runs/generator")),
     MeasuredStage("plan and sample", run_sample, "images", ("samples/of-{num_samples}",)),
     MeasuredStage("plan and sample", run_sample, "samples", ("samples/of-{num_samples}",)),

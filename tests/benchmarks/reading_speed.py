@@ -83,7 +83,7 @@ def write_phantoms(root: str, size_px: int) -> tuple[PreparedImages, list[bytes]
         row |= {"patient": f"patient-{i}", "split": "train"} | {f"source_{name}": "unknown" for name in LABEL_NAMES}
         rows.append(row)
     folder = f"data/{size_px}"
-    objects = write_shards(storage, folder, rows, 256, descriptors=False)
+    objects = write_shards(storage, folder, rows, 256)
     write_manifest(storage, folder, objects, data_manifest(rows, size_px))
     return PreparedImages(storage, folder), encoded
 

@@ -37,6 +37,7 @@ from report_table import (
     table,
 )
 
+from support.models_of_phantoms import train_copy_detector
 from synfundus.diagnosis.training import AnnotatorLearner
 from synfundus.diffusion.checkpoint import load_generator
 from synfundus.diffusion.engine import Engine, RowRequest
@@ -108,7 +109,9 @@ class NotingSampler(ShardSampler):
 
 
 def train_models(study: Study, storage: Storage, steps: int) -> None:
-    """Train both models in plain loops and write them to the study's folders."""
+    """Train the models in plain loops and write them to the study's folders."""
+    short = study.copy_detector.model_copy(update={"num_steps": steps})
+    train_copy_detector(storage, study.data_folder, study.copy_detector_folder, short)
     images = PreparedImages(storage, study.data_folder)
     torch.set_num_threads(2)
     annotator = AnnotatorLearner(images, study.annotator, torch.device("cpu"))
@@ -128,7 +131,8 @@ def sampling_task(study: Study, storage: Storage, folder: str, pool_size: int, s
     config = study.samples.model_copy(update=changes)
     labels = read_labels(storage, study.data_folder, "train")
     plan = make_plan(config, labels, generator_digest="g", annotator_digest="a", data_digest="d")
-    return SamplingTask(storage, folder, study.generator_folder, study.annotator_folder, study.data_folder, plan)
+    models = (study.generator_folder, study.annotator_folder, study.copy_detector_folder)
+    return SamplingTask(storage, folder, *models, plan)
 
 
 def requests_of(plan: Plan, part: int, parts: int) -> list[RowRequest]:

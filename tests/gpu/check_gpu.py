@@ -35,8 +35,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from support.data_manifest import data_manifest
 from support.datasets_of_phantoms import phantom_row
-from support.models_of_phantoms import fill_here
+from support.models_of_phantoms import fill_here, train_copy_detector
 from support.shards_of_rows import write_shards
+from synfundus.copies.config import CopyDetectorConfig
+from synfundus.copies.detector import load_copy_detector
+from synfundus.copies.encoder import DESCRIPTOR_DIM
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.training import AnnotatorLearner
@@ -51,7 +54,6 @@ from synfundus.evaluation.run import EvaluationTask, run_evaluation
 from synfundus.fundus.batches import ImageBatch
 from synfundus.fundus.dataset import PreparedImages, read_labels
 from synfundus.labels import encode_conditions
-from synfundus.measures.copies import copy_descriptor
 from synfundus.measures.nearest import nearest, reference_on
 from synfundus.phantom.config import PhantomConfig
 from synfundus.samples.attempts import sample_plan
@@ -155,8 +157,14 @@ def trained(learner: Learner, num_steps: int) -> Any:
     return learner
 
 
+def copy_detector_config(**changes: object) -> CopyDetectorConfig:
+    resources = {"num_threads": 8, "num_gpus": 1}
+    return CopyDetectorConfig.model_validate({"num_steps": 300, "batch_size": 128, "resources": resources, **changes})
+
+
 def make_models(storage: Storage, folder: str) -> None:
-    """Train both models briefly at 64 px and fill the dataset, so that later parts use real checkpoints."""
+    """Train all models briefly at 64 px and fill the dataset, so that later parts use real checkpoints."""
+    train_copy_detector(storage, folder, "copy_detectors/p", copy_detector_config(), GPU)
     images = PreparedImages(storage, folder)
     annotator = trained(AnnotatorLearner(images, annotator_config(64, num_steps=150), GPU), 150)
     annotator.save(storage, "annotators/p", "annotator")
@@ -204,6 +212,10 @@ def check_equality(report: Report, storage: Storage) -> None:
     pixels = PreparedImages(storage, "data/p64").batch("test", range(32)).images_BHWC
     p = [load_annotator(storage, "annotators/p", device).predict(pixels).probability_BV for device in ("cpu", "cuda")]
     report.check("annotator's probabilities, GPU against CPU", float(np.nanmax(np.abs(p[0] - p[1]))), 1e-4)
+    on_cpu_ND, on_gpu_ND = (
+        load_copy_detector(storage, "copy_detectors/p", device).descriptors(pixels) for device in ("cpu", "cuda")
+    )
+    report.check("copy descriptors, GPU against CPU", float(np.abs(on_cpu_ND - on_gpu_ND).max()), 1e-3)
 
 
 def check_serving(report: Report, storage: Storage) -> None:
@@ -242,7 +254,7 @@ class Fixed:
 
 
 def measure_training(report: Report, storage: Storage, size_px: int) -> None:
-    """Measure both trainings of a size: steps/s, share of the bf16 peak, and the wait for inputs."""
+    """Measure the models' trainings of a size: steps/s, share of the bf16 peak, and the wait for inputs."""
     images = PreparedImages(storage, f"data/p{size_px}")
     learners: dict[str, Callable[[], Learner]] = {
         "generator": lambda: GeneratorLearner(images, generator_config(size_px), GPU),
@@ -283,11 +295,10 @@ def measure_sampling(report: Report, size_px: int, *, compiled: bool) -> None:
 
 def measure_copies(report: Report) -> None:
     """Compare the copy check with the CPU's, and measure it at 1.3 million references."""
-    dim = copy_descriptor(np.zeros((1, 16, 16, 3), np.uint8)).shape[1]
     rng = np.random.default_rng(0)
-    reference_ND = rng.standard_normal((NUM_REFERENCES, dim), np.float32)
+    reference_ND = rng.standard_normal((NUM_REFERENCES, DESCRIPTOR_DIM), np.float32)
     reference_ND /= np.linalg.norm(reference_ND, axis=1, keepdims=True)
-    queries_MD = rng.standard_normal((2048, dim), np.float32)
+    queries_MD = rng.standard_normal((2048, DESCRIPTOR_DIM), np.float32)
     queries_MD /= np.linalg.norm(queries_MD, axis=1, keepdims=True)
     with memory(report, f"copy check, {NUM_REFERENCES:,} references"):
         on_gpu = reference_on(reference_ND, GPU)
@@ -299,6 +310,15 @@ def measure_copies(report: Report) -> None:
     report.check("copy check, distance, GPU against CPU", float(np.abs(found.distance - expected.distance).max()), 1e-6)
 
 
+def measure_descriptors(report: Report, storage: Storage) -> None:
+    """Measure the descriptors of images that the copy detector gives."""
+    pixels = np.concatenate([PreparedImages(storage, "data/p64").batch("train", range(256)).images_BHWC] * 4)
+    detector = load_copy_detector(storage, "copy_detectors/p", GPU)
+    detector.descriptors(pixels)
+    time_s = seconds(lambda: detector.descriptors(pixels))
+    report.add("copy descriptors at 64 px", f"{len(pixels) / time_s:.0f} images/s")
+
+
 def measure_loop(report: Report, storage: Storage) -> None:
     """Sample a plan, check it and evaluate it on the GPU, as the workers of a pool do."""
     values = {"num_samples": 512, "conditions": "real", "micro_batch": 64, "shard_rows": 256}
@@ -306,8 +326,8 @@ def measure_loop(report: Report, storage: Storage) -> None:
     config = SamplesConfig.model_validate({**values, "solver": SOLVER.model_dump(), "resources": resources})
     labels = read_labels(storage, "data/filled", "train")
     plan = make_plan(config, labels, generator_digest="g", annotator_digest="a", data_digest="d")
-    task = SamplingTask(storage, "samples/p", "generators/p", "annotators/p", "data/filled", plan)
-    reference = copy_reference(storage, "data/filled", config.held_out_quantile)
+    task = SamplingTask(storage, "samples/p", "generators/p", "annotators/p", "copy_detectors/p", plan)
+    reference = copy_reference(storage, "copy_detectors/p")
     sampler = ShardSampler(task, reference)
     silent = type("Silent", (), {"update": lambda *_: None})()
     sample_s = seconds(lambda: sample_plan(task, reference, lambda work: map(sampler, work), "samples", silent))
@@ -317,10 +337,10 @@ def measure_loop(report: Report, storage: Storage) -> None:
         data_folder="data/filled",
         annotator_folder="annotators/p",
         judge=None,
+        copy_detector_folder="copy_detectors/p",
         samples_folder="samples/p",
         report_folder="reports/p",
         config=EvaluationConfig.model_validate({"resources": {"num_gpus": 1, "num_threads": 8}}),
-        quantile=config.held_out_quantile,
         digest="report",
         title="Check on a GPU",
         study={},
@@ -343,10 +363,11 @@ def main() -> int:
         storage = open_storage(root)
         parts: list[tuple[str, Callable[[], object]]] = [
             ("render", lambda: [render(storage, size_px) for size_px in NUM_IMAGES]),
-            ("train both models at 64 px and fill", lambda: make_models(storage, "data/p64")),
+            ("train the models at 64 px and fill", lambda: make_models(storage, "data/p64")),
             ("equality", lambda: check_equality(report, storage)),
             ("serving", lambda: check_serving(report, storage)),
             ("copies", lambda: measure_copies(report)),
+            ("descriptors", lambda: measure_descriptors(report, storage)),
             ("sample and evaluate", lambda: measure_loop(report, storage)),
             *((f"training {px}", partial(measure_training, report, storage, px)) for px in (128, 256)),
             *((f"sampling {px}", partial(measure_sampling, report, px, compiled=False)) for px in NUM_IMAGES),

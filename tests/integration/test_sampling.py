@@ -19,9 +19,9 @@ import pytest
 
 from support.datasets_of_phantoms import phantom_dataset
 from support.models_of_phantoms import train_tiny_models
+from synfundus.copies.detector import load_copy_detector
 from synfundus.fundus.dataset import read_labels
 from synfundus.fundus.shard import decode_pixels
-from synfundus.measures.copies import copy_descriptor
 from synfundus.measures.nearest import nearest, reference_on
 from synfundus.samples.config import SamplesConfig
 from synfundus.samples.manifest import SamplesManifest
@@ -58,7 +58,7 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Storage:
-    """A root with phantoms and both models."""
+    """A root with phantoms and all models."""
     storage = open_storage(str(tmp_path_factory.mktemp("models")))
     phantom_dataset(storage, "data/p", 200, 32)
     train_tiny_models(storage, "data/p", "p")
@@ -69,7 +69,7 @@ def _task(storage: Storage, folder: str, pool_size: int = 2) -> SamplingTask:
     config = SamplesConfig.model_validate({**SAMPLES, "resources": {"pool_size": pool_size}})
     labels = read_labels(storage, "data/p", "train")
     plan = make_plan(config, labels, generator_digest="g", annotator_digest="a", data_digest="d")
-    return SamplingTask(storage, folder, "generators/p", "annotators/p", "data/p", plan)
+    return SamplingTask(storage, folder, "generators/p", "annotators/p", "copy_detectors/p", plan)
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +141,13 @@ def test_too_near_samples_are_replaced_by_the_next_attempt(
 ) -> None:
     """A threshold at the samples' own median rejects about half; each is sampled again with another seed."""
 
-    def strict(storage: Storage, folder: str, quantile: float) -> CopyReference:
-        reference = copy_reference(storage, folder, quantile)
+    def strict(storage: Storage, folder: str) -> CopyReference:
+        reference = copy_reference(storage, folder)
         encoded = [cell["bytes"] for _, table in read_samples(models, undisturbed.folder) for cell in _images(table)]
-        descriptors = copy_descriptor(np.stack([decode_pixels(data) for data in encoded]))
+        detector = load_copy_detector(storage, folder)
+        descriptors = detector.descriptors(np.stack([decode_pixels(data) for data in encoded]))
         median = float(np.median(nearest(descriptors, reference_on(reference.descriptors_ND, "cpu")).distance))
-        return replace(reference, threshold=median)
+        return replace(reference, calibration=reference.calibration.model_copy(update={"threshold": median}))
 
     monkeypatch.setattr(sample_pool, "copy_reference", strict)
     task = _task(models, "samples/strict", pool_size=1)

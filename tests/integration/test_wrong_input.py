@@ -14,6 +14,7 @@ Capture = pytest.CaptureFixture[str]
 CHANGES = {
     "prepare": ("data.prepare.split_seed", 5),
     "train-annotator": ("annotator.seed", 5),
+    "train-copy-detector": ("copy_detector.seed", 5),
     "train-generator": ("generator.seed", 5),
     "sample": ("samples.seed", 5),
     "evaluate": ("evaluation.seed", 5),

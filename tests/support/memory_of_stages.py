@@ -87,9 +87,9 @@ def _sample(storage: Storage, folder: str, number: int) -> None:
     config = SAMPLES.model_copy(update={"num_samples": number})
     labels = read_labels(storage, "data/few", "train")
     plan = make_plan(config, labels, generator_digest="g", annotator_digest="a", data_digest="d")
-    task = SamplingTask(storage, f"samples/{number}", "generators/p", "annotators/p", "data/few", plan)
+    task = SamplingTask(storage, f"samples/{number}", "generators/p", "annotators/p", "copy_detectors/p", plan)
     work = divide(0, range(number), config.shard_rows)
-    reference = copy_reference(storage, "data/few", config.held_out_quantile)
+    reference = copy_reference(storage, "copy_detectors/p")
     sampler = ShardSampler(task, reference)
     for item in work:
         sampler(item)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from support.copies_example import EXAMPLE_METRICS
 from synfundus.diagnosis.metrics import AnnotatorMetrics, HeadMetrics, SplitMetrics
 from synfundus.diagnosis.operating_points import OperatingPoint
 from synfundus.evaluation.measure_texts import MEASURE_TEXTS
@@ -261,8 +262,9 @@ def _privacy() -> MeasuredPrivacy:
         num_held_out=800,
         num_synthetic=800,
         space="small grey images",
-        quantile=0.01,
         threshold=0.21,
+        expected_rate=0.0099,
+        detector=EXAMPLE_METRICS,
         num_sampled=803,
         num_near=3,
         share_near=measure(3 / 803, 0.004, 803),

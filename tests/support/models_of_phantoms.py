@@ -2,6 +2,11 @@
 
 import torch
 
+from synfundus.copies.closing import close_detector, read_encoder
+from synfundus.copies.config import CopyDetectorConfig
+from synfundus.copies.descriptors import write_descriptors
+from synfundus.copies.manifest import CopyDetectorManifest
+from synfundus.copies.training import CopyLearner
 from synfundus.diagnosis.annotator import Annotator
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.fill import close_filled, write_filled_shard
@@ -32,6 +37,9 @@ GENERATOR = GeneratorConfig.model_validate(
         "sheet_solver": {"name": "ddim", "num_steps": 2},
     }
 )
+COPY_DETECTOR = CopyDetectorConfig(
+    image_size_px=32, width=8, num_steps=12, batch_size=8, resources=TrainingResources(num_threads=1)
+)
 
 
 def fill_here(storage: Storage, source: str, annotator: Annotator, target: str) -> DataManifest:
@@ -41,8 +49,27 @@ def fill_here(storage: Storage, source: str, annotator: Annotator, target: str) 
     return close_filled(storage, source, annotator.digest, target, shards, "filled")
 
 
+def train_copy_detector(
+    storage: Storage,
+    data_folder: str,
+    folder: str,
+    config: CopyDetectorConfig = COPY_DETECTOR,
+    device: torch.device | None = None,
+) -> CopyDetectorManifest:
+    """Train a copy detector in a plain loop, write it to `folder` and return its manifest."""
+    images = PreparedImages(storage, data_folder)
+    learner = CopyLearner(images, config, device or torch.device("cpu"))
+    for step in range(config.num_steps):
+        learner.train_step(step)
+    learner.save(storage, folder)
+    encoder = read_encoder(storage, folder, learner.device)
+    files = [write_descriptors(storage, data_folder, shard, encoder, folder) for shard in images.manifest.shards]
+    return close_detector(storage, images, config, folder, files, "copy detector")
+
+
 def train_tiny_models(storage: Storage, data_folder: str, name: str) -> None:
-    """Write `annotators/<name>` and `generators/<name>`, trained in a plain loop."""
+    """Write `annotators/<name>`, `copy_detectors/<name>` and `generators/<name>`, trained in plain loops."""
+    train_copy_detector(storage, data_folder, f"copy_detectors/{name}")
     images = PreparedImages(storage, data_folder)
     annotator = AnnotatorLearner(images, ANNOTATOR, torch.device("cpu"))
     for step in range(ANNOTATOR.num_steps):

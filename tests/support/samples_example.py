@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from support.copies_example import example_calibration
 from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.labels import LABEL_NAMES, encode_values
 from synfundus.phantom.config import PhantomConfig
@@ -43,9 +44,7 @@ def example_verification() -> Verification:
     rejected = ((REPLACED, 0), (UNRESOLVED, 0), (UNRESOLVED, 1))
     return Verification(
         space="small grey images",
-        quantile=0.01,
-        threshold=0.2,
-        num_held_out=20,
+        calibration=example_calibration(),
         num_samples=NUM_SAMPLES,
         accepted=(AcceptedAttempt(sample_id=REPLACED, attempt=1),),
         rejected=tuple(RejectedAttempt(sample_id=i, attempt=a, reason=NEAR, distance=0.1) for i, a in rejected),

@@ -25,6 +25,15 @@ annotator:
   resources: {num_threads: 1}
   checkpoint_every_steps: 6
   log_every_steps: 2
+copy_detector:
+  image_size_px: 32
+  width: 8
+  num_steps: 12
+  batch_size: 8
+  warmup_steps: 2
+  resources: {num_threads: 1}
+  checkpoint_every_steps: 6
+  log_every_steps: 2
 generator:
   unet: {size_px: 32, channels: [8, 16], norm_num_groups: 4}
   num_steps: 60
@@ -56,6 +65,7 @@ OUTPUTS = {
     "prepare": f"data/{NAME}",
     "train-annotator": f"annotators/{NAME}",
     "fill": f"data/{NAME}-filled",
+    "train-copy-detector": f"copy_detectors/{NAME}",
     "train-generator": f"generators/{NAME}",
     "sample": f"samples/{NAME}",
     "evaluate": f"reports/{NAME}",

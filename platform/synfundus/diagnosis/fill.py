@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from synfundus.diagnosis.annotator import Annotator, AnnotatorOutput
-from synfundus.fundus.descriptors import descriptor_file
 from synfundus.fundus.index import Records, index_shard, write_index
 from synfundus.fundus.manifest import REJECTED, DataManifest, LabelSources, ParentDataset
 from synfundus.fundus.shard import decode_pixels, encode_table
@@ -31,8 +30,8 @@ SourceCounts = dict[str, Counter[str]]
 class FilledShard:
     """One shard of the new dataset."""
 
-    objects: tuple[Written, ...]
-    """The shard, then its copy descriptors."""
+    written: Written
+    """Name, size and digest of the shard."""
     records: Records
     """Records of its images in the index."""
     counts: SourceCounts
@@ -65,13 +64,10 @@ def fill_shard(data: bytes, annotator: Annotator) -> tuple[bytes, SourceCounts]:
 def write_filled_shard(
     storage: Storage, source_folder: str, file: str, annotator: Annotator, target_folder: str
 ) -> FilledShard:
-    """Read one shard (verified), fill it, and write it and its descriptors under their names to `target_folder`."""
+    """Read one shard (verified), fill it, and write it under its name to `target_folder`."""
     manifest = read_manifest(storage, source_folder, DataManifest)
-    descriptors = read_trusted(storage, source_folder, descriptor_file(file), manifest)
     filled, counts = fill_shard(read_trusted(storage, source_folder, file, manifest), annotator)
-    objects = {file: filled, descriptor_file(file): descriptors}
-    written = tuple(storage.write_once(f"{target_folder}/{name}", data) for name, data in objects.items())
-    return FilledShard(written, index_shard(filled), counts)
+    return FilledShard(storage.write_once(f"{target_folder}/{file}", filled), index_shard(filled), counts)
 
 
 def close_filled(
@@ -92,8 +88,8 @@ def close_filled(
     records: dict[str, Records] = {}
     counts: SourceCounts = {name: Counter() for name in LABEL_NAMES}
     for shard in shards:
-        objects += shard.objects
-        records[shard.objects[0].name] = shard.records
+        objects.append(shard.written)
+        records[shard.written.name] = shard.records
         for name, shard_counts in shard.counts.items():
             counts[name] += shard_counts
     objects.append(write_index(storage, target_folder, records))

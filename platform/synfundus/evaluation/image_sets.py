@@ -1,7 +1,7 @@
 """The sets of images that are compared: labels of all images, features of the chosen ones, no pixels.
 
 Only the chosen images are decoded, in batches. Memory holds the labels of every image (about 100 bytes), the copy
-descriptor of every photograph (0.7 KB), and the features of at most `max_images` of each set.
+descriptor of every photograph (0.5 KB), and the features of at most `max_images` of each set.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from synfundus.copies.detector import CopyDetector
+from synfundus.copies.encoder import DESCRIPTOR_DIM
 from synfundus.diagnosis.annotator import Annotator
 from synfundus.evaluation.examples import Examples
 from synfundus.evaluation.feature_sets import FeatureSet
@@ -18,10 +20,9 @@ from synfundus.evaluation.spaces import Extractors
 from synfundus.evaluation.strata import Labels
 from synfundus.fundus.batches import ImageBatch, LabelBatch
 from synfundus.fundus.dataset import PreparedImages, read_labels
-from synfundus.fundus.descriptors import read_descriptors
 from synfundus.fundus.shard import decode_pixels
 from synfundus.labels import HEADS, LABEL_NAMES, LABELS, NUM_LABELS, FloatArray, grade_distribution
-from synfundus.measures.copies import SampledCounts, copy_descriptor
+from synfundus.measures.copies import SampledCounts
 from synfundus.measures.spectrum import octave_powers
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.shards import label_columns, read_samples
@@ -171,19 +172,20 @@ class _Judged:
         return Predicted(np.concatenate(self.values), np.concatenate(self.scores))
 
 
-def _no_descriptors() -> FloatArray:
-    return copy_descriptor(np.zeros((0, 1, 1, 3), np.uint8))
-
-
 def read_photographs(
     images: PreparedImages,
     splits: tuple[str, ...],
+    descriptors: Mapping[str, FloatArray],
     extractors: Extractors,
     max_images: int,
     seed: int,
     examples: Examples | None = None,
 ) -> Photographs:
-    """Read the labels of these splits, and the pixels of the chosen images, from which `examples` collects."""
+    """Read the labels of these splits, and the pixels of the chosen images, from which `examples` collects.
+
+    Args:
+        descriptors: copy descriptors of every split of `images`.
+    """
     chosen = _choose(sum(images.num_images(split) for split in splits), max_images, seed)
     features, counts = _Features(extractors), _LabelCounts()
     ids, patients, experts = list[str](), list[str](), [np.zeros((0, NUM_LABELS), np.int8)]
@@ -196,7 +198,6 @@ def read_photographs(
         features.add(pixels.images_BHWC)
         if examples is not None:
             examples.add(_expert_labels(pixels), pixels.images_BHWC)
-    descriptors = read_descriptors(images.storage, images.folder)
     return Photographs(
         ids,
         patients,
@@ -239,6 +240,7 @@ def _pixel_batches(table: pa.Table, rows: Sequence[int]) -> Iterator[NDArray[np.
 def read_accepted_samples(
     storage: Storage,
     folder: str,
+    detector: CopyDetector,
     extractors: Extractors,
     max_images: int,
     seed: int,
@@ -249,7 +251,7 @@ def read_accepted_samples(
     chosen = _choose(read_manifest(storage, folder, SamplesManifest).summary.num_accepted, max_images, seed)
     none = np.zeros((0, NUM_LABELS), np.int8)
     ids, requested, predicted = [np.zeros(0, np.int64)], [none], [none]
-    scores, descriptors = [none.astype(np.float32)], [_no_descriptors()]
+    scores, descriptors = [none.astype(np.float32)], [np.zeros((0, DESCRIPTOR_DIM), np.float32)]
     features, judged, files, first = _Features(extractors), _Judged(judge), list[str](), 0
     for file, table in read_samples(storage, folder):
         ids.append(table.column("sample_id").to_numpy())
@@ -260,7 +262,7 @@ def read_accepted_samples(
         for number, images_BHWC in enumerate(_pixel_batches(table, in_file)):
             features.add(images_BHWC)
             judged.add(images_BHWC)
-            descriptors.append(copy_descriptor(images_BHWC))
+            descriptors.append(detector.descriptors(images_BHWC))
             examples.add(requested[-1][in_file[number * PIXEL_BATCH : (number + 1) * PIXEL_BATCH]], images_BHWC)
         files += [file] * len(in_file)
         first += len(table)

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from synfundus.copies.gate import CopyGate
 from synfundus.labels import FloatArray
-from synfundus.measures.copies import COPY_SPACE, SampledCounts, held_out_threshold
+from synfundus.measures.copies import COPY_SPACE, SampledCounts
 from synfundus.measures.intervals import exact_upper_bound
 from synfundus.measures.metrics import DistanceHistogram, MeasuredPrivacy, UnmeasuredPrivacy
 from synfundus.measures.nearest import Nearest, held_out_distances, nearest, reference_on
@@ -18,7 +19,7 @@ def measure_privacy(
     training_ND: FloatArray,
     held_out_MD: FloatArray,
     synthetic_KD: FloatArray,
-    quantile: float,
+    gate: CopyGate,
     sampled: SampledCounts,
     device: str,
 ) -> tuple[MeasuredPrivacy, Nearest] | tuple[UnmeasuredPrivacy, None]:
@@ -26,7 +27,7 @@ def measure_privacy(
 
     Args:
         synthetic_KD: descriptors of accepted samples.
-        quantile: quantile of held-out photographs' distances that gives the threshold, 0 to 1.
+        gate: threshold of the copy detector, and what it finds.
         sampled: all samples, accepted or not. The rate of copies counts them all, because no accepted sample is a copy.
         device: device of the search for the nearest training photograph.
     """
@@ -36,12 +37,13 @@ def measure_privacy(
         return UnmeasuredPrivacy(reason=f"there are no {' and no '.join(empty)} images", **counts), None
     reference_ND = reference_on(training_ND, device)
     held_out_M, synthetic = held_out_distances(held_out_MD, reference_ND), nearest(synthetic_KD, reference_ND)
-    threshold = held_out_threshold(held_out_M, quantile)
+    threshold = gate.calibration.threshold
     privacy = MeasuredPrivacy(
         **{**counts, "num_held_out": len(held_out_M)},
         space=COPY_SPACE,
-        quantile=quantile,
         threshold=threshold,
+        expected_rate=gate.calibration.expected_rate,
+        detector=gate.metrics,
         num_sampled=sampled.num_sampled,
         num_near=sampled.num_near,
         share_near=proportion(np.arange(sampled.num_sampled) < sampled.num_near),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from synfundus.copies.gate import CopyGate
 from synfundus.diagnosis.held_out import Predictions
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.comparison import compare
@@ -76,7 +77,7 @@ def evaluate(
     *,
     spaces: Mapping[str, Space],
     graders: Graders,
-    quantile: float,
+    gate: CopyGate,
     phantoms: Mapping[str, FloatArray] | None,
     size_px: int,
 ) -> tuple[EvaluationMetrics, Nearest | None]:
@@ -86,7 +87,7 @@ def evaluate(
         reference, held_out: photographs of the training split, and of validation and test (other patients).
         spaces: all feature spaces; the sets have features of those that are not skipped.
         graders: annotator and judge.
-        quantile: quantile of held-out photographs' distances below which a sample is too near to a training image.
+        gate: threshold of the copy detector, and what it finds.
         phantoms: features of phantoms in each computed space, as a landmark; None if the photographs are phantoms.
         size_px: side of all images in pixels.
 
@@ -94,7 +95,7 @@ def evaluate(
         WrongInputError: a patient is in both sets of photographs.
     """
     _require_disjoint_patients(reference, held_out)
-    privacy, near = _measure_privacy(reference, held_out, samples, quantile, config)
+    privacy, near = _measure_privacy(reference, held_out, samples, gate, config)
     fidelity = _measure_fidelity(reference, held_out, samples, config, spaces, phantoms)
     spectrum = _measure_spectrum(held_out, samples, size_px)
     judged = _judge(samples, graders, config)
@@ -280,12 +281,12 @@ def _landmark(
 
 
 def _measure_privacy(
-    reference: Photographs, held_out: Photographs, samples: Samples, quantile: float, config: EvaluationConfig
+    reference: Photographs, held_out: Photographs, samples: Samples, gate: CopyGate, config: EvaluationConfig
 ) -> tuple[Privacy, Nearest | None]:
     """Measure the distance of samples to training photographs, with the closest pairs."""
     device = "cuda" if config.resources.num_gpus else "cpu"
     privacy, near = measure_privacy(
-        reference.descriptors_ND, held_out.descriptors_ND, samples.descriptors_MD, quantile, samples.sampled, device
+        reference.descriptors_ND, held_out.descriptors_ND, samples.descriptors_MD, gate, samples.sampled, device
     )
     if near is None or isinstance(privacy, UnmeasuredPrivacy):
         return privacy, None

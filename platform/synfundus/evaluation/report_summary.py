@@ -104,6 +104,6 @@ def _copies_tile(privacy: Privacy) -> SummaryTile:
     return SummaryTile(
         title,
         f"{privacy.num_near} of {privacy.num_sampled:,}",
-        f"samples were nearer to a training photograph than the nearest {100 * privacy.quantile:.3g} % of held-out"
-        " photographs; they were rejected",
+        f"samples were nearer to a training photograph than {100 - 100 * privacy.expected_rate:.3g} % of photographs of"
+        " other people are; they were rejected",
     )

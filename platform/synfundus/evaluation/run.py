@@ -14,6 +14,9 @@ import numpy as np
 import torch
 from pydantic import JsonValue
 
+from synfundus.copies.descriptors import read_descriptors
+from synfundus.copies.detector import load_copy_detector
+from synfundus.copies.gate import read_gate
 from synfundus.diagnosis.annotator import Annotator
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.decisions import read_annotator_metrics, read_held_out
@@ -58,13 +61,12 @@ class EvaluationTask:
     data_folder: str
     """The filled dataset."""
     annotator_folder: str
+    copy_detector_folder: str
     judge: JudgeTask | None
     """Training of the judge; None if the dataset has no split for one."""
     samples_folder: str
     report_folder: str
     config: EvaluationConfig
-    quantile: float
-    """Quantile of held-out photographs' distances below which a sample is too near to a training photograph."""
     digest: str
     """Digest of everything that the report depends on."""
     title: str
@@ -96,10 +98,12 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
     extractors = _extractors(judge, annotator, config, inception_weights, device)
     images = PreparedImages(storage, task.data_folder)
     real, synthetic = Examples(), Examples()
-    reference = read_photographs(images, ("train",), extractors, config.max_images, config.seed, real)
-    held_out = read_photographs(images, HELD_OUT_SPLITS, extractors, config.max_images, config.seed)
+    descriptors = read_descriptors(storage, task.copy_detector_folder)
+    detector = load_copy_detector(storage, task.copy_detector_folder, device)
+    reference = read_photographs(images, ("train",), descriptors, extractors, config.max_images, config.seed, real)
+    held_out = read_photographs(images, HELD_OUT_SPLITS, descriptors, extractors, config.max_images, config.seed)
     samples = read_accepted_samples(
-        storage, task.samples_folder, extractors, config.max_images, config.seed, synthetic, judge
+        storage, task.samples_folder, detector, extractors, config.max_images, config.seed, synthetic, judge
     )
     if not len(samples.sample_ids):
         raise WrongInputError(
@@ -114,7 +118,7 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
         config,
         spaces=feature_spaces(config, has_judge=judge is not None, annotator_sees_images=annotator.scorer.sees_images),
         graders=_graders(task, images, plan, annotator, judge, len(samples.chosen)),
-        quantile=task.quantile,
+        gate=read_gate(storage, task.copy_detector_folder),
         phantoms=phantoms,
         size_px=images.size_px,
     )

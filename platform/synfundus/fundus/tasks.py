@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from synfundus.fundus.chunks import Chunks
 from synfundus.fundus.codes import CODE_WORDS, Codes, candidates
 from synfundus.fundus.config import PrepareConfig
-from synfundus.fundus.descriptors import write_with_descriptors
 from synfundus.fundus.index import Records, index_shard
 from synfundus.fundus.likeness import Likeness, Pattern, compare_patterns, pattern
 from synfundus.fundus.preprocess import Rejected
@@ -147,14 +146,14 @@ def chunks_to_finish(chunks: Chunks, folder: str, rows: Sequence[FinalRow | None
 class WrittenShard:
     """Result of pass 2."""
 
-    objects: Sequence[Written]
-    """The shard, then its copy descriptors."""
+    written: Written
+    """Name, size and digest of the shard."""
     records: Records
     """Records of its images in the index."""
 
 
 def write_shard(item: ChunkToFinish, storage: Storage) -> WrittenShard:
-    """Write the shard of a chunk, and the copy descriptors of its images."""
+    """Write the shard of a chunk."""
     with storage.open_input(item.staged_name) as file:
         shard = finish_chunk(file, item.rows)
-    return WrittenShard(write_with_descriptors(storage, item.shard_name, shard), index_shard(shard))
+    return WrittenShard(storage.write_once(item.shard_name, shard), index_shard(shard))

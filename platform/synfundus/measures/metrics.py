@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from synfundus.measures.copies import CopyDetectorMetrics
 from synfundus.measures.judge_metrics import Judge, Sensitivity
 from synfundus.measures.measure import Measure
 from synfundus.metadata import Metadata
@@ -365,15 +366,17 @@ class MeasuredPrivacy(Metadata):
     num_training: int
     """Training photographs that were searched, all of them."""
     num_held_out: int
-    """Held-out photographs whose distances set the threshold."""
+    """Held-out photographs whose distances the histogram shows."""
     num_synthetic: int
     """Accepted samples that were compared again here."""
     space: str
     """Space in which nearness is judged."""
-    quantile: float
-    """Share of the held-out photographs that lie nearer than the threshold, 0 to 1."""
     threshold: float
-    """Distance below which a sample is rejected, in [0, 2]."""
+    """Distance below which a sample is rejected, in [0, 2]. The copy detector set it on validation photographs."""
+    expected_rate: float
+    """Share of photographs of other people that are expected to lie nearer than the threshold, 0 to 1."""
+    detector: CopyDetectorMetrics
+    """What the copy detector finds and rejects."""
     num_sampled: int
     """Samples over all attempts, accepted or not."""
     num_near: int

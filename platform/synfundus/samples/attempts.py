@@ -93,9 +93,7 @@ class _Outcome:
         config, plan, lost = task.plan.config, task.plan, set(unresolved)
         verification = Verification(
             space=COPY_SPACE,
-            quantile=config.held_out_quantile,
-            threshold=reference.threshold,
-            num_held_out=reference.num_held_out,
+            calibration=reference.calibration,
             num_samples=config.num_samples,
             accepted=tuple(
                 AcceptedAttempt(sample_id=i, attempt=attempt)

@@ -37,6 +37,7 @@ class SamplesConfig(Config):
         "use_gpu": "samples.resources.num_gpus",
         "num_threads": "samples.resources.num_threads",
         "precision": "samples.resources.precision",
+        "held_out_quantile": "copy_detector.false_rejection_rate",
     }
 
     num_samples: int = Field(gt=0)
@@ -60,8 +61,6 @@ class SamplesConfig(Config):
     """Format of the image files; `png` and `webp` are lossless, `jpeg` has quality 95."""
     max_attempts: int = Field(default=4, gt=0)
     """Attempts at each sample. A rejected sample is sampled again with another seed."""
-    held_out_quantile: float = Field(default=0.01, gt=0, lt=0.5)
-    """Share of held-out photographs that lie nearer to a training image than a sample may."""
     resources: SamplingResources = SamplingResources()
     """Workers, threads, GPUs and precision of sampling."""
 

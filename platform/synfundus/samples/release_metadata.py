@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from synfundus.copies.manifest import CopyCalibration
 from synfundus.fundus.origin import Origin
 from synfundus.samples.chain import training_sentence
 from synfundus.samples.config import SamplesConfig
@@ -49,10 +50,8 @@ class ReleaseMetadata:
     """Rejected attempts by reason."""
     space: str
     """Space in which the distance to training images is measured."""
-    quantile: float
-    """Quantile of held-out photographs' distances that gives the threshold."""
-    threshold: float
-    """Distance to the nearest training image below which a sample is rejected."""
+    calibration: CopyCalibration
+    """Distance to the nearest training image below which a sample is rejected, and where it comes from."""
     samples_manifest_sha256: str
     """SHA-256 of the samples' manifest."""
     generator_digest: str
@@ -84,8 +83,8 @@ class ReleaseMetadata:
         return (
             f"The images show no real person. {training} Each image was compared with every training image and its"
             f" mirror image ({self.space}). An image was rejected if its distance to the nearest one is below"
-            f" {self.threshold:.4g}, the {self.quantile:.1%} quantile of held-out photographs' distances; {num_near}"
-            " images were rejected for that. This is no proof of anonymity."
+            f" {self.calibration.threshold:.4g}, which {self.calibration.expected_rate:.1%} of photographs of other"
+            f" people are expected to be; {num_near} images were rejected for that. This is no proof of anonymity."
         )
 
     @property
@@ -112,8 +111,7 @@ def read_release_metadata(storage: Storage, samples_folder: str) -> ReleaseMetad
         num_unresolved=manifest.summary.num_unresolved,
         rejected=manifest.summary.rejected,
         space=verification.space,
-        quantile=verification.quantile,
-        threshold=verification.threshold,
+        calibration=verification.calibration,
         samples_manifest_sha256=manifest_digest(manifest),
         generator_digest=manifest.generator_digest,
         annotator_digest=manifest.annotator_digest,

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from synfundus.copies.detector import load_copy_detector
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diffusion.checkpoint import load_generator
 from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.noise import sample_seed
 from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.labels import FloatArray, LabelRow, encode_conditions
-from synfundus.measures.copies import copy_descriptor
 from synfundus.measures.nearest import reference_on
 from synfundus.samples.image_file import encode_image
 from synfundus.samples.plan import Plan
@@ -34,8 +34,8 @@ class SamplingTask:
     """`samples/<name>`."""
     generator_folder: str
     annotator_folder: str
-    data_folder: str
-    """Dataset whose training images must not be copied."""
+    copy_detector_folder: str
+    """Detector of copies of the training images."""
     plan: Plan
     origin: Origin = OTHER_SOURCES
     """Origin of the images that the generator was trained on."""
@@ -51,14 +51,15 @@ class _Batch:
 
 
 class ShardSampler:
-    """A worker of the pool. It holds both models, and a thread that encodes while the engine denoises."""
+    """A worker of the pool. It holds three models, and a thread that encodes while the engine denoises."""
 
     def __init__(self, task: SamplingTask, reference: CopyReference) -> None:
         resources = task.plan.config.resources
         torch.set_num_threads(resources.num_threads)
         device = torch.device("cuda" if resources.num_gpus else "cpu")
         self.task = task
-        self.reference_ND, self.threshold = reference_on(reference.descriptors_ND, device), reference.threshold
+        self.detector = load_copy_detector(task.storage, task.copy_detector_folder, device)
+        self.reference_ND, self.calibration = reference_on(reference.descriptors_ND, device), reference.calibration
         generator = load_generator(task.storage, task.generator_folder, device)
         self.generator_digest = generator.digest
         self.engine = Engine(
@@ -94,7 +95,7 @@ class ShardSampler:
         ids = np.array([sample.sample_id for batch in batches for sample in batch.samples], np.int64)
         sound = ~np.isin(ids, list(rejected))
         descriptors_SD = np.concatenate([batch.descriptors_BD for batch in batches])[sound]
-        rejections += check_copies(ids[sound].tolist(), descriptors_SD, self.reference_ND, self.threshold)
+        rejections += check_copies(ids[sound].tolist(), descriptors_SD, self.reference_ND, self.calibration.threshold)
         return sorted(rejections, key=lambda rejection: rejection.sample_id)
 
     def _denoise(self, conditions: Sequence[LabelRow], seeds: Sequence[int]) -> NDArray[np.uint8]:
@@ -121,7 +122,7 @@ class ShardSampler:
                 sample_ids, encoded, conditions, predicted.annotations, predicted.probability_BV, seeds, strict=True
             )
         ]
-        return _Batch(samples, check_files(sample_ids, encoded, pixels), copy_descriptor(pixels))
+        return _Batch(samples, check_files(sample_ids, encoded, pixels), self.detector.descriptors(pixels))
 
     def _write(self, work: ShardWork, samples: Sequence[Sample], rejections: Sequence[SampleRejection]) -> None:
         """Write the shard, then its record, which marks the shard as finished."""

@@ -5,6 +5,7 @@ Lies below `samples/<name>/` beside the shards, which hold rejected rows too; re
 
 from typing import Final, Literal
 
+from synfundus.copies.manifest import CopyCalibration
 from synfundus.measures.copies import SampledCounts
 from synfundus.metadata import Metadata
 from synfundus.samples.manifest import SamplesManifest
@@ -31,12 +32,8 @@ class Verification(Metadata):
     """Schema of this record."""
     space: str
     """Space in which the distance to training images is measured."""
-    quantile: float
-    """Quantile of held-out photographs' distances that gives the threshold."""
-    threshold: float
-    """Distance to the nearest training image below which a sample is rejected."""
-    num_held_out: int
-    """Held-out photographs behind the threshold."""
+    calibration: CopyCalibration
+    """Distance to the nearest training image below which a sample is rejected, and where it comes from."""
     num_samples: int
     """Samples of the plan."""
     accepted: tuple[AcceptedAttempt, ...]

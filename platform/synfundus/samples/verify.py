@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synfundus.errors import WrongInputError
-from synfundus.fundus.descriptors import read_descriptors
+from synfundus.copies.descriptors import read_descriptors
+from synfundus.copies.gate import read_gate
+from synfundus.copies.manifest import CopyCalibration
 from synfundus.fundus.shard import decode_pixels
-from synfundus.fundus.splits import HELD_OUT_SPLITS
 from synfundus.labels import FloatArray
-from synfundus.measures.copies import held_out_threshold
-from synfundus.measures.nearest import held_out_distances, nearest, reference_on
+from synfundus.measures.nearest import nearest
 from synfundus.samples.rejection import SampleRejection, SampleRejectionReason
 from synfundus.storage import Storage
 
@@ -28,33 +27,19 @@ BLANK_STANDARD_DEVIATION = 2.0
 
 @dataclass(frozen=True)
 class CopyReference:
-    """Descriptors of the training images, and the smallest accepted distance of a sample."""
+    """Descriptors of the training images, and the smallest accepted distance of a sample to them."""
 
     descriptors_ND: FloatArray
-    threshold: float
-    """Distance below which a sample is rejected: a quantile of held-out photographs' distances."""
-    num_held_out: int
-    """Held-out photographs behind the threshold."""
+    calibration: CopyCalibration
 
 
-def copy_reference(storage: Storage, folder: str, quantile: float) -> CopyReference:
-    """Return the reference of a dataset: its training images, with the threshold from its held-out photographs.
-
-    It reads stored descriptors only, no image.
+def copy_reference(storage: Storage, folder: str) -> CopyReference:
+    """Return the training images and the threshold of a complete copy detector; no image is read.
 
     Raises:
-        WrongInputError: the dataset has no held-out photographs.
+        WrongInputError: the detector is not complete.
     """
-    descriptors = read_descriptors(storage, folder)
-    training_ND = descriptors["train"]
-    held_out_MD = np.concatenate([descriptors[split] for split in HELD_OUT_SPLITS])
-    if not len(held_out_MD):
-        raise WrongInputError(
-            f"{folder}: no held-out photographs, so no distance to training images counts as too near;"
-            " give validation and test a share in data.prepare.split_fractions"
-        )
-    distances = held_out_distances(held_out_MD, reference_on(training_ND, "cpu"))
-    return CopyReference(training_ND, held_out_threshold(distances, quantile), len(distances))
+    return CopyReference(read_descriptors(storage, folder)["train"], read_gate(storage, folder).calibration)
 
 
 def check_files(

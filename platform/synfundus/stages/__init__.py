@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from synfundus.stages.annotator import TrainAnnotatorStage
+from synfundus.stages.copy_detector import TrainCopyDetectorStage
 from synfundus.stages.evaluate import EvaluateStage
 from synfundus.stages.fill import FillStage
 from synfundus.stages.generator import TrainGeneratorStage
@@ -17,6 +18,7 @@ STAGES: Final[tuple[Stage[Any], ...]] = (
     PrepareStage(),
     TrainAnnotatorStage(),
     FillStage(),
+    TrainCopyDetectorStage(),
     TrainGeneratorStage(),
     SampleStage(),
     TransferStage(),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import JsonValue
 
+from synfundus.copies.manifest import CopyDetectorManifest
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.diffusion.metrics import read_generator_metrics
@@ -97,8 +98,14 @@ class EvaluateStage(Stage[None]):
     names_of_basis: ClassVar[KeyNames] = {"title": "release.title", "files": "evaluation", "judge": "annotator"}
 
     def inputs(self, study: Study) -> tuple[str, ...]:
-        data = (study.data_folder, study.filled_folder)
-        return *data, study.annotator_folder, study.generator_folder, study.samples_folder
+        return (
+            study.data_folder,
+            study.filled_folder,
+            study.annotator_folder,
+            study.copy_detector_folder,
+            study.generator_folder,
+            study.samples_folder,
+        )
 
     def output(self, study: Study) -> str:
         return study.report_folder
@@ -107,6 +114,7 @@ class EvaluateStage(Stage[None]):
         manifests = {
             study.filled_folder: read_manifest(storage, study.filled_folder, DataManifest),
             study.annotator_folder: read_manifest(storage, study.annotator_folder, AnnotatorManifest),
+            study.copy_detector_folder: read_manifest(storage, study.copy_detector_folder, CopyDetectorManifest),
             study.generator_folder: read_manifest(storage, study.generator_folder, GeneratorManifest),
             study.samples_folder: read_manifest(storage, study.samples_folder, SamplesManifest),
         }
@@ -175,10 +183,10 @@ def make_task(study: Study, storage: Storage, digest: str) -> "EvaluationTask":
         data_folder=study.filled_folder,
         annotator_folder=study.annotator_folder,
         judge=_judge_task(study, storage),
+        copy_detector_folder=study.copy_detector_folder,
         samples_folder=study.samples_folder,
         report_folder=study.report_folder,
         config=study.evaluation,
-        quantile=study.samples.held_out_quantile,
         digest=digest,
         title=study.release.title,
         study=study.shown,

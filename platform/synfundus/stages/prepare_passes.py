@@ -138,7 +138,7 @@ def _write_objects(
     rows: Sequence[FinalRow | None],
     progress: Progress,
 ) -> list[Written]:
-    """Write the shards with their copy descriptors, the index, `rejected.json` and the contact sheet.
+    """Write the shards, the index, `rejected.json` and the contact sheet.
 
     Raises:
         WrongInputError: the folder holds other objects of these names.
@@ -148,8 +148,8 @@ def _write_objects(
     items = chunks_to_finish(chunks, folder, rows)
     try:
         shards = list(run_on_pool(write_shard, (storage,), items, config.resources))
-        objects = [written for shard in shards for written in shard.objects]
-        objects.append(write_index(storage, folder, {shard.objects[0].name: shard.records for shard in shards}))
+        objects = [shard.written for shard in shards]
+        objects.append(write_index(storage, folder, {shard.written.name: shard.records for shard in shards}))
         objects.append(storage.write_once(f"{folder}/{REJECTED}", rejection_report(verdicts, listing).to_json()))
         sheet = contact_sheet(folder, chunks, verdicts, rows)
         objects.append(storage.write_once(f"{folder}/{CONTACT_SHEET}", sheet))

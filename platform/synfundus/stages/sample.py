@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from synfundus.copies.manifest import CopyDetectorManifest
 from synfundus.diagnosis.config import NO_NEW_IMAGES
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.fundus.manifest import DataManifest
-from synfundus.fundus.sources import keeps_splits
 from synfundus.labels import LABEL_BY_NAME
 from synfundus.progress import show_progress
 from synfundus.samples.manifest import SamplesManifest
@@ -48,7 +48,7 @@ class SampleStage(Stage[None]):
     help = "Plan the samples, sample and annotate them over a pool of workers, and replace rejected ones."
 
     def inputs(self, study: Study) -> tuple[str, ...]:
-        return study.filled_folder, study.annotator_folder, study.generator_folder
+        return study.filled_folder, study.annotator_folder, study.copy_detector_folder, study.generator_folder
 
     def output(self, study: Study) -> str:
         return study.samples_folder
@@ -57,7 +57,7 @@ class SampleStage(Stage[None]):
         return {
             "samples": study.public["samples"],
             "operating_points": study.public["operating_points"],
-            "inputs": {**_read_inputs(study, storage).digests},
+            "inputs": {**_read_inputs(study, storage).digests, "copy_detector": _copy_detector_digest(study, storage)},
         }
 
     def check(self, study: Study, storage: Storage) -> None:  # noqa: ARG002  everything is in the study
@@ -68,13 +68,6 @@ class SampleStage(Stage[None]):
             raise WrongInputError(
                 f"samples.solver.num_steps: {steps} is more than the {all_steps} of"
                 " generator.schedule.num_train_timesteps; set fewer steps"
-            )
-        fractions = study.data.prepare.split_fractions
-        has_splits = study.data.prepared is not None or any(map(keeps_splits, study.data.sources))
-        if fractions.validation + fractions.test == 0 and not has_splits:
-            raise WrongInputError(
-                "data.prepare.split_fractions: validation and test are 0, so there are no held-out photographs, and no"
-                " distance to training images counts as too near; give validation and test a share"
             )
 
     def describe(self, study: Study, storage: Storage, found: None) -> Rows:  # noqa: ARG002  nothing was found
@@ -105,7 +98,7 @@ class SampleStage(Stage[None]):
             folder=study.samples_folder,
             generator_folder=study.generator_folder,
             annotator_folder=study.annotator_folder,
-            data_folder=study.filled_folder,
+            copy_detector_folder=study.copy_detector_folder,
             plan=lay_out(study, storage),
             origin=read_manifest(storage, study.generator_folder, GeneratorManifest).origin,
         )
@@ -145,6 +138,10 @@ class _Inputs:
     @property
     def digests(self) -> dict[str, str]:
         return {"generator": self.generator, "annotator": self.annotator, "data": self.data}
+
+
+def _copy_detector_digest(study: Study, storage: Storage) -> str:
+    return read_manifest(storage, study.copy_detector_folder, CopyDetectorManifest).detector_digest
 
 
 def _read_inputs(study: Study, storage: Storage) -> _Inputs:

@@ -18,10 +18,10 @@ def sample_on_pool(task: SamplingTask, digest: str, progress: Progress) -> Sampl
     """Sample a plan over a pool of Ray workers and return the manifest of the finished samples.
 
     Raises:
-        WrongInputError: the folder holds another plan, or the dataset has no held-out photographs.
+        WrongInputError: the folder holds another plan, or the copy detector is not complete.
     """
     config = task.plan.config
-    reference = copy_reference(task.storage, task.data_folder, config.held_out_quantile)
+    reference = copy_reference(task.storage, task.copy_detector_folder)
     shared = ray.put(reference)
 
     def sample_shards(work: Sequence[ShardWork]) -> Iterator[int]:

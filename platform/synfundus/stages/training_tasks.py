@@ -1,4 +1,4 @@
-"""Trainings of both models, as Ray Train's workers receive them. The import of this file loads torch."""
+"""Trainings of the three models, as Ray Train's workers receive them. The import of this file loads torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from typing import Generic, TypeVar
 
 import torch
 
+from synfundus.copies.config import CopyDetectorConfig
+from synfundus.copies.training import CopyLearner
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.training import AnnotatorLearner
 from synfundus.diffusion.config import GeneratorConfig
@@ -50,6 +52,19 @@ class AnnotatorTask(_Task[AnnotatorConfig]):
         """Calibrate and write the trained annotator."""
         assert isinstance(learner, AnnotatorLearner)
         learner.save(self.storage, self.output_folder, self.digest)
+
+
+class CopyDetectorTask(_Task[CopyDetectorConfig]):
+    """Training of the copy detector's encoder."""
+
+    def build(self, device: torch.device, rank: int, world_size: int) -> CopyLearner:
+        """Return a learner at step 0, with its photographs in memory."""
+        return CopyLearner(self.images(), self.config, device, rank, world_size)
+
+    def finish(self, learner: Learner, losses: Sequence[StepMetrics]) -> None:  # noqa: ARG002  not stored with it
+        """Write the trained encoder; the stage describes the photographs and completes the folder."""
+        assert isinstance(learner, CopyLearner)
+        learner.save(self.storage, self.output_folder)
 
 
 class GeneratorTask(_Task[GeneratorConfig]):

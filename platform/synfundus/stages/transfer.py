@@ -65,7 +65,7 @@ class TransferStage(Stage[None]):
     """Networks trained with and without the samples."""
 
     name = "transfer"
-    help = "Train networks with and without the samples, and test them on photographs."
+    help = "Train and test networks with and without the samples."
 
     def inputs(self, study: Study) -> tuple[str, ...]:
         uses_samples = study.transfer is not None and study.transfer.uses_samples

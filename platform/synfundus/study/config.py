@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue, model_validator
 from pydantic.main import IncEx
 
 from synfundus.config import NAME_PATTERN, Config
+from synfundus.copies.config import CopyDetectorConfig
 from synfundus.diagnosis.config import AnnotatorConfig, ExternalConfig, FillConfig, OperatingPointsConfig
 from synfundus.diffusion.config import GeneratorConfig
 from synfundus.digests import content_digest
@@ -75,6 +76,8 @@ class Study(Config):
     needs no training."""
     fill: FillConfig = FillConfig()
     """Filling of unknown labels by the annotator."""
+    copy_detector: CopyDetectorConfig = CopyDetectorConfig()
+    """Training of the encoder that finds altered copies of training photographs, and its threshold."""
     generator: GeneratorConfig
     """Training of the generator."""
     samples: SamplesConfig
@@ -113,6 +116,11 @@ class Study(Config):
     def judge_folder(self) -> str:
         """Folder of the judge."""
         return f"judges/{self.name}"
+
+    @property
+    def copy_detector_folder(self) -> str:
+        """Folder of the copy detector."""
+        return f"copy_detectors/{self.name}"
 
     @property
     def generator_folder(self) -> str:

@@ -25,8 +25,6 @@ MakeImages = Callable[..., PreparedImages]
 MakeRow = Callable[..., dict[str, Any]]
 UNUSABLE = "is_pm"
 
-KINDS_OF_FILE = (("descriptors", "safetensors"), ("images", "parquet"))
-
 
 @pytest.fixture
 def annotator_for() -> Callable[[list[dict[str, Any]]], Annotator]:
@@ -135,11 +133,8 @@ def test_the_manifest_names_parent_annotator_and_counts(storage: LocalStorage, f
     assert manifest.digest == "filled"
     assert manifest.annotator_digest == "digest-of-annotator"
     assert (manifest.kind, manifest.size_px, manifest.num_images.total) == ("data", 32, 140)
-    names = [f"{kind}-{shard:05d}.{end}" for kind, end in KINDS_OF_FILE for shard in range(3)]
+    names = [f"images-{shard:05d}.parquet" for shard in range(3)]
     assert sorted(manifest.files) == [*names, "index.npy", "rejected.json"]
-    for shard in range(3):
-        name = f"descriptors-{shard:05d}.safetensors"
-        assert manifest.files[name] == before.files[name], "no image changed, so its copy descriptor did not"
     for name in LABEL_NAMES:
         counted = {s: sum(row[f"source_{name}"] == s for row in after) for s in ("expert", "filled", "unknown")}
         assert manifest.sources[name] == LabelSources(**counted)

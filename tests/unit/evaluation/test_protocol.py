@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from support.copies_example import example_gate, untrained_encoder
 from support.metrics_example import example_annotator_metrics, example_judge
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
@@ -15,12 +16,13 @@ from synfundus.evaluation.report import ReportContent, render_report
 from synfundus.evaluation.spaces import Space
 from synfundus.fundus.splits import NO_JUDGE
 from synfundus.labels import LABELS, NUM_LABELS
-from synfundus.measures.copies import SampledCounts, copy_descriptor
+from synfundus.measures.copies import SampledCounts
 from synfundus.measures.judge_metrics import TeacherAsJudge
 from synfundus.measures.metrics import ComputedSpace, EvaluationMetrics
 from synfundus.measures.spectrum import octave_powers
 
 SIZE_PX, DIM = 32, 6
+ENCODER = untrained_encoder(SIZE_PX)
 ONE = Graders(Grader({}, {}), None, TeacherAsJudge(reason=NO_JUDGE))
 """The annotator judges."""
 
@@ -39,7 +41,7 @@ def photographs(rng: np.random.Generator, n: int, name: str) -> Photographs:
         expert_NK=labels,
         value_shares={label.name: np.zeros(label.max_value + 1) for label in LABELS},
         num_unknown={label.name: n for label in LABELS},
-        descriptors_ND=copy_descriptor(images_BHWC),
+        descriptors_ND=ENCODER.descriptors(images_BHWC),
         chosen=np.arange(n),
         features={"annotator": rng.normal(size=(n, DIM)).astype(np.float32)},
         octave_powers_MO=octave_powers(images_BHWC),
@@ -58,7 +60,7 @@ def samples(rng: np.random.Generator, n: int, contrast: float = 20.0) -> Samples
         chosen=np.arange(n),
         features={"annotator": rng.normal(size=(n, DIM)).astype(np.float32)},
         octave_powers_MO=octave_powers(images_BHWC),
-        descriptors_MD=copy_descriptor(images_BHWC),
+        descriptors_MD=ENCODER.descriptors(images_BHWC),
         files=["shards/a"] * n,
         sampled=SampledCounts(num_sampled=n, num_near=0),
     )
@@ -74,7 +76,7 @@ def measured(
         EvaluationConfig(),
         spaces={"annotator": Space("Annotator features"), "inception": Space("Inception features", "no weights")},
         graders=graders,
-        quantile=0.01,
+        gate=example_gate(),
         phantoms={"annotator": np.random.default_rng(9).normal(3, 1, (80, DIM)).astype(np.float32)},
         size_px=SIZE_PX,
     )

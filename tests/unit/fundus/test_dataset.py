@@ -51,7 +51,7 @@ def test_every_batch_holds_the_requested_images_and_few_shards_stay_open(
 def test_more_shards_than_the_usual_few_stay_open(storage: Storage) -> None:
     """From the first shard that is opened for each image on, reading an image takes seven times as long."""
     rows = [row(i, split="train", image={"bytes": b"image %d" % i, "path": None}) for i in range(300)]
-    write_manifest(storage, FOLDER, write_shards(storage, FOLDER, rows, 1, descriptors=False), data_manifest(rows, 32))
+    write_manifest(storage, FOLDER, write_shards(storage, FOLDER, rows, 1), data_manifest(rows, 32))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[1], 1024), limits[1]))
     try:
@@ -75,7 +75,7 @@ def test_the_index_holds_the_place_and_the_labels_of_every_image_of_the_shards(s
     images[5] = images[4]
     rows = [row(i, image={"bytes": images[i], "path": None}) for i in range(600)]
     rows[3] |= {"dr_grade": 3, "source_dr_grade": "expert", "is_gc": 0, "source_is_gc": "expert"}
-    write_shards(storage, FOLDER, rows, 300, descriptors=False)
+    write_shards(storage, FOLDER, rows, 300)
     records = open_index(storage.path(f"{FOLDER}/{INDEX}"), INDEX)  # type: ignore[attr-defined]
     shards = [storage.read(f"{FOLDER}/images-0000{number}.parquet") for number in range(2)]
     found = [shards[shard][offset : offset + size] for shard, offset, size in addresses(records)]
@@ -107,9 +107,7 @@ def test_a_batch_of_256_spans_the_hospitals_at_every_size(storage: Storage, size
         row(i, image_id=f"h{i * 8 // 2048}-{i:06d}", image={"bytes": encoded, "path": None}, split="train")
         for i in range(2048)
     ]
-    write_manifest(
-        storage, FOLDER, write_shards(storage, FOLDER, rows, 256, descriptors=False), data_manifest(rows, size_px)
-    )
+    write_manifest(storage, FOLDER, write_shards(storage, FOLDER, rows, 256), data_manifest(rows, size_px))
     images = PreparedImages(storage, FOLDER)
     for step in range(2048 // 256):
         indices = image_indices(0, range(step * 256, (step + 1) * 256), images.num_images("train"))
@@ -142,7 +140,7 @@ def test_a_damaged_index_is_named(storage: LocalStorage, damaged: bytes) -> None
 
 def test_a_dataset_without_an_index_is_refused(storage: Storage) -> None:
     rows = [row(0)]
-    objects = [item for item in write_shards(storage, FOLDER, rows, descriptors=False) if not item.name.endswith(INDEX)]
+    objects = [item for item in write_shards(storage, FOLDER, rows) if not item.name.endswith(INDEX)]
     write_manifest(storage, FOLDER, objects, data_manifest(rows, 32))
     with pytest.raises(StorageError, match=r"the manifest of the data does not name index\.npy"):
         PreparedImages(storage, FOLDER)
@@ -176,7 +174,7 @@ def test_label_reader_reads_no_image(storage: Storage) -> None:
         row(1),
         row(2, filled_dr_grade=grades, source_dr_grade="filled", filled_is_gc=0.3, source_is_gc="filled"),
     ]
-    write_manifest(storage, FOLDER, write_shards(storage, FOLDER, rows, descriptors=False), data_manifest(rows, 32))
+    write_manifest(storage, FOLDER, write_shards(storage, FOLDER, rows), data_manifest(rows, 32))
     (batch,) = read_labels(storage, FOLDER, "train")
     assert batch.image_ids == ["image-0", "image-2"]
     side, gc = (LABEL_NAMES.index(name) for name in ("eye_side", "is_gc"))

@@ -40,6 +40,7 @@ def test_the_verbs_are_these() -> None:
         "prepare",
         "train-annotator",
         "fill",
+        "train-copy-detector",
         "train-generator",
         "sample",
         "transfer",
@@ -138,7 +139,7 @@ def test_a_shell_gets_its_completion(capsys: Capture, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("typed", "completions"),
     [
-        ("train-", ["train-annotator", "train-generator"]),
+        ("train-", ["train-annotator", "train-copy-detector", "train-generator"]),
         ("cluster s", ["submit", "status"]),
         ("sample my.yaml --d", ["--dry-run", "--debug"]),
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.copies_example import example_calibration
 from support.samples_example import example_plan
 from synfundus.errors import WrongInputError
 from synfundus.samples.attempts import sample_plan
@@ -18,7 +19,7 @@ from synfundus.samples.work import ShardRecord, ShardWork
 from synfundus.storage import LocalStorage, Storage, is_complete
 
 FOLDER = "samples/few"
-REFERENCE = CopyReference(np.zeros((1, 4), np.float32), threshold=0.2, num_held_out=20)
+REFERENCE = CopyReference(np.zeros((1, 4), np.float32), example_calibration())
 
 
 class Silent:

@@ -7,10 +7,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from support.copies_example import untrained_encoder
 from support.datasets_of_phantoms import phantom_dataset
+from support.models_of_phantoms import train_copy_detector
+from synfundus.copies.detector import load_copy_detector
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
-from synfundus.measures.copies import copy_descriptor
 from synfundus.measures.nearest import reference_on
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_record
@@ -33,14 +35,15 @@ def png(image_HWC: NDArray[np.uint8]) -> bytes:
 
 
 TRAINING = phantoms(8, 1)
-REFERENCE_ND = reference_on(copy_descriptor(TRAINING), "cpu")
+ENCODER = untrained_encoder(SIZE_PX)
+REFERENCE_ND = reference_on(ENCODER.descriptors(TRAINING), "cpu")
 
 
 def rejected(images: NDArray[np.uint8], encoded: list[bytes] | None = None) -> dict[int, SampleRejectionReason]:
     ids = list(range(100, 100 + len(images)))
     rejections = check_files(ids, encoded or [png(image) for image in images], images)
     sound = [row for row, sample_id in enumerate(ids) if sample_id not in {item.sample_id for item in rejections}]
-    rejections += check_copies([ids[row] for row in sound], copy_descriptor(images[sound]), REFERENCE_ND, 0.05)
+    rejections += check_copies([ids[row] for row in sound], ENCODER.descriptors(images[sound]), REFERENCE_ND, 1e-3)
     return {rejection.sample_id: rejection.reason for rejection in rejections}
 
 
@@ -68,16 +71,16 @@ def test_a_copy_of_a_training_image_and_its_mirror_image_are_too_near() -> None:
     assert rejected(images) == dict.fromkeys((101, 103), SampleRejectionReason.NEAR_TRAINING_IMAGE)
 
 
-def test_threshold_is_the_quantile_of_held_out_photographs(storage: Storage) -> None:
-    phantom_dataset(storage, "data/p", 100, SIZE_PX)
-    images = PreparedImages(storage, "data/p")
-    reference = copy_reference(storage, "data/p", 0.25)
-    assert reference.num_held_out == images.num_images("validation") + images.num_images("test")
-    assert len(reference.descriptors_ND) == images.num_images("train")
-    assert reference.threshold > copy_reference(storage, "data/p", 0.01).threshold > 0
+def test_the_reference_is_the_detectors_training_images_and_threshold(storage: Storage) -> None:
+    phantom_dataset(storage, "data/p", 40, SIZE_PX)
+    train_copy_detector(storage, "data/p", "copy_detectors/p")
+    reference = copy_reference(storage, "copy_detectors/p")
+    detector = load_copy_detector(storage, "copy_detectors/p")
+    pixels = np.concatenate([batch.images_BHWC for batch in PreparedImages(storage, "data/p").batches("train")])
+    np.testing.assert_allclose(reference.descriptors_ND, detector.descriptors(pixels), atol=1e-6)
+    assert reference.calibration.threshold == detector.threshold > 0
 
 
-def test_a_dataset_without_held_out_photographs_is_refused(storage: Storage) -> None:
-    phantom_dataset(storage, "data/p", 2, SIZE_PX)  # of one patient, who trains
-    with pytest.raises(WrongInputError, match="data/p: no held-out photographs"):
-        copy_reference(storage, "data/p", 0.01)
+def test_a_missing_detector_is_named(storage: Storage) -> None:
+    with pytest.raises(WrongInputError, match="copy_detectors/p is not complete"):
+        copy_reference(storage, "copy_detectors/p")

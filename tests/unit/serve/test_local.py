@@ -40,6 +40,12 @@ def test_a_model_that_is_not_complete_is_refused_with_the_command_that_makes_it(
     assert message.endswith(f"run `synfundus train-generator {study} '--set=root={root}'` first")
 
 
+def test_withholding_copies_needs_the_copy_detector(capsys: Capture, study: Path) -> None:
+    message = refused(capsys, study, "--set", "serving.withhold_copies=true")
+    assert f"copy_detectors/{NAME} is not complete" in message
+    assert "run `synfundus train-copy-detector " in message
+
+
 @pytest.mark.parametrize("kind", ["generation", "diagnosis"])
 def test_a_gpu_that_is_missing_is_refused_with_its_key_in_the_serving_section(
     capsys: Capture, study: Path, kind: str

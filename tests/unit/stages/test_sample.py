@@ -7,6 +7,7 @@ import pytest
 from support.data_manifest import data_manifest
 from support.datasets_of_phantoms import SPLIT_OF_PATIENT
 from support.shards_of_rows import write_shards
+from synfundus.copies.manifest import CopyDetectorManifest
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diffusion.manifest import SCHEDULER_CONFIG, UNET_CONFIG, UNET_WEIGHTS, GeneratorManifest
 from synfundus.digests import digest_of
@@ -15,7 +16,7 @@ from synfundus.fundus.manifest import ParentDataset
 from synfundus.labels import LABEL_NAMES
 from synfundus.samples.plan import Plan
 from synfundus.stages.sample import SampleStage, lay_out
-from synfundus.storage import Storage, write_manifest
+from synfundus.storage import Storage, read_manifest, write_manifest
 from synfundus.study import Study, resolve
 
 STAGE = SampleStage()
@@ -53,11 +54,12 @@ def write_inputs(study: Study, storage: Storage, *, annotator_files: tuple[str, 
         rows.append(row)
     parent = ParentDataset(folder=study.data_folder, manifest_sha256="", digest="digest of the preparation")
     data = data_manifest(rows, 64).model_copy(update={"parent": parent})
-    write_manifest(
-        storage, study.filled_folder, write_shards(storage, study.filled_folder, rows, 100, descriptors=False), data
-    )
+    write_manifest(storage, study.filled_folder, write_shards(storage, study.filled_folder, rows, 100), data)
     weights = [storage.write_once(f"{study.annotator_folder}/{name}", b"no weights") for name in annotator_files]
     write_manifest(storage, study.annotator_folder, weights, AnnotatorManifest(digest="", data=study.data_folder))
+    encoder = [storage.write_once(f"{study.copy_detector_folder}/model.safetensors", b"no weights")]
+    detector = CopyDetectorManifest(digest="", data=study.data_folder)
+    write_manifest(storage, study.copy_detector_folder, encoder, detector)
     files = (UNET_CONFIG, UNET_WEIGHTS, SCHEDULER_CONFIG)
     unet = [storage.write_once(f"{study.generator_folder}/{name}", b"no weights") for name in files]
     generator = GeneratorManifest(digest="", size_px=64, schedule=study.generator.schedule)
@@ -102,6 +104,7 @@ def test_the_digest_ignores_the_pool_and_depends_on_each_input(tmp_path: Path, s
         "generator": plan.generator_digest,
         "annotator": plan.annotator_digest,
         "data": plan.data_digest,
+        "copy_detector": read_manifest(storage, study.copy_detector_folder, CopyDetectorManifest).detector_digest,
     }
 
 
@@ -116,10 +119,6 @@ def test_a_table_of_predictions_cannot_annotate_samples(study: Study, storage: S
     [
         ("samples.solver.num_steps=2000", r"^samples\.solver\.num_steps: 2000 is more than"),
         ("samples.resources.num_gpus=1", r"^samples\.resources\.num_gpus"),
-        (
-            "data.prepare.split_fractions={train: 1.0, validation: 0.0, test: 0.0}",
-            r"^data\.prepare\.split_fractions: .* no held-out photographs",
-        ),
         (
             "external_annotator={predictions: table.csv, columns: {is_gc: glaucoma}, scores: probability}",
             r"^external_annotator\.predictions: this annotator is a table",

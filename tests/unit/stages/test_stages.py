@@ -15,7 +15,17 @@ def study(text: str = "transfer: {architectures: [resnet10t]}\n") -> Study:
 
 
 def test_stages_run_in_the_order_of_the_loop() -> None:
-    names = ["prepare", "train-annotator", "fill", "train-generator", "sample", "transfer", "evaluate", "publish"]
+    names = [
+        "prepare",
+        "train-annotator",
+        "fill",
+        "train-copy-detector",
+        "train-generator",
+        "sample",
+        "transfer",
+        "evaluate",
+        "publish",
+    ]
     assert [stage.name for stage in STAGES] == names
     assert all(stage.help.endswith(".") for stage in STAGES)
 

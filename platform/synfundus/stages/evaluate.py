@@ -226,8 +226,7 @@ def _judge_task(study: Study, storage: Storage) -> "JudgeTask | None":
     basis = _judge_basis(study, storage)
     if basis is None:
         return None
-    config = judge_config(study.annotator, read_manifest(storage, study.data_folder, DataManifest))
-    return JudgeTask(study.data_folder, study.judge_folder, config, digest_of(basis))
+    return JudgeTask(study.data_folder, study.judge_folder, judge_config(study.annotator), digest_of(basis))
 
 
 def _describe_judge(study: Study, storage: Storage, data: DataManifest) -> str:
@@ -235,7 +234,7 @@ def _describe_judge(study: Study, storage: Storage, data: DataManifest) -> str:
         return f"{NO_JUDGE}; the annotator judges"
     if is_complete(storage, study.judge_folder):
         return f"{study.judge_folder} is complete"
-    config, patients = judge_config(study.annotator, data), data.num_patients.judge
+    config, patients = judge_config(study.annotator), data.num_patients.judge
     return (
         f"train {config.architecture}, {config.num_steps} steps of {config.batch_size} images, on"
         f" {data.num_images.judge} images of {patients} patients, into {study.judge_folder}"

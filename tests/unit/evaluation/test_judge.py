@@ -6,7 +6,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from support.data_manifest import data_manifest
 from support.datasets_of_phantoms import phantom_dataset
 from support.models_of_phantoms import ANNOTATOR
 from synfundus.diagnosis.annotator import NetworkScorer
@@ -17,7 +16,6 @@ from synfundus.errors import WrongInputError
 from synfundus.evaluation.judge import JudgeTask, require_judge
 from synfundus.evaluation.judge_config import judge_config
 from synfundus.fundus.dataset import PreparedImages
-from synfundus.fundus.manifest import SplitCounts
 from synfundus.storage import Storage, open_storage
 
 SPLITS = ("train", "judge", "judge", "validation", "test")
@@ -73,13 +71,11 @@ def test_a_judge_of_other_settings_is_refused(tmp_path: Path) -> None:
         require_judge(storage, changed, "cpu")
 
 
-def test_the_judge_takes_the_annotators_settings_for_as_many_epochs_with_another_seed() -> None:
-    sizes = SplitCounts(train=1600, judge=400, validation=300, test=300)
-    manifest = data_manifest([], 32).model_copy(update={"num_images": sizes})
+def test_the_judge_takes_the_annotators_settings_with_half_the_steps_and_another_seed() -> None:
     resources = ANNOTATOR.resources.model_copy(update={"num_workers": 2})
     annotator = ANNOTATOR.model_copy(update={"num_steps": 700, "warmup_steps": 50, "resources": resources})
-    judge = judge_config(annotator, manifest)
-    assert (judge.num_steps, judge.warmup_steps, judge.resources.num_workers) == (175, 12, 1)
+    judge = judge_config(annotator)
+    assert (judge.num_steps, judge.warmup_steps, judge.resources.num_workers) == (350, 25, 1)
     assert judge.seed != annotator.seed
     changed = {"num_steps", "warmup_steps", "seed", "resources"}
     assert judge.model_dump(exclude=changed) == annotator.model_dump(exclude=changed)

@@ -14,7 +14,7 @@ from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.inception_weights import PUBLISHED_SHA256
 from synfundus.evaluation.judge_config import judge_config
 from synfundus.evaluation.manifest import ReportManifest, read_metrics
-from synfundus.fundus.manifest import DataManifest, SplitCounts
+from synfundus.fundus.manifest import SplitCounts
 from synfundus.measures.metrics import ProtocolSettings
 from synfundus.stages.evaluate import EvaluateStage, _judge_task, _settings_that_matter
 from synfundus.storage import METRICS, Storage, open_storage, write_manifest
@@ -74,15 +74,15 @@ def test_summary_names_an_independent_judge(tmp_path: Path) -> None:
     )
 
 
-def with_data(storage: Storage, num_judge: int) -> DataManifest:
+def with_data(storage: Storage, num_judge: int) -> None:
     """Write an empty dataset whose manifest counts the images of a judge."""
     sizes = SplitCounts(train=1600, judge=num_judge, validation=300, test=300)
     manifest = data_manifest([], 32).model_copy(update={"num_images": sizes, "num_patients": sizes})
-    return write_manifest(storage, "data/tests", [], manifest)
+    write_manifest(storage, "data/tests", [], manifest)
 
 
 def test_a_dataset_with_a_split_for_it_has_a_judge_of_the_annotators_settings(storage: Storage) -> None:
-    manifest = with_data(storage, 400)
+    with_data(storage, 400)
     one, other = study(), study("annotator.num_steps=40")
     task, changed = _judge_task(one, storage), _judge_task(other, storage)
     assert task is not None
@@ -90,7 +90,7 @@ def test_a_dataset_with_a_split_for_it_has_a_judge_of_the_annotators_settings(st
     assert (task.data_folder, task.folder, task.config) == (
         "data/tests",
         "judges/tests",
-        judge_config(one.annotator, manifest),
+        judge_config(one.annotator),
     )
     assert task.digest != changed.digest
     pool = study("evaluation.resources.num_threads=2", "fill.resources.pool_size=7", "serving.generation.num_threads=2")

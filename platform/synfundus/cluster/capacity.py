@@ -80,6 +80,7 @@ def demands_of(study: Study) -> tuple[Demand, ...]:
         *((prepare,) if study.data.prepared is None else ()),
         _of_training("annotator.resources", study.annotator.resources),
         _of_pool("fill.resources", study.fill.resources),
+        _of_training("copy_detector.resources", study.copy_detector.resources),
         _of_training("generator.resources", study.generator.resources),
         _of_pool("samples.resources", study.samples.resources, SAMPLING_POOL),
         *(() if study.transfer is None else (_of_cells(study.transfer.resources),)),

@@ -8,11 +8,11 @@ from synfundus.training.config import OptimisationConfig
 class CopyDetectorConfig(OptimisationConfig):
     """Settings of the encoder and of its training. All of them are part of the detector's digest."""
 
-    image_size_px: int = 64
+    image_size_px: int = 32
     """Height and width to which images are resized: 16, 32, 64 or 128."""
     width: int = Field(default=32, ge=4)
     """Channels of the encoder's first level; each further level has twice as many."""
-    num_steps: int = Field(default=3000, ge=1)
+    num_steps: int = Field(default=1500, ge=1)
     """Optimiser steps."""
     batch_size: int = Field(default=64, ge=2)
     """Photographs per step; each is seen in two altered views, and all others of the step are counter-examples."""

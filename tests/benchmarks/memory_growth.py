@@ -141,6 +141,7 @@ def run_evaluate(storage: Storage, num_images: int, num_samples: int) -> None:
         judge=None,
         copy_detector_folder="copy_detectors/tiny",
         samples_folder=f"samples/of-{num_samples}",
+        transfer_folder=None,
         report_folder=f"reports/of-{num_samples}",
         config=EvaluationConfig(max_images=500),
         digest="",

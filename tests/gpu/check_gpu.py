@@ -339,6 +339,7 @@ def measure_loop(report: Report, storage: Storage) -> None:
         judge=None,
         copy_detector_folder="copy_detectors/p",
         samples_folder="samples/p",
+        transfer_folder=None,
         report_folder="reports/p",
         config=EvaluationConfig.model_validate({"resources": {"num_gpus": 1, "num_threads": 8}}),
         digest="report",

@@ -46,10 +46,12 @@ from synfundus.measures.metrics import (
     SkippedSpace,
     ValueCounts,
 )
+from synfundus.measures.transfer_metrics import SkippedTransfer
 
 UNUSABLE = ("is_htr", "is_em")
 """Labels that the annotator cannot predict."""
 UNUSABLE_REASON = "the annotator cannot predict this label"
+NO_TRANSFER = "the study has no section transfer"
 IMAGE_ID = "0123456789abcdef"
 VALUES: dict[MeasureName, tuple[float, float]] = {
     "kid": (0.0004, 0.021),
@@ -302,6 +304,7 @@ def example_metrics(*notes: str, seed: int = 0) -> EvaluationMetrics:
         consistency=Consistency(
             permutation_seed=0, labels={label.name: _label_consistency(label, rng) for label in LABELS}
         ),
+        transfer=SkippedTransfer(reason=NO_TRANSFER),
         privacy=_privacy(),
         notes=(
             "Inception features: no weights named",

@@ -45,6 +45,7 @@ from synfundus.measures.metrics import (
     ValueCounts,
 )
 from synfundus.measures.nearest import Nearest
+from synfundus.measures.transfer_metrics import SkippedTransfer, Transfer
 
 NUM_CLOSEST = 12
 
@@ -80,6 +81,7 @@ def evaluate(
     gate: CopyGate,
     phantoms: Mapping[str, FloatArray] | None,
     size_px: int,
+    transfer: Transfer,
 ) -> tuple[EvaluationMetrics, Nearest | None]:
     """Measure the samples, and find the nearest training photograph of each chosen sample.
 
@@ -90,6 +92,7 @@ def evaluate(
         gate: threshold of the copy detector, and what it finds.
         phantoms: features of phantoms in each computed space, as a landmark; None if the photographs are phantoms.
         size_px: side of all images in pixels.
+        transfer: what models learnt from the samples, which `transfer.measuring` measures.
 
     Raises:
         WrongInputError: a patient is in both sets of photographs.
@@ -109,8 +112,9 @@ def evaluate(
         consistency=judged.consistency,
         annotator_consistency=judged.annotator_consistency,
         sensitivity=judged.sensitivity,
+        transfer=transfer,
         privacy=privacy,
-        notes=tuple(_notes(fidelity, spectrum, judged, privacy)),
+        notes=(*_notes(fidelity, spectrum, judged, privacy), *_transfer_notes(transfer)),
     ), near
 
 
@@ -336,6 +340,12 @@ def _notes(
             yield f"{disease.title}, sensitivity on samples: {disease.samples.reason}"
     if isinstance(privacy, UnmeasuredPrivacy):
         yield f"Nearness to training images: {privacy.reason}"
+
+
+def _transfer_notes(transfer: Transfer) -> Iterator[str]:
+    """Yield what was not measured of the samples' worth for training."""
+    missing = (transfer.reason,) if isinstance(transfer, SkippedTransfer) else transfer.notes
+    yield from (f"Worth for training: {note}" for note in missing)
 
 
 def _fidelity_notes(space: ComputedSpace, fidelity: Fidelity) -> Iterator[str]:

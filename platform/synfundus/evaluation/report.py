@@ -18,10 +18,12 @@ from synfundus.evaluation.figures.labels import labels_not_measurable, labels_wi
 from synfundus.evaluation.figures.training import LossCurves
 from synfundus.evaluation.report_figures import plot_figures
 from synfundus.evaluation.report_summary import summary_tiles
-from synfundus.evaluation.report_text import MEANINGS
+from synfundus.evaluation.report_text import MEANINGS, TRANSFER_MEANINGS
+from synfundus.evaluation.transfer_tables import transfer_section
 from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.measures.editions import Edition, edition_mark, withhold
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
+from synfundus.measures.transfer_metrics import ComputedTransfer
 from synfundus.measures.wording import RESEARCH_ONLY, describe_judge, format_measure, format_number, grader_name
 from synfundus.samples.chain import chain_sentences
 
@@ -75,15 +77,8 @@ def public_content(content: ReportContent) -> ReportContent:
 def render_report(content: ReportContent, edition: Edition) -> str:
     """Return the page. The same content gives the same text."""
     shown = content if edition == "private" else public_content(content)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("synfundus.evaluation"),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     metrics, annotator, sheets = shown.metrics, shown.annotator_metrics, _sheets(shown)
-    return environment.get_template("report.html.j2").render(
+    return _template().render(
         edition=edition,
         edition_mark=edition_mark(edition),
         research_only=RESEARCH_ONLY,
@@ -107,6 +102,8 @@ def render_report(content: ReportContent, edition: Edition) -> str:
         study=list(tables.flatten(shown.study)),
         provenance=list(tables.flatten(shown.provenance)),
         octaves=tables.octave_rows(metrics.spectrum),
+        transfer=transfer_section(metrics.transfer) if isinstance(metrics.transfer, ComputedTransfer) else None,
+        transfer_meanings=TRANSFER_MEANINGS,
         without_values=labels_without_values(metrics.label_distributions),
         without_score=labels_not_measurable(metrics.consistency),
         figures=plot_figures(metrics, shown.curves),
@@ -116,6 +113,17 @@ def render_report(content: ReportContent, edition: Edition) -> str:
             (image_uri(sample), image_uri(photograph), distance) for sample, photograph, distance in shown.closest_pairs
         ],
     )
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("synfundus.evaluation"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2")
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,14 @@
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from synfundus.evaluation.figures.labels import plot_consistency, plot_distributions, plot_roc, plot_sensitivity
 from synfundus.evaluation.figures.likeness import plot_distances, plot_extrapolation, plot_spectrum, plot_strata
 from synfundus.evaluation.figures.training import LossCurves, plot_losses
+from synfundus.evaluation.figures.transfer import plot_curves, plot_forest, plot_gain
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
+from synfundus.measures.transfer_metrics import ComputedTransfer, Transfer
 
 
 @dataclass(frozen=True)
@@ -25,15 +28,26 @@ class ReportFigures:
     spectrum: str | None
     distances: str | None
     losses: str | None
+    transfer_forests: Mapping[str, str]
+    """Differences between two arms, one figure for each planned comparison with a measurable one, by its key."""
+    transfer_gains: Mapping[str, str]
+    """Differences against the fraction of training patients, one figure for each test, by its title."""
+    transfer_curves: str | None
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield name and URI of each figure that has data."""
-        for name in ("distributions", "consistency", "roc", "sensitivity", "spectrum", "distances", "losses"):
+        names = ("distributions", "consistency", "roc", "sensitivity", "spectrum", "distances", "losses")
+        for name in (*names, "transfer_curves"):
             uri: str | None = getattr(self, name)
             if uri is not None:
-                yield name, uri
-        for name, of_spaces in (("strata", self.strata), ("extrapolation", self.extrapolation)):
-            for number, uri in enumerate(of_spaces.values()):
+                yield name.replace("_", "-"), uri
+        for name, several in (
+            ("strata", self.strata),
+            ("extrapolation", self.extrapolation),
+            ("transfer-forest", self.transfer_forests),
+            ("transfer-gain", self.transfer_gains),
+        ):
+            for number, uri in enumerate(several.values()):
                 yield f"{name}-{number}", uri
 
     def files(self) -> dict[str, bytes]:
@@ -56,4 +70,26 @@ def plot_figures(metrics: EvaluationMetrics, curves: Sequence[LossCurves]) -> Re
         spectrum=plot_spectrum(metrics.spectrum),
         distances=plot_distances(metrics.privacy) if isinstance(metrics.privacy, MeasuredPrivacy) else None,
         losses=plot_losses(curves),
+        **_plot_transfer(metrics.transfer),
     )
+
+
+class _TransferFigures(TypedDict):
+    """Figures of the transfer."""
+
+    transfer_forests: Mapping[str, str]
+    transfer_gains: Mapping[str, str]
+    transfer_curves: str | None
+
+
+def _plot_transfer(transfer: Transfer) -> _TransferFigures:
+    """Plot the figures of the transfer; none if no model was trained on the samples."""
+    if not isinstance(transfer, ComputedTransfer):
+        return {"transfer_forests": {}, "transfer_gains": {}, "transfer_curves": None}
+    forests = {key: plot_forest(transfer, key) for key in transfer.contrasts}
+    gains = {found.title: plot_gain(transfer, name) for name, found in transfer.test_sets.items()}
+    return {
+        "transfer_forests": {key: uri for key, uri in forests.items() if uri is not None},
+        "transfer_gains": {title: uri for title, uri in gains.items() if uri is not None},
+        "transfer_curves": plot_curves(transfer),
+    }

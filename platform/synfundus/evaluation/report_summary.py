@@ -14,6 +14,7 @@ from synfundus.measures.metrics import (
     PowerSpectrum,
     Privacy,
 )
+from synfundus.measures.transfer_metrics import ComputedTransfer, Transfer
 from synfundus.measures.wording import NOT_MEASURABLE, format_number, grader_name
 
 
@@ -47,6 +48,7 @@ def summary_tiles(metrics: EvaluationMetrics, annotator: AnnotatorMetrics) -> li
         ),
         _distance_tile(metrics.fidelity),
         _detail_tile(metrics.spectrum),
+        _transfer_tile(metrics.transfer),
         _copies_tile(metrics.privacy),
         SummaryTile(
             "Annotated labels",
@@ -94,6 +96,19 @@ def _detail_tile(spectrum: PowerSpectrum) -> SummaryTile:
         _share(top.ratio),
         f"of the power that held-out photographs have in the top octave ({top.title});"
         f" 95 % interval {100 * low:.0f} to {100 * high:.0f} %; 100 % is equal",
+    )
+
+
+def _transfer_tile(transfer: Transfer) -> SummaryTile:
+    title = "Worth for training"
+    if not isinstance(transfer, ComputedTransfer):
+        return SummaryTile(title, NOT_MEASURABLE, transfer.reason)
+    families = transfer.primary.values()
+    return SummaryTile(
+        title,
+        f"{sum(family.num_better for family in families)} better, {sum(family.num_worse for family in families)} worse",
+        f"of {transfer.num_measured} measured differences between ways of training survive Holm's correction;"
+        " the others do not show that the ways are equal",
     )
 
 

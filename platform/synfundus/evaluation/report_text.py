@@ -24,3 +24,26 @@ MEANINGS: Mapping[str, str] = {
     "95 % interval": "The range in brackets. If the study were repeated with other patients, about 95 of 100 such"
     " ranges would contain the true value. A wide range means few images.",
 }
+
+TRANSFER_MEANINGS: Mapping[str, str] = {
+    "Arm": "One way to train a model: what it starts from, and what it is trained on.",
+    "Difference": "Metric of the first arm minus that of the reference, on the same photographs and with the same"
+    " seeds, averaged over the seeds. A seed decides the initial weights, the order of training and, below 100 % of the"
+    " patients, which patients are used.",
+    "95 % interval of a difference": "It counts patients and seeds as random, as a study of several readers counts"
+    " cases and readers (Obuchowski and Rockette 1995; degrees of freedom: Hillis 2007). So it speaks of other patients"
+    " of the same kind and of models with other seeds. Photographs of one patient count as dependent: by DeLong's"
+    " covariance for clustered data for AUC (Obuchowski 1997), by a bootstrap of whole patients for the other metrics."
+    " With a single seed, it covers patients only.",
+    "p, corrected": "p value after Holm's correction over the family: the planned differences of one question, in the"
+    " primary metric or in one secondary metric. A difference survives if it is below 0.05.",
+    "Detectable": "Smallest true difference that the comparison finds with 80 % power at the strictest level of Holm's"
+    " correction, 0.05 over the size of the family. It follows from the standard error, so from the number of patients"
+    " and seeds, not from the observed difference. None: no possible difference is large enough; more seeds or patients"
+    " are needed.",
+    "No difference shown": "The interval or the correction does not exclude 0. That is not the same as equal: the"
+    " interval says which differences remain possible.",
+    "Accuracy, precision, recall, F1": "Decisions at the threshold that was chosen on validation patients.",
+    "External test": "Another prepared dataset. No model was selected, calibrated or thresholded on it.",
+}
+"""Reading guide of the section on transfer."""

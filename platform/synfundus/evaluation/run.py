@@ -41,13 +41,16 @@ from synfundus.labels import LABEL_NAMES, FloatArray
 from synfundus.measures.judge_metrics import IndependentJudge, TeacherAsJudge
 from synfundus.measures.metrics import EvaluationMetrics
 from synfundus.measures.nearest import Nearest
+from synfundus.measures.transfer_metrics import SkippedTransfer, Transfer
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_labels, phantom_record
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.plan import Plan, read_plan
 from synfundus.samples.shards import read_shard
 from synfundus.storage import METRICS, Storage, read_manifest, write_manifest
+from synfundus.transfer.measuring import measure_transfer
 
+NO_GRID = "the study has no section transfer"
 PHANTOM_SEED = 20231130
 """Seed reserved for the landmark, so that its phantoms never coincide with a study's."""
 PHANTOM_BATCH = 64
@@ -65,6 +68,8 @@ class EvaluationTask:
     judge: JudgeTask | None
     """Training of the judge; None if the dataset has no split for one."""
     samples_folder: str
+    transfer_folder: str | None
+    """Results of the stage `transfer`; None if the study has none."""
     report_folder: str
     config: EvaluationConfig
     digest: str
@@ -121,9 +126,17 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
         gate=read_gate(storage, task.copy_detector_folder),
         phantoms=phantoms,
         size_px=images.size_px,
+        transfer=_transfer(task),
     )
     pairs = _closest_pairs(task, images, samples, near) if near is not None else ()
     _write(task, _content(task, metrics, plan, annotator, real, synthetic, pairs))
+
+
+def _transfer(task: EvaluationTask) -> Transfer:
+    """Compare the models of the study's grid."""
+    if task.transfer_folder is None:
+        return SkippedTransfer(reason=NO_GRID)
+    return measure_transfer(task.storage, task.transfer_folder)
 
 
 def _load_judge(storage: Storage, task: JudgeTask, plan: Plan, device: str) -> Annotator:

@@ -12,6 +12,7 @@ from pydantic import Field
 from synfundus.measures.copies import CopyDetectorMetrics
 from synfundus.measures.judge_metrics import Judge, Sensitivity
 from synfundus.measures.measure import Measure
+from synfundus.measures.transfer_metrics import Transfer
 from synfundus.metadata import Metadata
 
 Better = Literal["lower", "higher"]
@@ -425,6 +426,7 @@ class EvaluationMetrics(Metadata):
     """Agreement of the annotator's predictions, beside those of an independent judge; null if there is none."""
     sensitivity: Sensitivity
     """Clearness of each disease to the judge, on samples and on held-out photographs."""
+    transfer: Transfer
     privacy: Privacy
     notes: tuple[str, ...]
     """Everything that was not measured, with the reason; one line each."""

@@ -7,7 +7,6 @@ whole patients, which draws the same patients for both arms. `crossed` adds the 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,13 +18,9 @@ from synfundus.measures.difference import Difference, independent_difference
 from synfundus.measures.inputs import Floats, Groups, binary_labels, group_index
 from synfundus.measures.intervals import Z_95, bootstrap, logit_interval
 from synfundus.measures.measure import Measure
+from synfundus.measures.metric_names import MetricName
 from synfundus.measures.performance import Statistic
 from synfundus.measures.roc import auc, auc_covariance
-
-MetricName = Literal["auc", "average_precision", "accuracy", "precision", "recall", "f1", "quadratic_kappa", "ece"]
-METRIC_NAMES: tuple[MetricName, ...] = (
-    "auc", "average_precision", "accuracy", "precision", "recall", "f1", "quadratic_kappa", "ece",
-)  # fmt: skip
 
 SINGLE: dict[MetricName, Callable[[ArrayLike, ArrayLike, Groups], Measure]] = {
     "auc": auc,

@@ -11,6 +11,8 @@ from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.labels import HEAD_NAMES, HEADS, LABELS
 from synfundus.measures.editions import withhold
 from synfundus.measures.metrics import ComputedSpace, EvaluationMetrics, Extrapolation, Fidelity
+from synfundus.measures.transfer_metrics import ComputedTransfer, Transfer
+from synfundus.measures.transfer_text import finding_text, nothing_survives, what_was_compared
 from synfundus.measures.wording import RESEARCH_ONLY, describe_judge, format_measure, format_number, grader_name
 from synfundus.samples.chain import chain_sentences
 from synfundus.samples.croissant import citation, licence_url
@@ -121,6 +123,8 @@ def dataset_card(
         labels=_consistency_rows(public, annotator_metrics.unusable),
         sensitivity=public.sensitivity,
         operating_points=_operating_rows(annotator_metrics),
+        transfer=public.transfer,
+        **_transfer_texts(public.transfer),
         privacy=public.privacy,
         notes=public.notes,
         answers=_answers(config.privacy),
@@ -212,6 +216,17 @@ def _operating_row(title: str, head: str, annotator: AnnotatorMetrics) -> _Opera
         prevalence=format_number(point.prevalence),
         n=f"{measured.num_positive} / {measured.num_images - measured.num_positive}",
     )
+
+
+def _transfer_texts(transfer: Transfer) -> dict[str, str | list[str]]:
+    """Return the texts of the section on training; none if no model was trained on the samples."""
+    if not isinstance(transfer, ComputedTransfer):
+        return {}
+    return {
+        "what_was_compared": what_was_compared(transfer),
+        "surviving": [finding_text(transfer, entry, metric) for entry, metric in transfer.surviving()],
+        "nothing_survives": nothing_survives(transfer),
+    }
 
 
 def _answers(privacy: PrivacyStatement) -> list[tuple[str, str]]:

@@ -19,6 +19,8 @@ from synfundus.fundus.splits import NO_JUDGE
 from synfundus.labels import NUM_LABELS
 from synfundus.measures.judge_metrics import Sensitivity
 from synfundus.measures.metrics import EvaluationMetrics, Fidelity, MeasuredPrivacy
+from synfundus.measures.transfer_metrics import ComputedTransfer
+from synfundus.measures.transfer_text import contrast_title
 from synfundus.measures.wording import describe_judge, format_measure
 from synfundus.resources import PoolResources
 from synfundus.samples.manifest import SamplesManifest
@@ -27,9 +29,10 @@ from synfundus.stages.generator import TrainGeneratorStage
 from synfundus.stages.record import Basis, KeyNames, git_revision, versions
 from synfundus.stages.requirements import require_gpu
 from synfundus.stages.stage import Rows, Stage
-from synfundus.storage import Storage, is_complete, manifest_digest, read_manifest
+from synfundus.storage import Manifest, Storage, is_complete, manifest_digest, read_manifest
 from synfundus.study import Study
 from synfundus.training.metadata import LOSSES_FILE, LossCurve
+from synfundus.transfer.manifest import TransferManifest
 
 if TYPE_CHECKING:  # imports torch, which takes seconds
     from synfundus.evaluation.judge import JudgeTask
@@ -64,6 +67,8 @@ class EvaluateSummary:
             rows.append(("fine detail", f"{ratio} of the power of held-out photographs in the top octave, {top.title}"))
         if isinstance(privacy, MeasuredPrivacy):
             rows.append(("too near to training", f"{privacy.num_near} of {privacy.num_sampled} samples rejected"))
+        if isinstance(self.metrics.transfer, ComputedTransfer):
+            rows += _transfer_rows(self.metrics.transfer)
         return [*rows, ("report", f"{self.report} (private)")]
 
 
@@ -90,6 +95,17 @@ def _distance_rows(fidelity: Fidelity) -> Rows:
     return rows
 
 
+def _transfer_rows(transfer: ComputedTransfer) -> Rows:
+    """Return the verdicts on each planned question."""
+    return [
+        (
+            contrast_title(transfer, key),
+            f"{family.num_better} better, {family.num_worse} worse after correction, of {family.num_measured} measured",
+        )
+        for key, family in transfer.primary.items()
+    ]
+
+
 class EvaluateStage(Stage[None]):
     """Evaluation of the study's samples."""
 
@@ -98,7 +114,7 @@ class EvaluateStage(Stage[None]):
     names_of_basis: ClassVar[KeyNames] = {"title": "release.title", "files": "evaluation", "judge": "annotator"}
 
     def inputs(self, study: Study) -> tuple[str, ...]:
-        return (
+        folders = (
             study.data_folder,
             study.filled_folder,
             study.annotator_folder,
@@ -106,18 +122,21 @@ class EvaluateStage(Stage[None]):
             study.generator_folder,
             study.samples_folder,
         )
+        return folders if study.transfer is None else (*folders, study.transfer_folder)
 
     def output(self, study: Study) -> str:
         return study.report_folder
 
     def basis(self, study: Study, storage: Storage) -> Basis:
-        manifests = {
+        manifests: dict[str, Manifest] = {
             study.filled_folder: read_manifest(storage, study.filled_folder, DataManifest),
             study.annotator_folder: read_manifest(storage, study.annotator_folder, AnnotatorManifest),
             study.copy_detector_folder: read_manifest(storage, study.copy_detector_folder, CopyDetectorManifest),
             study.generator_folder: read_manifest(storage, study.generator_folder, GeneratorManifest),
             study.samples_folder: read_manifest(storage, study.samples_folder, SamplesManifest),
         }
+        if study.transfer is not None:
+            manifests[study.transfer_folder] = read_manifest(storage, study.transfer_folder, TransferManifest)
         return {
             "inputs": {folder: manifest_digest(manifest) for folder, manifest in manifests.items()},
             "evaluation": _settings_that_matter(study),
@@ -185,6 +204,7 @@ def make_task(study: Study, storage: Storage, digest: str) -> "EvaluationTask":
         judge=_judge_task(study, storage),
         copy_detector_folder=study.copy_detector_folder,
         samples_folder=study.samples_folder,
+        transfer_folder=None if study.transfer is None else study.transfer_folder,
         report_folder=study.report_folder,
         config=study.evaluation,
         digest=digest,

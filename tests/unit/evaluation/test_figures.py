@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from support.metrics_example import example_metrics
-from synfundus.evaluation.figures import labels, likeness, training
+from support.transfer_example import example_transfer
+from synfundus.evaluation.figures import labels, likeness, training, transfer
 from synfundus.evaluation.figures.labels import labels_not_measurable, labels_without_values
 from synfundus.evaluation.figures.training import LossCurves
 from synfundus.labels import LABEL_NAMES, LABELS
@@ -43,7 +44,7 @@ def plotted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plot], Figure]:
         figures.append(figure)
         return "data:,"
 
-    for module in (labels, likeness, training):
+    for module in (labels, likeness, training, transfer):
         monkeypatch.setattr(module, "svg_uri", keep)
 
     def plot(make: Plot) -> Figure:
@@ -204,6 +205,46 @@ def test_every_loss_curve_shows_its_points_or_their_mean(count: int, plotted: Ca
         assert lines[0].get_marker() == "o"  # one point without a marker would be invisible
 
 
+@pytest.mark.parametrize("architectures", [("resnet10t",), ("resnet10t", "vit_tiny")], ids=len)
+def test_every_figure_of_the_transfer_is_whole(
+    architectures: tuple[str, ...], plotted: Callable[[Plot], Figure]
+) -> None:
+    found = example_transfer(architectures)
+    for contrast in found.contrasts:
+        assert_nothing_is_cut_off(plotted(lambda contrast=contrast: transfer.plot_forest(found, contrast)))  # type: ignore[misc]
+    for test_set in found.test_sets:
+        assert_nothing_is_cut_off(plotted(lambda test_set=test_set: transfer.plot_gain(found, test_set)))  # type: ignore[misc]
+    assert_nothing_is_cut_off(plotted(lambda: transfer.plot_curves(found)))
+
+
+def test_a_forest_plot_has_a_point_for_each_measured_difference_and_fills_those_that_survive(
+    plotted: Callable[[Plot], Figure],
+) -> None:
+    found = example_transfer()
+    figure = plotted(lambda: transfer.plot_forest(found, "pretrained-against-real"))
+    points = [line for axes in figure.axes for line in axes.get_lines() if line.get_marker() not in ("None", None)]
+    entries = [entry for entry in found.differences if entry.contrast == "pretrained-against-real"]
+    primary = [entry.metrics[found.primary_metric(entry.target)] for entry in entries]
+    assert sorted(float(_points(line)[0][0]) for line in points) == pytest.approx(
+        sorted(member.difference.measure.interval[0] for member in primary)
+    )
+    assert sum(line.get_markerfacecolor() != "white" for line in points) == sum(member.survives for member in primary)
+
+
+def test_the_band_of_a_learning_curve_reaches_from_the_lowest_to_the_highest_seed(
+    plotted: Callable[[Plot], Figure],
+) -> None:
+    found = example_transfer(("resnet10t",))
+    figure = plotted(lambda: transfer.plot_curves(found))
+    curves = [curve for curve in found.curves if (curve.arm, curve.fraction) == ("real", 0.1)]
+    aucs = np.array([curve.auc for curve in curves])
+    bands = [band.get_paths()[0].vertices for band in figure.axes[0].collections]
+    assert any(
+        vertices[:, 1].min() == pytest.approx(aucs.min()) and vertices[:, 1].max() == pytest.approx(aucs.max())
+        for vertices in np.asarray(bands, dtype=object)
+    )
+
+
 def test_a_figure_without_data_does_not_exist() -> None:
     nothing = Extrapolation(points=(), held_out=NONE, synthetic=NONE, difference=NONE)
     unmeasured = Octave(low=2, high=4, held_out=None, synthetic=3.0, ratio=NONE)
@@ -214,3 +255,7 @@ def test_a_figure_without_data_does_not_exist() -> None:
     assert likeness.plot_spectrum(PowerSpectrum(octaves=(unmeasured,))) is None
     assert likeness.plot_spectrum(PowerSpectrum(octaves=())) is None
     assert training.plot_losses([LossCurves("Generator", [])]) is None
+    empty = example_transfer(("resnet10t",)).model_copy(update={"differences": (), "curves": ()})
+    assert transfer.plot_forest(empty, "pretrained-against-real") is None
+    assert transfer.plot_gain(empty, "test") is None
+    assert transfer.plot_curves(empty) is None

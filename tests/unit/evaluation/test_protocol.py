@@ -20,6 +20,7 @@ from synfundus.measures.copies import SampledCounts
 from synfundus.measures.judge_metrics import TeacherAsJudge
 from synfundus.measures.metrics import ComputedSpace, EvaluationMetrics
 from synfundus.measures.spectrum import octave_powers
+from synfundus.measures.transfer_metrics import SkippedTransfer
 
 SIZE_PX, DIM = 32, 6
 ENCODER = untrained_encoder(SIZE_PX)
@@ -79,6 +80,7 @@ def measured(
         gate=example_gate(),
         phantoms={"annotator": np.random.default_rng(9).normal(3, 1, (80, DIM)).astype(np.float32)},
         size_px=SIZE_PX,
+        transfer=SkippedTransfer(reason="no grid"),
     )
     return metrics
 

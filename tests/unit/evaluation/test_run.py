@@ -5,15 +5,18 @@ import pytest
 from support.datasets_of_phantoms import phantom_dataset
 from support.models_of_phantoms import ANNOTATOR, train_tiny_models
 from support.samples_example import FOLDER, NUM_SAMPLES, phantom_samples
+from support.transfer_example import GRID, example_results, write_grid
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.judge import JudgeTask
 from synfundus.evaluation.manifest import PUBLIC, read_metrics
-from synfundus.evaluation.run import EvaluationTask, run_evaluation
+from synfundus.evaluation.run import NO_GRID, EvaluationTask, run_evaluation
 from synfundus.fundus.splits import NO_JUDGE
 from synfundus.labels import LABEL_NAMES
 from synfundus.measures.judge_metrics import IndependentJudge, TeacherAsJudge
 from synfundus.measures.metrics import SkippedSpace
+from synfundus.measures.transfer_metrics import ComputedTransfer, SkippedTransfer
 from synfundus.storage import Storage, is_complete, open_storage
+from synfundus.transfer.measuring import measure_transfer
 
 NUM_ACCEPTED = NUM_SAMPLES - 1
 JUDGE = JudgeTask("data/p", "judges/p", ANNOTATOR.model_copy(update={"num_steps": 4}), "digest of the judge")
@@ -29,7 +32,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Storage:
     return storage
 
 
-def task(storage: Storage, judge: JudgeTask | None, report: str) -> EvaluationTask:
+def task(storage: Storage, judge: JudgeTask | None, report: str, grid: str | None = None) -> EvaluationTask:
     return EvaluationTask(
         storage=storage,
         data_folder="data/p",
@@ -37,6 +40,7 @@ def task(storage: Storage, judge: JudgeTask | None, report: str) -> EvaluationTa
         copy_detector_folder="copy_detectors/p",
         judge=judge,
         samples_folder=FOLDER,
+        transfer_folder=grid,
         report_folder=report,
         config=EvaluationConfig(),
         digest="digest",
@@ -68,7 +72,7 @@ def test_an_evaluation_trains_the_judge_and_reports_what_it_saw(storage: Storage
     assert "An independent judge (resnet10t)" in storage.read(f"reports/judged/{PUBLIC}").decode()
 
 
-def test_an_evaluation_without_a_judge_says_that_judge_and_teacher_are_one(storage: Storage) -> None:
+def test_an_evaluation_without_a_judge_and_a_grid_says_so(storage: Storage) -> None:
     run_evaluation(task(storage, None, "reports/one"))
     metrics = read_metrics(storage, "reports/one")
     assert metrics.judge == TeacherAsJudge(reason=NO_JUDGE)
@@ -78,3 +82,16 @@ def test_an_evaluation_without_a_judge_says_that_judge_and_teacher_are_one(stora
     assert space.reason == NO_JUDGE
     assert f"Judge features: {NO_JUDGE}" in metrics.notes
     assert "Judge and teacher are one" in storage.read(f"reports/one/{PUBLIC}").decode()
+    assert metrics.transfer == SkippedTransfer(reason=NO_GRID)
+    assert f"Worth for training: {NO_GRID}" in metrics.notes
+
+
+def test_an_evaluation_compares_the_models_of_the_studys_grid(storage: Storage) -> None:
+    write_grid(storage, example_results(("resnet10t",), (0, 1), ("real", "pretrained")))
+    run_evaluation(task(storage, None, "reports/grid", GRID))
+    transfer = read_metrics(storage, "reports/grid").transfer
+    assert isinstance(transfer, ComputedTransfer)
+    assert transfer == measure_transfer(storage, GRID)
+    page = storage.read("reports/grid/index.html").decode()
+    assert "Does pre-training on samples help?" in page
+    assert storage.exists("reports/grid/figures/transfer-forest-0.svg")

@@ -8,6 +8,7 @@ import pytest
 
 from support.data_manifest import data_manifest
 from support.metrics_example import example_metrics, judged
+from support.transfer_example import example_transfer
 from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
@@ -130,6 +131,23 @@ def test_resources_of_the_evaluation_change_no_setting_of_its_digest() -> None:
     assert other.evaluation.resources.num_gpus == 0.5
     assert digest_of(_settings_that_matter(one)) == digest_of(_settings_that_matter(other))
     assert digest_of(_settings_that_matter(one)) != digest_of(_settings_that_matter(study("evaluation.seed=3")))
+
+
+def test_a_grid_is_an_input_of_the_report_only_if_the_study_has_one() -> None:
+    with_grid = study("transfer.architectures=[resnet10t]")
+    assert set(STAGE.inputs(with_grid)) - set(STAGE.inputs(study())) == {"transfers/tests"}
+
+
+def test_the_summary_gives_the_verdict_on_each_planned_question(tmp_path: Path) -> None:
+    storage, transfer = open_storage(str(tmp_path)), example_transfer()
+    metrics = example_metrics().model_copy(update={"transfer": transfer})
+    written = storage.write_once(f"{REPORT}/{METRICS}", metrics.to_json())
+    write_manifest(storage, REPORT, [written], ReportManifest(digest="digest"))
+    rows = dict(STAGE.summary(study(), storage).rows())
+    family = transfer.primary["pretrained-against-real"]
+    assert rows["Pre-trained on samples \N{MINUS SIGN} Photographs, from scratch"] == (
+        f"{family.num_better} better, {family.num_worse} worse after correction, of {family.num_measured} measured"
+    )
 
 
 def test_wrong_inception_weights_are_refused_before_any_work(tmp_path: Path, storage: Storage) -> None:

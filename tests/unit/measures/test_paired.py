@@ -19,7 +19,8 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from synfundus.measures.crossed import crossed_mean
 from synfundus.measures.inputs import Floats
-from synfundus.measures.paired import METRIC_NAMES, SINGLE, MetricName, paired_difference, seed_mean
+from synfundus.measures.metric_names import METRIC_NAMES, MetricName
+from synfundus.measures.paired import SINGLE, paired_difference, seed_mean
 from synfundus.measures.roc import auc_covariance
 
 BINARY = ("accuracy", "precision", "recall", "f1")

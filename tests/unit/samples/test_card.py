@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from support.metrics_example import UNUSABLE, example_annotator_metrics, example_metrics, judged
+from support.metrics_example import NO_TRANSFER, UNUSABLE, example_annotator_metrics, example_metrics, judged
 from support.origin_example import only, release_origin
 from support.samples_example import FOLDER, phantom_samples
+from support.transfer_example import example_transfer
 from synfundus.diagnosis.operating_points import OperatingPoint
 from synfundus.labels import HEAD_NAMES, LABELS
 from synfundus.measures.wording import format_measure
@@ -166,3 +167,23 @@ def test_the_card_says_who_judges_and_whether_subtle_changes_show(metadata: Rele
     for text in (one, other):
         row = next(line for line in text.splitlines() if line.startswith("| Subtle changes (mean of 2 diseases)"))
         assert row.endswith("| 0.800 (0.700 to 0.900) | 0.600 (0.500 to 0.700) | -0.200 (-0.340 to -0.060) |")
+
+
+def test_the_card_states_what_models_learnt_from_the_samples(metadata: ReleaseMetadata) -> None:
+    transfer = example_transfer()
+    metrics = example_metrics().model_copy(update={"transfer": transfer})
+    text = dataset_card(config(), metadata, metrics, example_annotator_metrics())
+    section = text.split("## Worth for training")[1].split("\n## ")[0]
+    assert "Test split (50 patients, 100 photographs)" in section
+    assert f"{transfer.num_measured} differences are measured in all." in section
+    surviving = [line for line in section.splitlines() if line.startswith("- ") and "corrected p" in line]
+    assert len(surviving) == len(list(transfer.surviving())) > 5
+    for arm in transfer.arms.values():
+        assert f"| {arm.title} | {arm.training} |" in section
+    for note in transfer.notes:
+        assert f"- {note}" in section
+
+
+def test_the_card_of_a_study_without_a_grid_says_that_worth_was_not_measured(metadata: ReleaseMetadata) -> None:
+    text = dataset_card(config(), metadata, example_metrics(), example_annotator_metrics())
+    assert f"No model was trained on the samples to measure their worth: {NO_TRANSFER}." in text

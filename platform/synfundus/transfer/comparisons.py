@@ -1,0 +1,293 @@
+"""Scores of the arms, planned differences between them, and Holm's correction: what the report shows of a grid.
+
+Each difference is paired: both arms predict the same photographs, and seed s of one arm is compared with seed s of the
+other. `measures.paired` counts patients and seeds as random. docs/transfer.md is the reading guide.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synfundus.measures.difference import Difference
+from synfundus.measures.inputs import Floats
+from synfundus.measures.measure import Measure
+from synfundus.measures.metric_names import METRIC_NAMES, MetricName
+from synfundus.measures.multiplicity import holm
+from synfundus.measures.paired import SINGLE, paired_difference, seed_mean
+from synfundus.measures.power import ALPHA, detectable_difference
+from synfundus.measures.transfer_metrics import (
+    PRIMARY,
+    ArmDifference,
+    ArmScore,
+    CorrectedDifference,
+    DetectableRange,
+    Family,
+    TargetCounts,
+    TransferContrast,
+    Verdict,
+)
+from synfundus.transfer.targets import TARGETS, Target, metric_input
+from synfundus.transfer.trained import Models, TestSet, TrainedModel
+
+MIN_PATIENTS = 2
+"""Smallest number of patients with and without a finding for which a target is measured."""
+FAMILIES: tuple[tuple[MetricName, ...], ...] = (
+    PRIMARY,
+    *((metric,) for metric in METRIC_NAMES if metric not in PRIMARY),
+)
+"""Metrics of each family of a question: the primary ones together, each secondary one alone."""
+LARGEST: dict[MetricName, float] = {"quadratic_kappa": 2.0}
+"""Largest possible difference of a metric whose range is not [0, 1]."""
+UNDETERMINED = "validation does not determine calibration and threshold of this target"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One target on one test set, with the photographs that an expert labelled."""
+
+    target: Target
+    test: TestSet
+    rows_N: NDArray[np.bool_]
+    truth: NDArray[np.int64]
+    """Labels (n,)."""
+    groups: NDArray[np.str_]
+    """Patients (n,)."""
+
+    @classmethod
+    def of(cls, target: Target, test: TestSet) -> "Task":
+        """Take the labelled photographs of a test set."""
+        rows_N = target.labelled(test.expert_NK)
+        return cls(target, test, rows_N, target.truth(test.value_NV)[rows_N], test.patients[rows_N])
+
+    @property
+    def reason(self) -> str | None:
+        """Reason why nothing can be measured; None if something can."""
+        if self.target.ordinal:
+            return None if len(np.unique(self.truth)) > 1 else "needs at least two different grades"
+        with_finding, without = (len(np.unique(self.groups[self.truth == value])) for value in (1, 0))
+        if min(with_finding, without) >= MIN_PATIENTS:
+            return None
+        return f"needs {MIN_PATIENTS} patients of each class, has {with_finding} with and {without} without the finding"
+
+    @property
+    def counts(self) -> TargetCounts:
+        """Numbers of photographs and patients."""
+        positive = self.truth > 0
+        return TargetCounts(
+            test_set=self.test.name,
+            target=self.target.name,
+            num_images=len(self.truth),
+            num_patients=len(np.unique(self.groups)),
+            num_positive=int(positive.sum()),
+            num_positive_patients=len(np.unique(self.groups[positive])),
+        )
+
+    def score(self, metric: MetricName, models: Sequence[TrainedModel]) -> Measure:
+        """Return the mean of a metric over the models of several seeds."""
+        inputs_SN = self._inputs(metric, models)
+        if np.isnan(inputs_SN).any():
+            return Measure.not_measurable(UNDETERMINED, len(self.truth))
+        return seed_mean(metric, self.truth, inputs_SN, self.groups)
+
+    def difference(
+        self, metric: MetricName, models: Sequence[TrainedModel], references: Sequence[TrainedModel]
+    ) -> Difference:
+        """Return the mean difference of a metric over pairs of models with the same seeds."""
+        n = len(self.truth)
+        if not models:
+            return Difference.not_measurable("no seed of which both arms have a model", n)
+        first_SN, second_SN = self._inputs(metric, models), self._inputs(metric, references)
+        if np.isnan(first_SN).any() or np.isnan(second_SN).any():
+            return Difference.not_measurable(UNDETERMINED, n)
+        return paired_difference(metric, self.truth, first_SN, second_SN, self.groups)
+
+    def primary_values(self, models: Sequence[TrainedModel]) -> tuple[float, ...]:
+        """Return the primary metric of each model; nothing if one has none."""
+        metric = self.target.metrics[0]
+        inputs_SN = self._inputs(metric, models)
+        if np.isnan(inputs_SN).any():
+            return ()
+        found = [SINGLE[metric](self.truth, row, self.groups).value for row in inputs_SN]
+        return tuple(value for value in found if value is not None) if None not in found else ()
+
+    def _inputs(self, metric: MetricName, models: Sequence[TrainedModel]) -> Floats:
+        """Return what `metric` compares with the truth, for each model: (S, n)."""
+        outputs = [model.outputs[self.test.name] for model in models]
+        return np.stack([metric_input(self.target, metric, output)[self.rows_N] for output in outputs])
+
+
+def tasks_of(tests: Sequence[TestSet]) -> list[Task]:
+    """Return every target on every test set."""
+    return [Task.of(target, test) for test in tests for target in TARGETS]
+
+
+def scores_of(settings: Models, tasks: Sequence[Task]) -> Iterator[ArmScore]:
+    """Yield the scores of every arm, network and fraction on every measurable task."""
+    for (arm, architecture, fraction), by_seed in settings.items():
+        models = [by_seed[seed] for seed in sorted(by_seed)]
+        for task in tasks:
+            yield ArmScore(
+                arm=arm,
+                architecture=architecture,
+                fraction=fraction,
+                test_set=task.test.name,
+                target=task.target.name,
+                num_seeds=len(models),
+                measures={metric: task.score(metric, models) for metric in task.target.metrics},
+                primary_by_seed=task.primary_values(models),
+            )
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Differences of one planned comparison for one setting and task, before the correction."""
+
+    contrast: str
+    architecture: str
+    fraction: float | None
+    task: Task
+    num_seeds: int
+    differences: Mapping[MetricName, Difference]
+
+
+def differences_of(
+    settings: Models, tasks: Sequence[Task], contrasts: Mapping[str, TransferContrast]
+) -> tuple[list[ArmDifference], list[Family]]:
+    """Return every planned difference with Holm's correction, and the families over which it ran."""
+    compared = [
+        _compare(key, pair, task)
+        for key, contrast in contrasts.items()
+        for pair in pairs_of(settings, contrast)
+        for task in tasks
+    ]
+    families, corrected = _corrected_families(compared, contrasts)
+    entries = [
+        ArmDifference(
+            contrast=entry.contrast,
+            architecture=entry.architecture,
+            fraction=entry.fraction,
+            test_set=entry.task.test.name,
+            target=entry.task.target.name,
+            num_seeds=entry.num_seeds,
+            metrics={metric: corrected[i, metric] for metric in entry.differences},
+        )
+        for i, entry in enumerate(compared)
+    ]
+    return entries, families
+
+
+def _corrected_families(
+    compared: Sequence[_Compared], contrasts: Iterable[str]
+) -> tuple[list[Family], dict[tuple[int, MetricName], CorrectedDifference]]:
+    """Return each family, and each difference after the correction over its family, by place and metric."""
+    families, corrected = list[Family](), dict[tuple[int, MetricName], CorrectedDifference]()
+    for key in contrasts:
+        for metrics in FAMILIES:
+            members = [
+                (i, metric)
+                for i, entry in enumerate(compared)
+                for metric in metrics
+                if entry.contrast == key and metric in entry.differences
+            ]
+            of_family = _correct([(metric, compared[i].differences[metric]) for i, metric in members])
+            corrected |= dict(zip(members, of_family, strict=True))
+            families.append(_family(key, metrics, [metric for _, metric in members], of_family))
+    return families, corrected
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Models of an arm and its reference for one setting, with the same seeds in the same order."""
+
+    architecture: str
+    fraction: float | None
+    """Fraction of the training patients; None if neither arm trains on photographs."""
+    models: list[TrainedModel]
+    references: list[TrainedModel]
+
+
+def pairs_of(settings: Models, contrast: TransferContrast) -> Iterator[Pair]:
+    """Yield the settings for which a comparison can be made, whatever its result.
+
+    An arm without photographs is compared with the reference at each fraction.
+    """
+    for (arm, architecture, fraction), models in settings.items():
+        for (reference, other, other_fraction), references in settings.items():
+            if (arm, reference, architecture) != (contrast.arm, contrast.reference, other):
+                continue
+            if None not in (fraction, other_fraction) and fraction != other_fraction:
+                continue
+            seeds = sorted(models.keys() & references.keys())
+            at = other_fraction if fraction is None else fraction
+            yield Pair(architecture, at, [models[seed] for seed in seeds], [references[seed] for seed in seeds])
+
+
+def _compare(contrast: str, pair: Pair, task: Task) -> _Compared:
+    return _Compared(
+        contrast,
+        pair.architecture,
+        pair.fraction,
+        task,
+        len(pair.models),
+        {metric: task.difference(metric, pair.models, pair.references) for metric in task.target.metrics},
+    )
+
+
+def _correct(members: Sequence[tuple[MetricName, Difference]]) -> list[CorrectedDifference]:
+    """Return the differences of one family after Holm's correction."""
+    adjusted = holm([difference.p_value for _, difference in members])
+    num_tested = sum(p is not None for p in adjusted)
+    return [
+        CorrectedDifference(
+            difference=difference,
+            adjusted_p_value=p,
+            detectable=_detectable(metric, difference, num_tested),
+            verdict=_verdict(metric, difference, p),
+        )
+        for (metric, difference), p in zip(members, adjusted, strict=True)
+    ]
+
+
+def _detectable(metric: MetricName, difference: Difference, num_tested: int) -> float | None:
+    """Return the true difference found with 80 % power at the first step of Holm's correction, if any is possible."""
+    if difference.standard_error is None or difference.degrees_of_freedom is None:
+        return None
+    found = detectable_difference(difference.standard_error, difference.degrees_of_freedom, ALPHA / num_tested)
+    return found if found <= LARGEST.get(metric, 1.0) else None
+
+
+def _verdict(metric: MetricName, difference: Difference, adjusted: float | None) -> Verdict:
+    if adjusted is None:
+        return "not measurable"
+    if adjusted >= ALPHA:
+        return "no difference shown"
+    higher = difference.measure.interval[0] > 0.0
+    return "better" if higher != (metric == "ece") else "worse"
+
+
+def _family(
+    contrast: str,
+    metrics: tuple[MetricName, ...],
+    names: Sequence[MetricName],
+    members: Sequence[CorrectedDifference],
+) -> Family:
+    detectable: dict[MetricName, list[float]] = defaultdict(list)
+    for metric, member in zip(names, members, strict=True):
+        if member.detectable is not None:
+            detectable[metric].append(member.detectable)
+    verdicts = [member.verdict for member in members]
+    measured = [member for member in members if member.difference.measurable]
+    return Family(
+        contrast=contrast,
+        role="primary" if metrics == PRIMARY else "secondary",
+        metrics=metrics,
+        num_planned=len(members),
+        num_measured=len(measured),
+        num_better=verdicts.count("better"),
+        num_worse=verdicts.count("worse"),
+        detectable={metric: DetectableRange(low=min(of), high=max(of)) for metric, of in detectable.items()},
+        num_undetectable=sum(member.detectable is None for member in measured),
+    )

@@ -174,10 +174,10 @@ def test_a_trial_of_two_workers_is_the_same_if_one_is_killed(storage: Storage, t
 @pytest.mark.usefixtures("ray_session")
 def test_cells_of_several_workers_run_on_ray_train_in_both_waves(storage: Storage) -> None:
     arms = {"pretrained": {"start": "samples"}, "mixed": {"added_samples": 9}}
-    grid, places, config = two_workers(storage, arms=arms, learning_rates=[1e-3, 2e-3])
+    grid, places, config = two_workers(storage, arms=arms)
     steps = Steps()
     train_grid(places, grid, config.resources, "p-transfer", steps)
-    assert steps.shown == [0, *(24 * number for number in range(1, 4))]
+    assert steps.shown == [0, *(12 * number for number in range(1, 4))]
     reasons = [read_cell(storage, digest)[1].reason for digest in grid.cells]
     assert [reason is None for reason in reasons] == [True, True, False]
     assert "the arm needs" in str(reasons[-1])

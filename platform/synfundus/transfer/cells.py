@@ -3,8 +3,6 @@
 The digest of a cell names its folder, so equal cells of all arms, studies and runs below a root are trained once.
 """
 
-from functools import cached_property
-
 from pydantic import JsonValue, field_serializer
 
 from synfundus.diagnosis.config import AnnotatorConfig
@@ -59,9 +57,10 @@ class Cell(Metadata):
             mode="json", exclude={"init_from": True, "log_every_steps": True, "resources": {"num_gpus": True}}
         )
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """SHA-256 of the cell's JSON."""
+        # Not cached: `model_copy` would hand the cache on to a cell with other values.
         return digest_of(self.model_dump(mode="json"))
 
     @property

@@ -11,8 +11,11 @@ from torch import Tensor
 from synfundus.labels import FloatArray
 from synfundus.seeds import random_numbers
 
-QUERY_BLOCK, REFERENCE_BLOCK = 512, 16_384
-"""Queries and references that are compared at once: 64 MiB for two float32 matrices of their products."""
+QUERY_BLOCK = 1024
+"""Queries that are compared at once."""
+REFERENCE_BLOCK = {"cpu": 1024, "cuda": 16_384}
+"""References that are compared at once, by device. On a CPU, larger matrices of products leave the cache: blocks of
+16,384 take 2.5 times as long. A GPU takes 128 MiB for two float32 matrices."""
 
 MAX_HELD_OUT = 10_000
 """Held-out photographs whose distances are computed; of more, as many are chosen at random."""
@@ -46,22 +49,25 @@ def nearest(queries_MD: FloatArray, reference_ND: Tensor) -> Nearest:
     e - o, so the larger one is e + |o|.
     """
     half, device = reference_ND.shape[1] // 2, reference_ND.device
+    size = REFERENCE_BLOCK[device.type]
     norm_N = reference_ND.square().sum(1)
     index_M = torch.zeros(len(queries_MD), dtype=torch.int64)
     for first in range(0, len(queries_MD), QUERY_BLOCK):
         query_QD = torch.from_numpy(queries_MD[first : first + QUERY_BLOCK]).to(device)
         best_Q = torch.full((len(query_QD),), -torch.inf, device=device)
         index_Q = torch.zeros(len(query_QD), dtype=torch.int64, device=device)
-        for start in range(0, len(reference_ND), REFERENCE_BLOCK):
-            block_RD = reference_ND[start : start + REFERENCE_BLOCK]
+        for start in range(0, len(reference_ND), size):
+            block_RD = reference_ND[start : start + size]
             # Minus half of the squared distance, but for the query's own norm.
             score_QR = torch.addmm(
-                norm_N[start : start + REFERENCE_BLOCK], query_QD[:, :half], block_RD[:, :half].T, beta=-0.5
+                norm_N[start : start + size], query_QD[:, :half], block_RD[:, :half].T, beta=-0.5
             )
             score_QR += (query_QD[:, half:] @ block_RD[:, half:].T).abs_()
-            value_Q, row_Q = score_QR.max(1)
-            index_Q = torch.where(value_Q > best_Q, row_Q + start, index_Q)
-            best_Q = torch.maximum(best_Q, value_Q)
+            value_Q = score_QR.amax(1)
+            # Few queries find a nearer reference in a block, and `amax` takes a tenth of the time of `argmax`.
+            better = (value_Q > best_Q).nonzero().squeeze(1)
+            index_Q[better] = score_QR[better].argmax(1) + start
+            best_Q[better] = value_Q[better]
         index_M[first : first + QUERY_BLOCK] = index_Q.cpu()
     nearest_MD = reference_ND[index_M.to(device)].cpu().numpy()
     return _compare(queries_MD, nearest_MD, index_M.numpy())

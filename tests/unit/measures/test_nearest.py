@@ -22,7 +22,7 @@ def mirrored(vectors: Vectors) -> Vectors:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "QUERY_BLOCK", 7)
-    monkeypatch.setattr(module, "REFERENCE_BLOCK", 16)
+    monkeypatch.setattr(module, "REFERENCE_BLOCK", {"cpu": 16})
 
 
 @pytest.mark.usefixtures("small_blocks")

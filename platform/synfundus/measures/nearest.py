@@ -59,9 +59,7 @@ def nearest(queries_MD: FloatArray, reference_ND: Tensor) -> Nearest:
         for start in range(0, len(reference_ND), size):
             block_RD = reference_ND[start : start + size]
             # Minus half of the squared distance, but for the query's own norm.
-            score_QR = torch.addmm(
-                norm_N[start : start + size], query_QD[:, :half], block_RD[:, :half].T, beta=-0.5
-            )
+            score_QR = torch.addmm(norm_N[start : start + size], query_QD[:, :half], block_RD[:, :half].T, beta=-0.5)
             score_QR += (query_QD[:, half:] @ block_RD[:, half:].T).abs_()
             value_Q = score_QR.amax(1)
             # Few queries find a nearer reference in a block, and `amax` takes a tenth of the time of `argmax`.

@@ -17,7 +17,7 @@ import pytest
 
 from support.endpoints import pixels_of
 from support.s3_store import free_port
-from support.tiny_study import FinishedStudy, Outcome, finish, run_here, start_process
+from support.tiny_study import FinishedStudy, finish, run_here, start_process
 
 
 @contextmanager
@@ -37,29 +37,7 @@ def serving(study: FinishedStudy, *options: str) -> Iterator[tuple["subprocess.P
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def finish_under_way(process: "subprocess.Popen[str]", url: str, key: str, signals: list[signal.Signals]) -> Outcome:
-    """Send signals while a request is under way, which finishes after one signal, and is cut by two."""
-    headers, request = {"Authorization": f"Bearer {key}"}, {"steps": 500, "n": 2}
-    with ThreadPoolExecutor(1) as pool:
-        under_way = pool.submit(httpx.post, f"{url}/v1/generate", json=request, headers=headers, timeout=120)
-        time.sleep(1)
-        process.send_signal(signals[0])
-        while (refused := httpx.get(f"{url}/v1/labels", headers=headers, timeout=60)).status_code == 200:
-            assert not under_way.done()
-        assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
-        assert int(refused.headers["retry-after"]) > 0
-        for number in signals[1:]:
-            process.send_signal(number)
-        error = under_way.exception()
-        outcome = finish(process, timeout_s=120)
-    assert isinstance(error, httpx.RemoteProtocolError | httpx.ReadError) == (len(signals) == 2)
-    assert error is not None or len(under_way.result().json()["images"]) == request["n"]
-    return outcome
-
-
-def test_the_command_serves_and_finishes_requests_after_the_first_signal(
-    finished_study: FinishedStudy, tmp_path: Path
-) -> None:
+def test_the_command_serves_until_it_is_interrupted(finished_study: FinishedStudy, tmp_path: Path) -> None:
     with serving(finished_study) as (process, url, greeting):
         assert url in greeting[0]
         command = greeting[1].replace("-o sample.png", "")
@@ -69,19 +47,34 @@ def test_the_command_serves_and_finishes_requests_after_the_first_signal(
         diagnosed = subprocess.run(greeting[2], shell=True, check=True, capture_output=True, cwd=tmp_path).stdout
         assert len(json.loads(diagnosed)["images"]) == 1
         assert httpx.get(f"{url}/v1/labels").status_code == 401
-        key = command.split("Bearer ")[1].split()[0].strip("'\"")
-        outcome = finish_under_way(process, url, key, [signal.SIGTERM])
+        process.send_signal(signal.SIGINT)
+        outcome = finish(process, timeout_s=120)
     assert outcome.code == 0
-    drained = "finishing requests for up to 60 s; Ctrl-C ends at once"
-    assert outcome.complaints == ["loading the generator and the annotator", drained, "stopped"]
+    assert outcome.complaints == ["loading the generator and the annotator", "stopped"]
 
 
-def test_a_second_signal_ends_at_once(finished_study: FinishedStudy) -> None:
-    with serving(finished_study, "--without-keys") as (process, url, _):
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]], ids=["once", "twice"])
+def test_requests_finish_after_the_first_signal_and_end_at_the_second(
+    finished_study: FinishedStudy, signals: list[signal.Signals]
+) -> None:
+    with serving(finished_study, "--without-keys") as (process, url, _), ThreadPoolExecutor(1) as pool:
         assert httpx.get(f"{url}/readyz", timeout=60).status_code == 200
-        outcome = finish_under_way(process, url, "none", [signal.SIGINT, signal.SIGINT])
+        request = {"steps": 500, "n": 2}
+        under_way = pool.submit(httpx.post, f"{url}/v1/generate", json=request, timeout=120)
+        time.sleep(1)
+        process.send_signal(signals[0])
+        while (refused := httpx.get(f"{url}/v1/labels", timeout=60)).status_code == 200:
+            assert not under_way.done()
+        assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
+        assert int(refused.headers["retry-after"]) > 0
+        for number in signals[1:]:
+            process.send_signal(number)
+        error = under_way.exception()
+        outcome = finish(process, timeout_s=120)
     assert outcome.code == 0
     assert outcome.complaints[1:] == ["finishing requests for up to 60 s; Ctrl-C ends at once", "stopped"]
+    assert isinstance(error, httpx.RemoteProtocolError | httpx.ReadError) == (len(signals) == 2)
+    assert error is not None or len(under_way.result().json()["images"]) == request["n"]
 
 
 def test_a_study_that_cannot_be_served_is_refused_in_one_line(

@@ -3,7 +3,7 @@
     python tests/benchmarks/copy_search.py
 
 Both sides search the same random unit vectors, as they are and mirrored, with the same threads, in turns:
-blocks   `synfundus.measures.nearest.nearest`: blocks of 512 samples, one product for a reference and its mirror image
+blocks   `synfundus.measures.nearest.nearest`: blocks of both, with one product for a reference and its mirror image
 single   two matrix-vector products per sample (the reference and its mirror image), which NumPy computes
 Both must find the same references. Writes tests/benchmarks/results/copy_search_cpu2_202611.md.
 """

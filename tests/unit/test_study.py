@@ -46,7 +46,7 @@ def test_every_recipe_makes_a_valid_study(recipe: str) -> None:
     assert f"-{made.data.prepare.size_px}" in f"{recipe}-32"
 
 
-@pytest.mark.parametrize("recipe", ["phantom-cpu", "real-64", "small-128"])
+@pytest.mark.parametrize("recipe", recipe_names())
 def test_recipes_space_the_steps_evenly_in_log_snr_which_keeps_fine_detail(recipe: str) -> None:
     """docs/sampling.md has the measurements."""
     assert study(recipe=recipe).samples.solver.spacing == "log-snr"

@@ -15,7 +15,7 @@ QUERY_BLOCK = 1024
 """Queries that are compared at once."""
 REFERENCE_BLOCK = {"cpu": 1024, "cuda": 16_384}
 """References that are compared at once, by device. On a CPU, larger matrices of products leave the cache: blocks of
-16,384 take 2.5 times as long. A GPU takes 128 MiB for two float32 matrices."""
+16,384 take more than twice as long. A GPU takes 128 MiB for two float32 matrices."""
 
 MAX_HELD_OUT = 10_000
 """Held-out photographs whose distances are computed; of more, as many are chosen at random."""

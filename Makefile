@@ -41,8 +41,9 @@ test-cluster: $(STAMP)  ## run a study in real pods, on the cluster of KUBECONFI
 	$(BIN)/python -m pytest -x tests/cluster
 
 bench: $(STAMP)  ## run the benchmarks; each prints a table and writes it to tests/benchmarks/results
-	for name in $(BENCHMARKS); do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
+	for name in $(BENCHMARKS); do PYTHONPATH=tests $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
 	@test -z "$$SYNFUNDUS_REAL_DATA" || $(BIN)/python tests/benchmarks/prepare_speed.py "$$SYNFUNDUS_REAL_DATA"
+	@test -z "$$SYNFUNDUS_REAL_DATA" || PYTHONPATH=tests $(BIN)/python tests/benchmarks/altered_copies.py
 
 lock: $(STAMP)  ## write requirements.lock anew from the ranges in pyproject.toml
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock

@@ -1,6 +1,6 @@
 """Measure which altered copies of real photographs are found, by the copy detector and by a grey image of 16 px.
 
-    SYNFUNDUS_REAL_DATA=FOLDER python tests/benchmarks/altered_copies.py
+    SYNFUNDUS_REAL_DATA=FOLDER PYTHONPATH=tests python tests/benchmarks/altered_copies.py
 
 FOLDER has images/ and labels.csv with `file_name` and `patient_id`. For each size, the photographs are prepared and
 split by patient as a study does it. The detector is trained on the training photographs, and both sides are calibrated
@@ -42,7 +42,7 @@ from synfundus.measures.nearest import nearest, reference_on
 from synfundus.measures.statistics import proportion
 from synfundus.storage import Storage, open_storage, write_manifest
 
-COMMAND = "SYNFUNDUS_REAL_DATA=FOLDER python tests/benchmarks/altered_copies.py"
+COMMAND = "SYNFUNDUS_REAL_DATA=FOLDER PYTHONPATH=tests python tests/benchmarks/altered_copies.py"
 GOAL = "at least 95 % of each kind and of all mixed, at most 1 % of photographs of other people rejected"
 Describe = Callable[[NDArray[np.uint8]], FloatArray]
 TEXT = """# Altered copies of real photographs

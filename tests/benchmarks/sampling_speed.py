@@ -1,6 +1,6 @@
 """Measure the samples/s of the stage `sample` on Ray Data, and of the bare engine over the same conditions and seeds.
 
-    python tests/benchmarks/sampling_speed.py
+    PYTHONPATH=tests python tests/benchmarks/sampling_speed.py
 
 Models, solver, micro-batch, shard and threads are those of the recipe phantom-cpu. The models are trained for a few
 steps only, because speed does not depend on their quality. Each round runs both sides, in alternating order:
@@ -53,7 +53,7 @@ from synfundus.stages.sample_pool import sample_on_pool
 from synfundus.storage import Storage, open_storage
 from synfundus.study import Study
 
-COMMAND = "python tests/benchmarks/sampling_speed.py"
+COMMAND = "PYTHONPATH=tests python tests/benchmarks/sampling_speed.py"
 RECIPE = "phantom-cpu"
 POOL_SIZES = (1, 2)
 GOAL = 0.90

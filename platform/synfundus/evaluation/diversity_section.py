@@ -14,7 +14,9 @@ from synfundus.evaluation.image_sets import Photographs, Samples
 from synfundus.evaluation.requested_findings import measure_requested_findings
 from synfundus.evaluation.spaces import Extractor
 from synfundus.evaluation.variety import compare_nearest_other, compare_vendi
+from synfundus.labels import FloatArray
 from synfundus.measures.diversity_metrics import (
+    ANATOMY_MEASURES,
     AnatomyComparison,
     AnatomyName,
     Diversity,
@@ -109,13 +111,19 @@ def _nearest_others(
 
 def _anatomy(held_out: Photographs, samples: Samples, size_px: int) -> dict[AnatomyName, AnatomyComparison]:
     photographs = AnatomySet(
-        held_out.features[ANATOMY],
+        _anatomy_values(held_out),
         held_out.expert_NK[held_out.chosen],
         [held_out.patients[row] for row in held_out.chosen],
     )
     ids = [str(sample_id) for sample_id in samples.sample_ids[samples.chosen]]
-    synthetic = AnatomySet(samples.features[ANATOMY], samples.requested_NK[samples.chosen], ids)
+    synthetic = AnatomySet(_anatomy_values(samples), samples.requested_NK[samples.chosen], ids)
     return compare_anatomy(photographs, synthetic, size_px=size_px)
+
+
+def _anatomy_values(images: Photographs | Samples) -> FloatArray:
+    """Return the anatomy of the chosen images, (M, 6); a set without an image has no columns of its own."""
+    values = images.features[ANATOMY]
+    return values if len(values) else np.zeros((0, len(ANATOMY_MEASURES)), np.float32)
 
 
 def _requested_findings(samples: Samples, detector: FindingDetector, size_px: int) -> RequestedFindings:

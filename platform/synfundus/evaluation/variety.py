@@ -70,7 +70,7 @@ def compare_nearest_other(held_out: FeatureSet, synthetic: FeatureSet, *, min_im
         quantile=TWIN_QUANTILE,
         threshold=float(np.quantile(nearest[0][0], TWIN_QUANTILE)),
         twins=_jackknifed(nearest, _share_of_twins, n, SHARE),
-        median_ratio=_jackknifed(nearest, lambda d: float(np.median(d[1]) / np.median(d[0])), n, RATIO),
+        median_ratio=_median_ratio(nearest, n),
         closest=_closest(chosen.sets[1], distances[1]),
     )
 
@@ -78,6 +78,13 @@ def compare_nearest_other(held_out: FeatureSet, synthetic: FeatureSet, *, min_im
 def _share_of_twins(nearest: Sequence[Floats]) -> float:
     held_out_N, synthetic_N = nearest
     return float((synthetic_N < np.quantile(held_out_N, TWIN_QUANTILE)).mean())
+
+
+def _median_ratio(nearest: Sequence[Sequence[Floats]], n: int) -> Measure:
+    """Return the ratio of the median distances; not measurable if photographs of different patients are alike."""
+    if min(float(np.median(distances[0])) for distances in nearest) == 0.0:
+        return Measure.not_measurable("half of the held-out photographs equal one of another patient", n)
+    return _jackknifed(nearest, lambda distances: float(np.median(distances[1]) / np.median(distances[0])), n, RATIO)
 
 
 def _too_few(chosen: ChosenSets, n: int, min_images: int) -> Measure | None:

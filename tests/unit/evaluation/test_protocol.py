@@ -35,7 +35,8 @@ def pixels(rng: np.random.Generator, n: int, contrast: float) -> NDArray[np.uint
 
 
 def anatomy(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
-    return rng.normal(0.2, 0.02, (n, len(ANATOMY_MEASURES))).astype(np.float32)
+    """Return the anatomy of n images; without one, what a reader of images returns that has seen none."""
+    return rng.normal(0.2, 0.02, (n, len(ANATOMY_MEASURES) if n else 1)).astype(np.float32)
 
 
 def photographs(rng: np.random.Generator, n: int, name: str) -> Photographs:

@@ -86,5 +86,7 @@ def test_few_images_are_not_measurable() -> None:
     assert compare_vendi(few, few, few, min_images=50, seed=0).ratio.reason is not None
     nearest = compare_nearest_other(few, images(rng, 70), min_images=50, seed=0)
     assert nearest.twins.reason == "20 held-out photographs or samples; needs 50 of each"
+    alike = FeatureSet(np.ones((60, DIM), np.float32), [str(row) for row in range(60)])
+    assert compare_nearest_other(alike, images(rng, 70), min_images=50, seed=0).median_ratio.reason is not None
     one_patient = FeatureSet(rng.normal(size=(60, DIM)).astype(np.float32), ["p"] * 60)
     assert compare_nearest_other(one_patient, images(rng, 70), min_images=50, seed=0).twins.n == 60

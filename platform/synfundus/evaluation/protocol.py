@@ -14,8 +14,10 @@ from synfundus.errors import WrongInputError
 from synfundus.evaluation.comparison import compare
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.consistency import measure_consistency
+from synfundus.evaluation.diversity_section import diversity_notes, measure_diversity
 from synfundus.evaluation.extrapolation import extrapolate
 from synfundus.evaluation.feature_sets import FeatureSet
+from synfundus.evaluation.finding_detector import FindingDetector
 from synfundus.evaluation.image_sets import Photographs, Samples
 from synfundus.evaluation.landmark import compare_with_phantoms
 from synfundus.evaluation.measure_texts import MEASURE_TEXTS
@@ -82,6 +84,8 @@ def evaluate(
     phantoms: Mapping[str, FloatArray] | None,
     size_px: int,
     transfer: Transfer,
+    detector: FindingDetector | str,
+    min_patients: int,
 ) -> tuple[EvaluationMetrics, Nearest | None]:
     """Measure the samples, and find the nearest training photograph of each chosen sample.
 
@@ -93,6 +97,8 @@ def evaluate(
         phantoms: features of phantoms in each computed space, as a landmark; None if the photographs are phantoms.
         size_px: side of all images in pixels.
         transfer: what models learnt from the samples, which `transfer.measuring` measures.
+        detector: detector of findings in a study of phantoms, or the reason why there is none.
+        min_patients: smallest number of patients of a combination of findings that is named.
 
     Raises:
         WrongInputError: a patient is in both sets of photographs.
@@ -102,19 +108,34 @@ def evaluate(
     fidelity = _measure_fidelity(reference, held_out, samples, config, spaces, phantoms)
     spectrum = _measure_spectrum(held_out, samples, size_px)
     judged = _judge(samples, graders, config)
+    diversity = measure_diversity(
+        reference,
+        held_out,
+        samples,
+        config,
+        spaces=[name for name, space in spaces.items() if space.skipped is None],
+        detector=detector,
+        size_px=size_px,
+        min_patients=min_patients,
+    )
     return EvaluationMetrics(
         config=_settings(config),
         counts=_counts(reference, held_out, samples),
         label_distributions=_distributions(reference, held_out, samples),
         fidelity=fidelity,
         spectrum=spectrum,
+        diversity=diversity,
         judge=graders.facts,
         consistency=judged.consistency,
         annotator_consistency=judged.annotator_consistency,
         sensitivity=judged.sensitivity,
         transfer=transfer,
         privacy=privacy,
-        notes=(*_notes(fidelity, spectrum, judged, privacy), *_transfer_notes(transfer)),
+        notes=(
+            *_notes(fidelity, spectrum, judged, privacy),
+            *diversity_notes(diversity),
+            *_transfer_notes(transfer),
+        ),
     ), near
 
 

@@ -11,6 +11,7 @@ import jinja2
 from pydantic import JsonValue
 
 from synfundus.diagnosis.metrics import AnnotatorMetrics
+from synfundus.evaluation import report_diversity
 from synfundus.evaluation import report_tables as tables
 from synfundus.evaluation.data_uri import image_uri
 from synfundus.evaluation.examples import Pixels
@@ -104,6 +105,8 @@ def render_report(content: ReportContent, edition: Edition) -> str:
         octaves=tables.octave_rows(metrics.spectrum),
         transfer=transfer_section(metrics.transfer) if isinstance(metrics.transfer, ComputedTransfer) else None,
         transfer_meanings=TRANSFER_MEANINGS,
+        percent=tables.format_percent,
+        **_diversity_tables(metrics),
         without_values=labels_without_values(metrics.label_distributions),
         without_score=labels_not_measurable(metrics.consistency),
         figures=plot_figures(metrics, shown.curves),
@@ -124,6 +127,18 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     return environment.get_template("report.html.j2")
+
+
+def _diversity_tables(metrics: EvaluationMetrics) -> dict[str, Sequence[object]]:
+    """Return the tables of the section on variety, by their names in its template."""
+    diversity = metrics.diversity
+    requested = diversity.requested_findings
+    return {
+        "variety": report_diversity.variety_rows(diversity, metrics.fidelity),
+        "rare_combinations": report_diversity.combination_rows(diversity.combinations.rarest),
+        "anatomy": report_diversity.anatomy_rows(diversity.anatomy),
+        "requested_findings": () if requested is None else report_diversity.finding_rows(requested.findings),
+    }
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
+from synfundus.evaluation.figures.diversity import plot_anatomy, plot_requested_findings
 from synfundus.evaluation.figures.labels import plot_consistency, plot_distributions, plot_roc, plot_sensitivity
 from synfundus.evaluation.figures.likeness import plot_distances, plot_extrapolation, plot_spectrum, plot_strata
 from synfundus.evaluation.figures.training import LossCurves, plot_losses
 from synfundus.evaluation.figures.transfer import plot_curves, plot_forest, plot_gain
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
 from synfundus.measures.transfer_metrics import ComputedTransfer, Transfer
+
+_SINGLE = (
+    *("distributions", "consistency", "roc", "sensitivity", "spectrum"),
+    *("anatomy", "requested_findings", "distances", "losses", "transfer_curves"),
+)
+"""Figures of which a report has one."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,8 @@ class ReportFigures:
     """One figure for each feature space with a Fréchet distance, by the title of the space."""
     sensitivity: str | None
     spectrum: str | None
+    anatomy: str | None
+    requested_findings: str | None
     distances: str | None
     losses: str | None
     transfer_forests: Mapping[str, str]
@@ -36,8 +45,7 @@ class ReportFigures:
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield name and URI of each figure that has data."""
-        names = ("distributions", "consistency", "roc", "sensitivity", "spectrum", "distances", "losses")
-        for name in (*names, "transfer_curves"):
+        for name in _SINGLE:
             uri: str | None = getattr(self, name)
             if uri is not None:
                 yield name.replace("_", "-"), uri
@@ -68,6 +76,8 @@ def plot_figures(metrics: EvaluationMetrics, curves: Sequence[LossCurves]) -> Re
         extrapolation={title: uri for title, uri in extrapolations.items() if uri is not None},
         sensitivity=plot_sensitivity(metrics.sensitivity),
         spectrum=plot_spectrum(metrics.spectrum),
+        anatomy=plot_anatomy(metrics.diversity.anatomy),
+        requested_findings=plot_requested_findings(metrics.diversity.requested_findings),
         distances=plot_distances(metrics.privacy) if isinstance(metrics.privacy, MeasuredPrivacy) else None,
         losses=plot_losses(curves),
         **_plot_transfer(metrics.transfer),

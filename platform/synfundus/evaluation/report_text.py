@@ -21,6 +21,14 @@ MEANINGS: Mapping[str, str] = {
     "F1": "Harmonic mean of the sensitivity and of the share of flags that are correct. Higher is better.",
     "ECE": "Expected calibration error: mean difference between the predicted probability and the observed frequency."
     " Lower is better.",
+    "Vendi score": "Effective number of different images: 1 if all images are equal, n if no two resemble each other."
+    " It grows with n, so both columns have the same n. Higher is more varied; compare it with the photographs.",
+    "Twin": "An image has a twin if another image of its set is nearer than the nearest 5 % of held-out photographs are"
+    " to a photograph of another patient. A generator as varied as photographs has 5 %; more is a sign of collapse.",
+    "KS distance": "Largest difference between the shares of both sets that lie below a value (Kolmogorov-Smirnov). 0"
+    " means equal distributions, 1 no overlap.",
+    "Holm correction": "The p value, raised for the number of measures tested together. Below 0.05 a difference this"
+    " large is unlikely if both distributions are equal. A larger one does not prove that they are.",
     "95 % interval": "The range in brackets. If the study were repeated with other patients, about 95 of 100 such"
     " ranges would contain the true value. A wide range means few images.",
 }

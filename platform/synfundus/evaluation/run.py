@@ -22,9 +22,11 @@ from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.decisions import read_annotator_metrics, read_held_out
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
+from synfundus.evaluation.diversity_section import diversity_extractors
 from synfundus.evaluation.encoders import build_encoder
 from synfundus.evaluation.examples import Examples, Pixels
 from synfundus.evaluation.figures.training import LossCurves
+from synfundus.evaluation.finding_detector import FindingDetector, no_detector, train_finding_detector
 from synfundus.evaluation.image_sets import Samples, read_accepted_samples, read_photographs
 from synfundus.evaluation.inception import build_inception
 from synfundus.evaluation.judge import JudgeTask, require_judge
@@ -102,13 +104,15 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
     judge = None if task.judge is None else _load_judge(storage, task.judge, plan, device)
     extractors = _extractors(judge, annotator, config, inception_weights, device)
     images = PreparedImages(storage, task.data_folder)
+    detector = _finding_detector(task, images.size_px, device)
+    compared = {**extractors, **diversity_extractors(detector)}
     real, synthetic = Examples(), Examples()
     descriptors = read_descriptors(storage, task.copy_detector_folder)
-    detector = load_copy_detector(storage, task.copy_detector_folder, device)
+    copy_detector = load_copy_detector(storage, task.copy_detector_folder, device)
     reference = read_photographs(images, ("train",), descriptors, extractors, config.max_images, config.seed, real)
-    held_out = read_photographs(images, HELD_OUT_SPLITS, descriptors, extractors, config.max_images, config.seed)
+    held_out = read_photographs(images, HELD_OUT_SPLITS, descriptors, compared, config.max_images, config.seed)
     samples = read_accepted_samples(
-        storage, task.samples_folder, detector, extractors, config.max_images, config.seed, synthetic, judge
+        storage, task.samples_folder, copy_detector, compared, config.max_images, config.seed, synthetic, judge
     )
     if not len(samples.sample_ids):
         raise WrongInputError(
@@ -127,6 +131,8 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
         phantoms=phantoms,
         size_px=images.size_px,
         transfer=_transfer(task),
+        detector=detector,
+        min_patients=plan.config.min_patients,
     )
     pairs = _closest_pairs(task, images, samples, near) if near is not None else ()
     _write(task, _content(task, metrics, plan, annotator, real, synthetic, pairs))
@@ -211,6 +217,13 @@ def _content(
         closest_pairs=pairs,
         provenance={**task.provenance, "annotator": annotator.digest},
     )
+
+
+def _finding_detector(task: EvaluationTask, size_px: int, device: str) -> FindingDetector | str:
+    """Return a trained detector of findings, or the reason why there is none."""
+    num_accepted = read_manifest(task.storage, task.samples_folder, SamplesManifest).summary.num_accepted
+    reason = no_detector(min(num_accepted, task.config.max_images), real_photographs=task.real_photographs)
+    return reason or train_finding_detector(size_px, device)
 
 
 def _write(task: EvaluationTask, content: ReportContent) -> None:

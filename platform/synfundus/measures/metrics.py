@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from synfundus.measures.copies import CopyDetectorMetrics
+from synfundus.measures.diversity_metrics import Diversity
 from synfundus.measures.judge_metrics import Judge, Sensitivity
 from synfundus.measures.measure import Measure
 from synfundus.measures.transfer_metrics import Transfer
@@ -418,6 +419,7 @@ class EvaluationMetrics(Metadata):
     """One entry for each of the 16 labels."""
     fidelity: Fidelity
     spectrum: PowerSpectrum
+    diversity: Diversity
     judge: Judge
     """The model that grades the samples."""
     consistency: Consistency

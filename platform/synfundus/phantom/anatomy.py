@@ -90,6 +90,10 @@ def render_background(field: Field, anatomy: Anatomy, rng: np.random.Generator, 
     return rgb_CHW
 
 
+CUP_ASPECT = 1.05
+"""Height over width of the cup, relative to that of the disc."""
+
+
 @dataclass(frozen=True)
 class DiscState:
     """Changes of the optic disc by disease."""
@@ -101,12 +105,17 @@ class DiscState:
     swollen: bool = False
     """Oedema: a larger disc without cup, with a blurred, bleeding margin."""
 
+    @property
+    def growth(self) -> float:
+        """Factor on the radius of the disc."""
+        return 1.35 if self.swollen else 1.0
+
 
 def render_disc(
     rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, rng: np.random.Generator, state: DiscState
 ) -> None:
     """Render the optic disc: a rim, redder on the nasal side, and a paler cup a little to the temporal side."""
-    radius = anatomy.disc_radius * (1.35 if state.swollen else 1.0)
+    radius = anatomy.disc_radius * state.growth
     distance_HW = field.distance(anatomy.disc_xy, anatomy.disc_aspect)
     rim = (0.94, 0.90, 0.80) if state.pale else (0.98, 0.68, 0.48) if state.swollen else (0.93, 0.66, 0.40)
     rim = tuple(value * scale for value, scale in zip(rim, rng.uniform(0.97, 1.03, 3), strict=True))
@@ -120,7 +129,7 @@ def render_disc(
         _splinters(rgb_CHW, field, anatomy.disc_xy, radius, rng)
         return
     temporal = np.array([-0.5 * (1.0 - state.cup_ratio), 0.0]) * radius * 0.45
-    cup_HW = field.distance(anatomy.disc_xy + temporal, anatomy.disc_aspect * 1.05)
+    cup_HW = field.distance(anatomy.disc_xy + temporal, anatomy.disc_aspect * CUP_ASPECT)
     cup = (0.995, 0.98, 0.93) if state.pale else (0.99, 0.90, 0.70)
     softness = 0.03 if state.cup_ratio > 0.6 else 0.055
     blend(rgb_CHW, field.disc(cup_HW, radius * state.cup_ratio, softness), cup)

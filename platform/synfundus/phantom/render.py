@@ -25,7 +25,7 @@ from synfundus.phantom.field import Field, absorb, blend, field_of, smoothstep, 
 from synfundus.phantom.findings import disc_state, render_choroidal, render_retinal, vessel_state
 from synfundus.phantom.labels import JUDGED_IN
 from synfundus.phantom.nonfundus import render_nonfundus
-from synfundus.phantom.vessels import ARTERY_WIDTH, VEIN_WIDTH, grow_tree, render_vessels
+from synfundus.phantom.vessels import grow_vessels, render_vessels
 
 
 def render(
@@ -54,7 +54,7 @@ def render(
     Raises:
         WrongInputError: a name that is not a label, a value out of its range, a size out of range.
     """
-    state = _rendered_state(labels, seed, omit)
+    state = rendered_state(labels, seed, omit)
     if not 32 <= size_px <= 512:
         raise WrongInputError(f"phantom: size_px is {size_px}; choose 32 to 512")
     field = field_of(size_px)
@@ -67,7 +67,7 @@ def render(
     return (np.clip(rgb_CHW, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8).transpose(1, 2, 0).copy()
 
 
-def _rendered_state(labels: LabelRow, seed: int, omit: Collection[str]) -> dict[str, int]:
+def rendered_state(labels: LabelRow, seed: int, omit: Collection[str]) -> dict[str, int]:
     """Return the value that is rendered for each label."""
     require_known(labels, "phantom labels")
     require_known(omit, "phantom omit")
@@ -88,7 +88,7 @@ def _render_fundus(field: Field, state: dict[str, int], seed: int, patient_seed:
     _light(rgb_CHW, field, stream(seed, "light"))
     if state["eye_side"]:
         rgb_CHW = rgb_CHW[:, :, ::-1].copy()
-    rgb_CHW *= _aperture(field, stream(seed, "camera"))
+    rgb_CHW *= aperture(field, stream(seed, "camera"))
     return rgb_CHW
 
 
@@ -98,8 +98,7 @@ def _render_eye(field: Field, anatomy: Anatomy, state: dict[str, int], seed: int
     rgb_CHW = render_background(field, anatomy, stream(seed, "background"), choroid_HW)
     render_choroidal(rgb_CHW, field, anatomy, state, choroid_HW, seed)
     render_disc(rgb_CHW, field, anatomy, stream(seed, "disc"), disc_state(state, anatomy, seed))
-    arteries = grow_tree(anatomy, stream(seed, "arteries"), ARTERY_WIDTH, 0.10)
-    veins = grow_tree(anatomy, stream(seed, "veins"), VEIN_WIDTH, 0.13)
+    arteries, veins = grow_vessels(anatomy, seed)
     render_vessels(rgb_CHW, field, anatomy, arteries, veins, vessel_state(state, seed))
     render_retinal(rgb_CHW, field, anatomy, state, veins, seed)
     return rgb_CHW
@@ -143,7 +142,7 @@ def _spoil_regions(rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, state: d
             blend(rgb_CHW, cloud_HW * np.float32(rng.uniform(0.55, 0.7)), (1.0, 0.92, 0.76))
 
 
-def _aperture(field: Field, rng: np.random.Generator) -> FloatArray:
+def aperture(field: Field, rng: np.random.Generator) -> FloatArray:
     """Return 1 in the field of view and 0 on the black around it; some cameras cut its top and bottom."""
     inside_HW = field.disc(field.radius_HW, rng.uniform(0.965, 0.99), 0.012)
     if rng.uniform() < 0.25:

@@ -11,7 +11,7 @@ import numpy as np
 
 from synfundus.labels import FloatArray
 from synfundus.phantom.anatomy import Anatomy
-from synfundus.phantom.field import Field, Points, absorb, blend, ribbons, smoothstep
+from synfundus.phantom.field import Field, Points, absorb, blend, ribbons, smoothstep, stream
 
 NUM_STEPS = 22
 ARTERY_WIDTH = 0.027
@@ -107,6 +107,12 @@ def grow_tree(anatomy: Anatomy, rng: np.random.Generator, width: float, wander: 
     return VesselTree(trunks, branches, grow_branches(branches, rng, 2, (0.3, 0.65)))
 
 
+def grow_vessels(anatomy: Anatomy, seed: int) -> tuple[VesselTree, VesselTree]:
+    """Draw the arteries and the veins of an eye."""
+    arteries = grow_tree(anatomy, stream(seed, "arteries"), ARTERY_WIDTH, 0.10)
+    return arteries, grow_tree(anatomy, stream(seed, "veins"), VEIN_WIDTH, 0.13)
+
+
 @dataclass(frozen=True)
 class VesselState:
     """Changes of the vessels by disease."""
@@ -121,26 +127,45 @@ class VesselState:
     """Number of the engorged vein trunk."""
 
 
-def render_vessels(
-    rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, arteries: VesselTree, veins: VesselTree, state: VesselState
-) -> None:
-    """Render veins, then arteries over them with the reflex of each trunk; none in the foveal avascular zone."""
+@dataclass(frozen=True)
+class VesselCoverage:
+    """Share of each pixel that vessels cover, (H, W) in [0, 1]."""
+
+    vein_HW: FloatArray
+    artery_HW: FloatArray
+    narrowed: VesselTree
+    """Arteries at their calibre in this eye."""
+
+
+def cover_vessels(
+    field: Field, anatomy: Anatomy, arteries: VesselTree, veins: VesselTree, state: VesselState
+) -> VesselCoverage:
+    """Return the coverage of veins and arteries; there are none in the foveal avascular zone."""
     scale = np.ones((4, 1))
     if state.dilated_trunk is not None:
         scale[state.dilated_trunk] = 1.45
-    vein_HW = field.mask(veins.outlines(scale, state.beading))
-    narrow = [_scaled(group, state.narrowing) for group in (arteries.trunks, arteries.branches, arteries.twigs)]
-    artery_HW = field.mask(VesselTree(*narrow).outlines(1.0, 0.0))
+    narrowed = VesselTree(
+        *(_scaled(group, state.narrowing) for group in (arteries.trunks, arteries.branches, arteries.twigs))
+    )
     outside_fovea_HW = smoothstep((field.distance(anatomy.fovea_xy) - np.float32(0.07)) / np.float32(0.14))
-    vein_HW, artery_HW = vein_HW * outside_fovea_HW, artery_HW * outside_fovea_HW
+    vein_HW = field.mask(veins.outlines(scale, state.beading)) * outside_fovea_HW
     if state.nicking:
         near_artery_HW = field.mask([ribbons(arteries.trunks.points, 0.075), ribbons(arteries.branches.points, 0.05)])
         vein_HW = vein_HW * (1.0 - np.float32(0.9) * near_artery_HW)
-    absorb(rgb_CHW, vein_HW * np.float32(anatomy.vessel_contrast), VEIN_TRANSMISSION)
-    absorb(rgb_CHW, artery_HW * np.float32(anatomy.vessel_contrast), ARTERY_TRANSMISSION)
+    return VesselCoverage(vein_HW, field.mask(narrowed.outlines(1.0, 0.0)) * outside_fovea_HW, narrowed)
+
+
+def render_vessels(
+    rgb_CHW: FloatArray, field: Field, anatomy: Anatomy, arteries: VesselTree, veins: VesselTree, state: VesselState
+) -> None:
+    """Render veins, then arteries over them with the reflex of each trunk."""
+    coverage = cover_vessels(field, anatomy, arteries, veins, state)
+    absorb(rgb_CHW, coverage.vein_HW * np.float32(anatomy.vessel_contrast), VEIN_TRANSMISSION)
+    absorb(rgb_CHW, coverage.artery_HW * np.float32(anatomy.vessel_contrast), ARTERY_TRANSMISSION)
     share, strength = (0.6, 0.6) if state.nicking else (0.3, 0.35)
-    reflex_HW = field.mask([ribbons(narrow[0].points[:, 1:], narrow[0].width[:, 1:] * share)])
-    blend(rgb_CHW, reflex_HW * artery_HW * np.float32(strength), (0.95, 0.66, 0.44))
+    trunks = coverage.narrowed.trunks
+    reflex_HW = field.mask([ribbons(trunks.points[:, 1:], trunks.width[:, 1:] * share)])
+    blend(rgb_CHW, reflex_HW * coverage.artery_HW * np.float32(strength), (0.95, 0.66, 0.44))
 
 
 def _scaled(vessels: Vessels, factor: float) -> Vessels:

@@ -13,10 +13,11 @@ from matplotlib.text import Text
 
 from support.metrics_example import example_metrics
 from support.transfer_example import example_transfer
-from synfundus.evaluation.figures import labels, likeness, training, transfer
+from synfundus.evaluation.figures import diversity, labels, likeness, training, transfer
 from synfundus.evaluation.figures.labels import labels_not_measurable, labels_without_values
 from synfundus.evaluation.figures.training import LossCurves
 from synfundus.labels import LABEL_NAMES, LABELS
+from synfundus.measures.diversity_metrics import ANATOMY_MEASURES, AnatomyName
 from synfundus.measures.inputs import Floats
 from synfundus.measures.measure import Measure
 from synfundus.measures.metrics import (
@@ -44,7 +45,7 @@ def plotted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plot], Figure]:
         figures.append(figure)
         return "data:,"
 
-    for module in (labels, likeness, training, transfer):
+    for module in (diversity, labels, likeness, training, transfer):
         monkeypatch.setattr(module, "svg_uri", keep)
 
     def plot(make: Plot) -> Figure:
@@ -184,6 +185,25 @@ def test_nearness_with_its_legend_is_whole(plotted: Callable[[Plot], Figure]) ->
     assert not figure.legends[0].get_window_extent().overlaps(figure.axes[0].bbox)
 
 
+@pytest.mark.parametrize("names", [ANATOMY_MEASURES, ("cup_to_disc",), ANATOMY_MEASURES[:4]], ids=len)
+def test_anatomy_of_both_sets_is_whole(names: Sequence[AnatomyName], plotted: Callable[[Plot], Figure]) -> None:
+    anatomy = example_metrics().diversity.anatomy
+    figure = plotted(lambda: diversity.plot_anatomy({name: anatomy[name] for name in names}))
+    assert_nothing_is_cut_off(figure)
+    assert len([axes for axes in figure.axes if axes.get_visible()]) == len(names)
+
+
+def test_requested_findings_are_listed_by_size_without_those_not_measurable(plotted: Callable[[Plot], Figure]) -> None:
+    requested = example_metrics().diversity.requested_findings
+    assert requested is not None
+    unmeasured = requested.findings["is_gc"].model_copy(update={"present": NONE})
+    findings = {**requested.findings, "is_rvo": unmeasured}
+    figure = plotted(lambda: diversity.plot_requested_findings(requested.model_copy(update={"findings": findings})))
+    assert_nothing_is_cut_off(figure)
+    texts = [label.get_text().replace("\n", " ") for label in figure.axes[0].get_yticklabels()]
+    assert texts == ["Diabetic retinopathy grade, 1 or more (1.0 px)", "Glaucoma (6.4 px)"]
+
+
 @pytest.mark.parametrize("count", [1, 2, 14, 29, 30, 400])
 def test_every_loss_curve_shows_its_points_or_their_mean(count: int, plotted: Callable[[Plot], Figure]) -> None:
     losses = [(10 * (i + 1), 1 / (i + 1)) for i in range(count)]
@@ -259,3 +279,5 @@ def test_a_figure_without_data_does_not_exist() -> None:
     assert transfer.plot_forest(empty, "pretrained-against-real") is None
     assert transfer.plot_gain(empty, "test") is None
     assert transfer.plot_curves(empty) is None
+    assert diversity.plot_anatomy({}) is None
+    assert diversity.plot_requested_findings(None) is None

@@ -10,6 +10,7 @@ from support.copies_example import example_gate, untrained_encoder
 from support.metrics_example import example_annotator_metrics, example_judge
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
+from synfundus.evaluation.diversity_section import ANATOMY
 from synfundus.evaluation.image_sets import Photographs, Predicted, Samples
 from synfundus.evaluation.protocol import Grader, Graders, evaluate
 from synfundus.evaluation.report import ReportContent, render_report
@@ -17,6 +18,7 @@ from synfundus.evaluation.spaces import Space
 from synfundus.fundus.splits import NO_JUDGE
 from synfundus.labels import LABELS, NUM_LABELS
 from synfundus.measures.copies import SampledCounts
+from synfundus.measures.diversity_metrics import ANATOMY_MEASURES
 from synfundus.measures.judge_metrics import TeacherAsJudge
 from synfundus.measures.metrics import ComputedSpace, EvaluationMetrics
 from synfundus.measures.spectrum import octave_powers
@@ -32,6 +34,11 @@ def pixels(rng: np.random.Generator, n: int, contrast: float) -> NDArray[np.uint
     return np.clip(rng.normal(128, contrast, (n, SIZE_PX, SIZE_PX, 3)), 0, 255).astype(np.uint8)
 
 
+def anatomy(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
+    """Return the anatomy of n images; without one, what a reader of images returns that has seen none."""
+    return rng.normal(0.2, 0.02, (n, len(ANATOMY_MEASURES) if n else 1)).astype(np.float32)
+
+
 def photographs(rng: np.random.Generator, n: int, name: str) -> Photographs:
     images_BHWC = pixels(rng, n, 20.0)
     labels = np.full((n, NUM_LABELS), -1, np.int8)
@@ -44,7 +51,7 @@ def photographs(rng: np.random.Generator, n: int, name: str) -> Photographs:
         num_unknown={label.name: n for label in LABELS},
         descriptors_ND=ENCODER.descriptors(images_BHWC),
         chosen=np.arange(n),
-        features={"annotator": rng.normal(size=(n, DIM)).astype(np.float32)},
+        features={"annotator": rng.normal(size=(n, DIM)).astype(np.float32), ANATOMY: anatomy(rng, n)},
         octave_powers_MO=octave_powers(images_BHWC),
     )
 
@@ -59,7 +66,7 @@ def samples(rng: np.random.Generator, n: int, contrast: float = 20.0) -> Samples
         predicted_NK=labels,
         score_NK=np.where(labels >= 0, labels, np.nan).astype(np.float32),
         chosen=np.arange(n),
-        features={"annotator": rng.normal(size=(n, DIM)).astype(np.float32)},
+        features={"annotator": rng.normal(size=(n, DIM)).astype(np.float32), ANATOMY: anatomy(rng, n)},
         octave_powers_MO=octave_powers(images_BHWC),
         descriptors_MD=ENCODER.descriptors(images_BHWC),
         files=["shards/a"] * n,
@@ -81,6 +88,8 @@ def measured(
         phantoms={"annotator": np.random.default_rng(9).normal(3, 1, (80, DIM)).astype(np.float32)},
         size_px=SIZE_PX,
         transfer=SkippedTransfer(reason="no grid"),
+        detector="no detector",
+        min_patients=10,
     )
     return metrics
 
@@ -142,7 +151,7 @@ def test_an_independent_judge_grades_the_chosen_samples_and_the_annotator_stands
     synthetic = replace(
         few,
         chosen=chosen,
-        features={"annotator": few.features["annotator"][chosen]},
+        features={space: values[chosen] for space, values in few.features.items()},
         octave_powers_MO=few.octave_powers_MO[chosen],
         descriptors_MD=few.descriptors_MD[chosen],
         files=few.files[:60],
@@ -165,3 +174,15 @@ def test_without_an_independent_judge_the_annotator_alone_grades() -> None:
     assert metrics.annotator_consistency is None
     assert metrics.consistency.labels["eye_side"].requested.value == 1.0
     assert "Judge and teacher are one" in page_of(metrics)
+
+
+def test_variety_has_every_space_and_the_anatomy_of_equal_sets_does_not_differ() -> None:
+    rng = np.random.default_rng(6)
+    metrics = measured(photographs(rng, 140, "a"), photographs(rng, 120, "b"), samples(rng, 100))
+    diversity = metrics.diversity
+    assert diversity.vendi.keys() == {"annotator"}
+    assert diversity.nearest_other.keys() == {"annotator", "copies"}
+    assert diversity.vendi["annotator"].ratio.measurable
+    assert not any(entry.differs for entry in diversity.anatomy.values())
+    assert diversity.requested_findings is None
+    assert "Presence of each requested finding: no detector" in metrics.notes

@@ -242,6 +242,27 @@ def test_the_kernel_distance_leads_and_fine_detail_is_named_in_both_editions() -
         assert '<h3>Fine detail</h3><p class="value">68 %</p>' in page
 
 
+def test_variety_has_a_section_in_both_editions() -> None:
+    for page in (PRIVATE, PUBLIC):
+        assert "<td>12.5 (12.1 to 12.9)</td><td>9.100 (8.800 to 9.400)</td><td>0.730 (0.700 to 0.760)</td>" in page
+        assert "<td>5 %, by definition</td><td>12 % (9 to 15)</td>" in page
+        assert "93 % (91 to 95) have a combination that also occurs among 1200 training photographs" in page
+        assert "<th>Glaucoma + Pathological myopia</th>" in page
+        assert "100 combinations are not named, because fewer than 10 patients share each of them." in page
+        assert "found in 4 held-out photographs and 380 samples; needs 20 of each" in page
+        assert '<span class="chip bad">differs</span>' in page
+        assert "1.5 % of the field, 1.0 px" in page
+        assert "Is the requested finding there?" in page
+
+
+def test_the_report_of_photographs_has_no_table_of_requested_findings() -> None:
+    metrics = example_metrics()
+    diversity = metrics.diversity.model_copy(update={"requested_findings": None})
+    page = render_report(content(metrics=metrics.model_copy(update={"diversity": diversity})), "public")
+    assert "Are the samples as varied as photographs?" in page
+    assert "Is the requested finding there?" not in page
+
+
 def test_a_label_whose_rule_is_not_met_is_not_counted_as_annotated() -> None:
     annotator = example_annotator_metrics()
     for unmet, number in (({}, 16 - len(UNUSABLE)), ({"eye_side": "no threshold"}, 15 - len(UNUSABLE))):
@@ -322,11 +343,13 @@ def test_a_study_without_any_measurable_number_still_has_a_report() -> None:
 def test_figure_files_are_those_of_the_page() -> None:
     files = plot_figures(content().metrics, content().curves).files()
     assert list(files) == [
+        "anatomy",
         "consistency",
         "distances",
         "distributions",
         "extrapolation-0",
         "losses",
+        "requested-findings",
         "roc",
         "sensitivity",
         "spectrum",

@@ -20,6 +20,8 @@ from synfundus.evaluation.image_sets import Photographs, Samples
 from synfundus.evaluation.landmark import compare_with_phantoms
 from synfundus.evaluation.measure_texts import MEASURE_TEXTS
 from synfundus.evaluation.privacy import measure_privacy
+from synfundus.evaluation.privacy_audit import GeneratorEvidence, audit_privacy
+from synfundus.evaluation.privacy_gate import privacy_verdict
 from synfundus.evaluation.sensitivity import compare_sensitivities
 from synfundus.evaluation.spaces import Space
 from synfundus.evaluation.spectrum import compare_spectra
@@ -82,6 +84,7 @@ def evaluate(
     phantoms: Mapping[str, FloatArray] | None,
     size_px: int,
     transfer: Transfer,
+    generator: GeneratorEvidence,
 ) -> tuple[EvaluationMetrics, Nearest | None]:
     """Measure the samples, and find the nearest training photograph of each chosen sample.
 
@@ -93,12 +96,14 @@ def evaluate(
         phantoms: features of phantoms in each computed space, as a landmark; None if the photographs are phantoms.
         size_px: side of all images in pixels.
         transfer: what models learnt from the samples, which `transfer.measuring` measures.
+        generator: what the training of the generator recorded, and the attack on its weights.
 
     Raises:
         WrongInputError: a patient is in both sets of photographs.
     """
     _require_disjoint_patients(reference, held_out)
     privacy, near = _measure_privacy(reference, held_out, samples, gate, config)
+    audit = audit_privacy(reference, held_out, samples, privacy, generator, _device(config))
     fidelity = _measure_fidelity(reference, held_out, samples, config, spaces, phantoms)
     spectrum = _measure_spectrum(held_out, samples, size_px)
     judged = _judge(samples, graders, config)
@@ -114,8 +119,14 @@ def evaluate(
         sensitivity=judged.sensitivity,
         transfer=transfer,
         privacy=privacy,
+        audit=audit,
+        verdict=privacy_verdict(privacy, audit),
         notes=(*_notes(fidelity, spectrum, judged, privacy), *_transfer_notes(transfer)),
     ), near
+
+
+def _device(config: EvaluationConfig) -> str:
+    return "cuda" if config.resources.num_gpus else "cpu"
 
 
 def _settings(config: EvaluationConfig) -> ProtocolSettings:
@@ -288,9 +299,13 @@ def _measure_privacy(
     reference: Photographs, held_out: Photographs, samples: Samples, gate: CopyGate, config: EvaluationConfig
 ) -> tuple[Privacy, Nearest | None]:
     """Measure the distance of samples to training photographs, with the closest pairs."""
-    device = "cuda" if config.resources.num_gpus else "cpu"
     privacy, near = measure_privacy(
-        reference.descriptors_ND, held_out.descriptors_ND, samples.descriptors_MD, gate, samples.sampled, device
+        reference.descriptors_ND,
+        held_out.descriptors_ND,
+        samples.descriptors_MD,
+        gate,
+        samples.sampled,
+        _device(config),
     )
     if near is None or isinstance(privacy, UnmeasuredPrivacy):
         return privacy, None

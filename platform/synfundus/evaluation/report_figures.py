@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from synfundus.evaluation.figures.labels import plot_consistency, plot_distributions, plot_roc, plot_sensitivity
 from synfundus.evaluation.figures.likeness import plot_distances, plot_extrapolation, plot_spectrum, plot_strata
+from synfundus.evaluation.figures.memorisation import plot_memorisation
 from synfundus.evaluation.figures.training import LossCurves, plot_losses
 from synfundus.evaluation.figures.transfer import plot_curves, plot_forest, plot_gain
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
@@ -27,6 +28,7 @@ class ReportFigures:
     sensitivity: str | None
     spectrum: str | None
     distances: str | None
+    memorisation: str | None
     losses: str | None
     transfer_forests: Mapping[str, str]
     """Differences between two arms, one figure for each planned comparison with a measurable one, by its key."""
@@ -36,8 +38,18 @@ class ReportFigures:
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield name and URI of each figure that has data."""
-        names = ("distributions", "consistency", "roc", "sensitivity", "spectrum", "distances", "losses")
-        for name in (*names, "transfer_curves"):
+        names = (
+            "distributions",
+            "consistency",
+            "roc",
+            "sensitivity",
+            "spectrum",
+            "distances",
+            "memorisation",
+            "losses",
+            "transfer_curves",
+        )
+        for name in names:
             uri: str | None = getattr(self, name)
             if uri is not None:
                 yield name.replace("_", "-"), uri
@@ -58,6 +70,7 @@ class ReportFigures:
 def plot_figures(metrics: EvaluationMetrics, curves: Sequence[LossCurves]) -> ReportFigures:
     """Plot all figures of a report."""
     spaces = metrics.fidelity.computed_spaces
+    privacy = metrics.privacy if isinstance(metrics.privacy, MeasuredPrivacy) else None
     strata = {space.title: plot_strata(space, metrics.fidelity) for space in spaces}
     extrapolations = {space.title: plot_extrapolation(space.extrapolation) for space in spaces}
     return ReportFigures(
@@ -68,7 +81,8 @@ def plot_figures(metrics: EvaluationMetrics, curves: Sequence[LossCurves]) -> Re
         extrapolation={title: uri for title, uri in extrapolations.items() if uri is not None},
         sensitivity=plot_sensitivity(metrics.sensitivity),
         spectrum=plot_spectrum(metrics.spectrum),
-        distances=plot_distances(metrics.privacy) if isinstance(metrics.privacy, MeasuredPrivacy) else None,
+        distances=None if privacy is None else plot_distances(privacy),
+        memorisation=None if privacy is None else plot_memorisation(metrics.audit.memorisation, privacy),
         losses=plot_losses(curves),
         **_plot_transfer(metrics.transfer),
     )

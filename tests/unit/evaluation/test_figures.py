@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from support.metrics_example import example_metrics
 from support.transfer_example import example_transfer
-from synfundus.evaluation.figures import labels, likeness, training, transfer
+from synfundus.evaluation.figures import labels, likeness, memorisation, training, transfer
 from synfundus.evaluation.figures.labels import labels_not_measurable, labels_without_values
 from synfundus.evaluation.figures.training import LossCurves
 from synfundus.labels import LABEL_NAMES, LABELS
@@ -44,7 +44,7 @@ def plotted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plot], Figure]:
         figures.append(figure)
         return "data:,"
 
-    for module in (labels, likeness, training, transfer):
+    for module in (labels, likeness, memorisation, training, transfer):
         monkeypatch.setattr(module, "svg_uri", keep)
 
     def plot(make: Plot) -> Figure:
@@ -182,6 +182,18 @@ def test_nearness_with_its_legend_is_whole(plotted: Callable[[Plot], Figure]) ->
     figure = plotted(lambda: likeness.plot_distances(privacy))
     assert_nothing_is_cut_off(figure)
     assert not figure.legends[0].get_window_extent().overlaps(figure.axes[0].bbox)
+
+
+def test_memorisation_shows_the_share_of_each_checkpoint_in_percent(plotted: Callable[[Plot], Figure]) -> None:
+    metrics = example_metrics()
+    privacy, points = metrics.privacy, metrics.audit.memorisation
+    assert isinstance(privacy, MeasuredPrivacy)
+    figure = plotted(lambda: memorisation.plot_memorisation(points, privacy))
+    assert_nothing_is_cut_off(figure)
+    steps, shares = _points(figure.axes[0].get_lines()[0])
+    assert steps.tolist() == [500, 1000, 1500]
+    assert shares == pytest.approx([0.0, 100 / 64, 0.0])
+    assert memorisation.plot_memorisation((), privacy) is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 14, 29, 30, 400])

@@ -327,6 +327,7 @@ def test_figure_files_are_those_of_the_page() -> None:
         "distributions",
         "extrapolation-0",
         "losses",
+        "memorisation",
         "roc",
         "sensitivity",
         "spectrum",

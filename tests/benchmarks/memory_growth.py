@@ -112,7 +112,8 @@ def run_copy_detector(storage: Storage, num_images: int, num_samples: int) -> No
 
 
 def run_generator(storage: Storage, num_images: int, num_samples: int) -> None:
-    train(GeneratorTask(GENERATOR, storage, "generator", "data/filled", "generators/tiny", ""), Silent())
+    folders = ("data/filled", "generators/tiny", "", "copy_detectors/tiny")
+    train(GeneratorTask(GENERATOR, storage, "generator", *folders), Silent())
 
 
 def run_sample(storage: Storage, num_images: int, num_samples: int) -> None:
@@ -140,6 +141,8 @@ def run_evaluate(storage: Storage, num_images: int, num_samples: int) -> None:
         annotator_folder="annotators/tiny",
         judge=None,
         copy_detector_folder="copy_detectors/tiny",
+        generator_folder="generators/tiny",
+        reference_folders=(),
         samples_folder=f"samples/of-{num_samples}",
         transfer_folder=None,
         report_folder=f"reports/of-{num_samples}",
@@ -157,7 +160,11 @@ def run_evaluate(storage: Storage, num_images: int, num_samples: int) -> None:
 def run_publish(storage: Storage, num_images: int, num_samples: int) -> None:
     samples, report, annotator = (f"samples/of-{num_samples}", f"reports/of-{num_samples}", "annotators/tiny")
     config = ReleaseConfig.model_validate(
-        {"data_statement": "Tiny images that a program rendered.", "date_published": "2026-11-27"}
+        {
+            "data_statement": "Tiny images that a program rendered.",
+            "date_published": "2026-11-27",
+            "privacy_override": "A measurement of memory; nothing is handed on.",
+        }
     )
     inputs = read_release_inputs(storage, config, samples, report, annotator)
     evidence = read_evidence(storage, samples, report, annotator)

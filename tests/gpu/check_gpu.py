@@ -338,6 +338,8 @@ def measure_loop(report: Report, storage: Storage) -> None:
         annotator_folder="annotators/p",
         judge=None,
         copy_detector_folder="copy_detectors/p",
+        generator_folder="generators/p",
+        reference_folders=(),
         samples_folder="samples/p",
         transfer_folder=None,
         report_folder="reports/p",

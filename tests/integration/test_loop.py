@@ -26,7 +26,9 @@ from support.tiny_study import (
     run_here,
     start_process,
 )
+from synfundus.diffusion.metrics import read_generator_metrics
 from synfundus.digests import sha256_hex
+from synfundus.evaluation.manifest import read_metrics
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.splits import NO_JUDGE, SPLITS
 from synfundus.labels import LABEL_NAMES
@@ -77,12 +79,26 @@ def test_reports_and_release_are_there(finished_study: FinishedStudy) -> None:
     assert "Research use only" in (report / "index.html").read_text()
     public = (report / "public.html").read_bytes()
     assert (release / "report.html").read_bytes() == public
+    assert (release / "privacy.html").read_bytes() == (report / "privacy.html").read_bytes()
     assert "Procedural phantoms" in (release / "README.md").read_text()
     assert json.loads((release / "croissant.json").read_text())["@type"] == "sc:Dataset"
     storage = open_storage(str(finished_study.root))
     samples = [table.num_rows for _, table in read_samples(storage, OUTPUTS["sample"])]
     assert len(list((release / "data").glob("*.parquet"))) == len(samples)
     assert sum(PreparedImages(storage, OUTPUTS["prepare"]).num_images(split) for split in SPLITS) <= 240
+
+
+def test_a_training_records_how_near_its_samples_come_to_training_images_at_each_checkpoint(
+    finished_study: FinishedStudy,
+) -> None:
+    storage = open_storage(str(finished_study.root))
+    points = read_generator_metrics(storage, OUTPUTS["train-generator"]).memorisation
+    assert [point.step for point in points] == [10, 20, 30, 40, 50, 60]
+    assert all(len(point.distances) == 4 and min(point.distances) > 0.0 for point in points)
+    metrics = read_metrics(storage, OUTPUTS["evaluate"])
+    assert [share.step for share in metrics.audit.memorisation] == [10, 20, 30, 40, 50, 60]
+    assert metrics.audit.attack_on_weights.auc.measurable
+    assert metrics.audit.attack_on_images.auc.measurable
 
 
 def test_metrics_are_the_typed_record_that_the_schema_describes(finished_study: FinishedStudy) -> None:

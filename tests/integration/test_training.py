@@ -59,5 +59,6 @@ def test_a_generator_is_the_same_if_a_worker_is_killed(storage: Storage, tmp_pat
     config = models_of_phantoms.GENERATOR.model_copy(
         update={"resources": ANNOTATOR.resources, "checkpoint_every_steps": 4, "log_every_steps": 1}
     )
-    task = GeneratorTask(config, storage, "p-generator", "data/p", "generators/p", "digest")
+    models_of_phantoms.train_copy_detector(storage, "data/p", "copy_detectors/p")
+    task = GeneratorTask(config, storage, "p-generator", "data/p", "generators/p", "digest", "copy_detectors/p")
     _train_both_ways(task, GeneratorManifest, tmp_path)

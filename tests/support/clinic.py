@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.tiny_study import MODELS, NAME, listing, run_here
+from support.tiny_study import MODELS, NAME, OVERRIDE, listing, run_here
 
 STUDY = f"""\
 recipe: real-64
@@ -14,7 +14,8 @@ root: root
 data:
   sources: [{{layout: folder, path: clinic, patient_column: patient_id}}]
   prepare: {{size_px: 32, shard_rows: 4}}
-{MODELS}release: {{date_published: 2026-11-27, data_statement: Phantoms in photographs' clothing.}}
+{MODELS}release: {{date_published: 2026-11-27, data_statement: Phantoms in photographs' clothing.,
+  privacy_override: "{OVERRIDE}"}}
 """
 COLUMNS = ("file_name", "patient_id", "eye_side", "dr_grade")
 

@@ -1,6 +1,7 @@
 """Metrics of an evaluation and of an annotator with plausible numbers, for tests of their readers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from synfundus.diagnosis.metrics import AnnotatorMetrics, HeadMetrics, SplitMetr
 from synfundus.diagnosis.operating_points import OperatingPoint
 from synfundus.evaluation.anatomy_comparison import QUANTILES, TEXTS
 from synfundus.evaluation.measure_texts import MEASURE_TEXTS
+from synfundus.evaluation.privacy_gate import privacy_verdict
 from synfundus.evaluation.strata import GROUPS, STRATA
 from synfundus.fundus.splits import NO_JUDGE
 from synfundus.labels import DISEASES, HEAD_NAMES, LABEL_BY_NAME, LABEL_NAMES, LABELS, Label
@@ -61,6 +63,13 @@ from synfundus.measures.metrics import (
     SetCounts,
     SkippedSpace,
     ValueCounts,
+)
+from synfundus.measures.privacy import (
+    DetectionRate,
+    LabelInference,
+    MembershipAttack,
+    MemorisationShare,
+    PrivacyAudit,
 )
 from synfundus.measures.transfer_metrics import SkippedTransfer
 
@@ -380,6 +389,47 @@ def _privacy() -> MeasuredPrivacy:
     )
 
 
+def example_attack(title: str, auc: float, num_references: int = 0) -> MembershipAttack:
+    """Return an attack on 300 photographs each; it recognises 2 % of the members at 1 % false accusations."""
+    unmeasured = Measure.not_measurable("300 non-members; needs 1000", 300)
+    return MembershipAttack(
+        title=title,
+        attacker="The attacker holds a photograph of the person.",
+        num_members=300,
+        num_non_members=300,
+        num_references=num_references,
+        auc=measure(auc, 0.05, 600),
+        rates=(
+            DetectionRate(false_positive_rate=0.01, num_non_members_needed=100, sensitivity=measure(0.02, 0.01, 300)),
+            DetectionRate(false_positive_rate=0.001, num_non_members_needed=1000, sensitivity=unmeasured),
+        ),
+    )
+
+
+def example_audit(**changes: Any) -> PrivacyAudit:
+    """Return an audit whose attacks do no better than chance; `changes` replace some of its fields."""
+    audit = PrivacyAudit(
+        memorisation=tuple(
+            MemorisationShare(step=step, num_samples=64, num_near=near, share=measure(near / 64, 0.03, 64))
+            for step, near in ((500, 0), (1000, 1), (1500, 0))
+        ),
+        canaries=(),
+        attack_on_images=example_attack("Membership from the images", 0.51),
+        attack_on_weights=example_attack("Membership from the weights", 0.53, num_references=1),
+        inference=LabelInference(
+            training=measure(0.31, 0.03, 900),
+            held_out=measure(0.30, 0.04, 600),
+            excess=measure_around(0.01, 0.05, 1500),
+        ),
+    )
+    return audit.model_copy(update=changes)
+
+
+def measure_around(value: float, half_width: float, n: int) -> Measure:
+    """Return a measure that may be negative."""
+    return Measure.measured(value, value - half_width, value + half_width, n)
+
+
 def example_metrics(*notes: str, seed: int = 0) -> EvaluationMetrics:
     """Return metrics with all sections filled; two labels are unusable, the Inception space is not computed.
 
@@ -387,8 +437,11 @@ def example_metrics(*notes: str, seed: int = 0) -> EvaluationMetrics:
         notes: further notes.
     """
     rng = np.random.default_rng(seed)
+    privacy, audit = _privacy(), example_audit()
     return EvaluationMetrics(
-        config=ProtocolSettings(max_images=2000, min_images=50, num_neighbours=5, seed=0),
+        config=ProtocolSettings(
+            max_images=2000, min_images=50, num_neighbours=5, seed=0, attack_max_images=300, reference_generators=()
+        ),
         counts=Counts(
             reference=SetCounts(num_images=1200, num_used=800, num_patients=600),
             held_out=SetCounts(num_images=800, num_used=800, num_patients=400),
@@ -405,7 +458,9 @@ def example_metrics(*notes: str, seed: int = 0) -> EvaluationMetrics:
             permutation_seed=0, labels={label.name: _label_consistency(label, rng) for label in LABELS}
         ),
         transfer=SkippedTransfer(reason=NO_TRANSFER),
-        privacy=_privacy(),
+        privacy=privacy,
+        audit=audit,
+        verdict=privacy_verdict(privacy, audit),
         notes=(
             "Inception features: no weights named",
             f"Hypertensive retinopathy, agreement with the request: {UNUSABLE_REASON}",

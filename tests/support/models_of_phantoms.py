@@ -35,6 +35,7 @@ GENERATOR = GeneratorConfig.model_validate(
         "resources": {"num_threads": 1},
         "sheet_num_columns": 2,
         "sheet_solver": {"name": "ddim", "num_steps": 2},
+        "memorisation_num_samples": 4,
     }
 )
 COPY_DETECTOR = CopyDetectorConfig(

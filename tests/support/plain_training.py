@@ -33,6 +33,7 @@ def _work(task: TrainingTask, rank: int, meeting_point: str) -> None:
             done = step + 1
             if rank == 0 and (done % config.checkpoint_every_steps == 0 or done == config.num_steps):
                 learner.held_out_losses += filter(None, [learner.held_out_loss(done)])
+                learner.memorisation_points += filter(None, [learner.memorisation(done)])
         if rank == 0:
             task.finish(learner, losses)
     finally:

@@ -3,7 +3,9 @@
 from support.metrics_example import example_annotator_metrics, example_metrics
 from support.samples_example import FOLDER
 from synfundus.digests import digest_of, sha256_hex
+from synfundus.evaluation.privacy_page import render_privacy_page
 from synfundus.measures.editions import Edition, edition_mark
+from synfundus.measures.metrics import EvaluationMetrics
 from synfundus.samples.manifest import ReleaseInputs, ReleaseManifest, SamplesManifest
 from synfundus.samples.publish import Evidence, publish
 from synfundus.samples.release_config import ReleaseConfig
@@ -13,11 +15,16 @@ RELEASE = "releases/demo"
 
 
 def publish_example(
-    storage: Storage, release: str, config: ReleaseConfig, edition: Edition = "public"
+    storage: Storage,
+    release: str,
+    config: ReleaseConfig,
+    edition: Edition = "public",
+    metrics: EvaluationMetrics | None = None,
 ) -> ReleaseManifest:
-    """Publish `samples/demo` below `release`."""
+    """Publish `samples/demo` below `release`; without `metrics`, those of an example that passes the privacy gate."""
     page = f"<html><head>{edition_mark(edition)}</head></html>"
-    evidence = Evidence(example_metrics(), example_annotator_metrics(), page)
+    metrics = example_metrics() if metrics is None else metrics
+    evidence = Evidence(metrics, example_annotator_metrics(), page, render_privacy_page(config.title, metrics))
     samples = read_manifest(storage, FOLDER, SamplesManifest)
     inputs = ReleaseInputs(
         config=config,
@@ -28,5 +35,6 @@ def publish_example(
         metrics_sha256=sha256_hex(evidence.metrics.to_json()),
         annotator_metrics_sha256=sha256_hex(evidence.annotator_metrics.to_json()),
         report_sha256=sha256_hex(page.encode()),
+        privacy_page_sha256=sha256_hex(evidence.privacy_html.encode()),
     )
     return publish(storage, FOLDER, release, inputs, evidence, digest_of(inputs.model_dump(mode="json")))

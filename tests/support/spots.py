@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from synfundus.diffusion.config import GeneratorConfig
 from synfundus.diffusion.training import GeneratorLearner
-from synfundus.fundus.batches import ImageBatch
+from synfundus.fundus.batches import ImageBatch, LabelBatch
 from synfundus.labels import HEADS, LABEL_NAMES, NUM_VALUES, encode_values
 
 CPU = torch.device("cpu")
@@ -26,6 +26,7 @@ TINY = GeneratorConfig.model_validate(
         "resources": {"precision": "fp32", "num_threads": 1},
         "sheet_num_columns": 3,
         "sheet_solver": {"name": "ddim", "num_steps": 4, "guidance_scale": 2.0},
+        "memorisation_num_samples": 12,
     }
 )
 
@@ -48,9 +49,16 @@ class Spots:
         """Return the number of images of a split."""
         return self._num_images[split]
 
+    def labels(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> LabelBatch:
+        """Return labels by index; every image has a patient of its own."""
+        return self._batch(indices)
+
     def batch(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> ImageBatch:
         """Return images by index, with their labels; an index has the same image in both splits."""
         self.read[split] += [int(i) for i in indices]
+        return self._batch(indices)
+
+    def _batch(self, indices: Sequence[int] | NDArray[np.int64]) -> ImageBatch:
         rows = [{"eye_side": int(i) % 2, "dr_grade": int(i) % 5, "is_fundus": 1} for i in indices]
         p_BV, expert_BK = encode_values(rows)
         unknown_B = np.array([int(i) % self.unknown_side_every == self.unknown_side_every - 1 for i in indices])

@@ -44,6 +44,7 @@ generator:
   log_every_steps: 5
   sheet_num_columns: 2
   sheet_solver: {name: ddim, num_steps: 2}
+  memorisation_num_samples: 4
 samples:
   num_samples: 32
   min_patients: 3
@@ -53,6 +54,8 @@ samples:
   max_attempts: 2
   resources: {pool_size: 1}
 """
+OVERRIDE = "The generator of a test has learned nothing, and phantoms show no person."
+"""Words by which a tiny study is released whatever the privacy gate says."""
 PHANTOMS = f"""\
 recipe: phantom-cpu
 name: {NAME}
@@ -60,7 +63,8 @@ root: root
 data:
   sources: [{{layout: phantom, num_images: 240, size_px: 48, seed: 1, null_fraction: 0.2}}]
   prepare: {{size_px: 32, min_field_px: 16, shard_rows: 64}}
-{MODELS}"""
+{MODELS}release: {{privacy_override: "{OVERRIDE}"}}
+"""
 OUTPUTS = {
     "prepare": f"data/{NAME}",
     "train-annotator": f"annotators/{NAME}",

@@ -119,6 +119,24 @@ class SolverConfig(Config):
         return self
 
 
+class CanariesConfig(Config):
+    """Patients that the training repeats on purpose, to see from which number of repeats on it reproduces a patient.
+
+    For an audit only: the privacy gate refuses a release of a generator that had canaries.
+    """
+
+    num_patients: int = Field(default=3, ge=1)
+    """Patients for each number of repeats, chosen at random by the seed."""
+    repeats: tuple[int, ...] = Field(default=(1, 10, 100), min_length=1)
+    """Times that the photographs of these patients count in an epoch; 1 is once, as for every patient."""
+
+    @model_validator(mode="after")
+    def _positive(self) -> "CanariesConfig":
+        if min(self.repeats) < 1 or len(set(self.repeats)) < len(self.repeats):
+            raise ValueError(f"repeats: {list(self.repeats)} must be different whole numbers from 1 on")
+        return self
+
+
 class GeneratorConfig(OptimisationConfig):
     """Training of the generator. All of these settings are part of the run's digest."""
 
@@ -156,7 +174,11 @@ class GeneratorConfig(OptimisationConfig):
     sheet_num_columns: int = Field(default=8, ge=1)
     """Samples in each of the two rows of the sample sheet: right eyes above, left eyes below."""
     sheet_solver: SolverConfig = SolverConfig(name="ddim", num_steps=12, guidance_scale=2.0)
-    """Solver of the sample sheet."""
+    """Solver of the sample sheet, and of the samples for the memorisation curve."""
+    memorisation_num_samples: int = Field(default=32, ge=1)
+    """Samples at each checkpoint whose distance to training images is recorded."""
+    canaries: CanariesConfig | None = None
+    """Patients that the training repeats on purpose, for an audit; null: none."""
 
     @model_validator(mode="after")
     def _sheet_fits(self) -> "GeneratorConfig":

@@ -5,7 +5,7 @@ from typing import Literal
 from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.metadata import Metadata
 from synfundus.storage import METRICS, Storage, read_manifest, read_record
-from synfundus.training.metadata import HeldOutLoss, StepMetrics
+from synfundus.training.metadata import HeldOutLoss, MemorisationPoint, StepMetrics
 
 
 class GeneratorMetrics(Metadata):
@@ -19,6 +19,8 @@ class GeneratorMetrics(Metadata):
     """Loss curve of the training."""
     held_out_losses: tuple[HeldOutLoss, ...] = ()
     """Loss on validation images at each checkpoint; empty if the dataset has no validation images."""
+    memorisation: tuple[MemorisationPoint, ...] = ()
+    """Distances of samples to training images at each checkpoint; empty if no search was handed to the training."""
 
 
 def read_generator_metrics(storage: Storage, folder: str) -> GeneratorMetrics:

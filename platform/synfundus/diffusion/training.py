@@ -13,19 +13,26 @@ import numpy as np
 import torch
 from diffusers.models.resnet import ResnetBlock2D
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from synfundus.diffusion.checkpoint import load_weights, read_unet_weights, save_generator
 from synfundus.diffusion.config import GeneratorConfig
+from synfundus.diffusion.denoising import scaled, target_errors
 from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.manifest import GeneratorManifest
+from synfundus.diffusion.memorisation import (
+    NearestTrainingImage,
+    choose_canaries,
+    memorisation_point,
+    repeated_images,
+)
 from synfundus.diffusion.metrics import GeneratorMetrics
 from synfundus.diffusion.noise import normal, uniform
 from synfundus.diffusion.schedule import Schedule
 from synfundus.diffusion.unet import IMAGE_CHANNELS, build_unet
 from synfundus.errors import WrongInputError
-from synfundus.fundus.batches import ImageBatch
+from synfundus.fundus.batches import ImageBatch, LabelBatch
 from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.labels import (
     HEADS,
@@ -39,13 +46,15 @@ from synfundus.labels import (
 from synfundus.seeds import derive_seed
 from synfundus.storage import Storage
 from synfundus.training.learner import Learner, image_indices
-from synfundus.training.metadata import HeldOutLoss, StepMetrics
+from synfundus.training.metadata import HeldOutLoss, MemorisationPoint, StepMetrics
 from synfundus.training.read_ahead import ReadAhead
 
 NUM_HELD_OUT = 256
 """Evaluations of the network in a held-out loss: the largest number of validation images. Fewer images repeat."""
 _HELD_OUT_BATCH = 16
 """Images of one forward pass. Fixed, so that rounding depends neither on the batch size nor on the world size."""
+_MEMORISATION_BATCH = 16
+"""Samples denoised in lock step for the memorisation curve."""
 MAX_LOSS_RATIO = 10.0
 """Largest loss, as a multiple of the loss of a constant output 0. Above it the training has diverged."""
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
@@ -60,6 +69,10 @@ class TrainingImages(Protocol):
 
     def num_images(self, split: str) -> int:
         """Return the number of images of a split."""
+        ...
+
+    def labels(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> LabelBatch:
+        """Return labels and patients of images of a split by index; decodes no image."""
         ...
 
     def batch(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> ImageBatch:
@@ -125,16 +138,13 @@ def _weighted_mean_square(x_BCHW: Tensor, weight_B: Tensor) -> Tensor:
     return (weight_B * x_BCHW.square().mean(dim=(1, 2, 3))).mean()
 
 
-def _pixels(images_BHWC: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Return images as float32 (B, C, H, W) in [-1, 1] on `device`."""
-    return torch.from_numpy(images_BHWC).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-
-
 class GeneratorLearner(Learner):
     """The generator in training."""
 
     config: GeneratorConfig
     inputs: ReadAhead[ImageBatch]
+    nearest: NearestTrainingImage | None = None
+    """Search for copies of training images, by which `memorisation` measures; None: nothing is measured."""
 
     def __init__(
         self,
@@ -147,7 +157,8 @@ class GeneratorLearner(Learner):
         """Build the network and its average.
 
         Raises:
-            WrongInputError: no images, images of another size, or weights of `init_from` that do not fit.
+            WrongInputError: no images, images of another size, too few patients for the canaries, or weights of
+                `init_from` that do not fit.
         """
         if images.size_px != config.unet.size_px:
             raise WrongInputError(
@@ -163,8 +174,13 @@ class GeneratorLearner(Learner):
             load_weights(unet, read_unet_weights(config.init_from), config.init_from)
         super().__init__(unet, config, device, rank, world_size)
         self._images = images
+        self._canaries = []
+        if config.canaries is not None:
+            patients = images.labels("train", range(num_images)).patients
+            self._canaries = choose_canaries(patients, config.canaries, config.seed)
+        epoch_M = repeated_images(num_images, self._canaries)
         self.inputs = ReadAhead(
-            lambda positions: images.batch("train", image_indices(config.seed, positions, num_images))
+            lambda positions: images.batch("train", epoch_M[image_indices(config.seed, positions, len(epoch_M))])
         )
         self.schedule = Schedule(config.schedule, device)
         self._shape_CHW = (IMAGE_CHANNELS, config.unet.size_px, config.unet.size_px)
@@ -186,21 +202,10 @@ class GeneratorLearner(Learner):
         value_BV, known_BK = draw_labels(batch.p_BV, batch.known_BK, batch.expert_BK, draws[:, 2 + NUM_LABELS :])
         value_BV[flip_B, _SIDE_HEAD] = 1.0 - value_BV[flip_B, _SIDE_HEAD]
         pixels_BHWC = np.where(flip_B[:, None, None, None], batch.images_BHWC[:, :, ::-1], batch.images_BHWC)
-        x0_BCHW = _pixels(pixels_BHWC, self.device)
+        x0_BCHW = scaled(pixels_BHWC, self.device)
         hidden_BK = draws[:, 2 : 2 + NUM_LABELS] < config.unknown_probability
         condition_BD = mask_conditions(value_BV, known_BK, hidden_BK, null_B)
         return x0_BCHW, torch.from_numpy(condition_BD).to(self.device)
-
-    def _errors(
-        self, network: nn.Module, x0_BCHW: Tensor, condition_BD: Tensor, t_B: Tensor, eps_BCHW: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the network's errors in the target, float32 (B, C, H, W), and the target."""
-        x_t_BCHW = self.schedule.add_noise(x0_BCHW, eps_BCHW, t_B).contiguous(memory_format=torch.channels_last)
-        target_BCHW = self.schedule.target(x0_BCHW, eps_BCHW, t_B)
-        (output_BCHW,) = network(
-            x_t_BCHW, t_B, encoder_hidden_states=None, class_labels=condition_BD, return_dict=False
-        )
-        return output_BCHW.float() - target_BCHW, target_BCHW
 
     def loss(self, positions: range) -> Tensor:
         """Return the mean weighted squared error of the target (Ho et al. 2020, eq. 14, for eps).
@@ -220,7 +225,9 @@ class GeneratorLearner(Learner):
             # This is the flag of the block itself, not of its dropout. If it is set, the block copies its input out of
             # channels_last, which costs a tenth of a step.
             block.training = False
-        error_BCHW, target_BCHW = self._errors(self.forward_network, x0_BCHW, condition_BD, t_B, eps_BCHW)
+        error_BCHW, target_BCHW = target_errors(
+            self.forward_network, self.schedule, x0_BCHW, condition_BD, t_B, eps_BCHW
+        )
         weight_B = loss_weight(t_B, self.schedule, config.min_snr_gamma)
         loss = _weighted_mean_square(error_BCHW, weight_B)
         loss_of_zero = _weighted_mean_square(target_BCHW, weight_B)
@@ -248,15 +255,49 @@ class GeneratorLearner(Learner):
         config, schedule = self.config, self.schedule
         batch = self._images.batch("validation", indices)
         condition_BD = torch.from_numpy(condition_vector(*self._fixed_labels(batch, "held-out", first)))
-        x0_BCHW = _pixels(batch.images_BHWC, self.device)
+        x0_BCHW = scaled(batch.images_BHWC, self.device)
         row_B = torch.arange(first, first + len(batch), device=self.device)
         quantile_B = (0.5 + row_B.cpu().double() * _GOLDEN_RATIO) % 1.0
         t_B = timesteps_at(quantile_B, config, schedule).to(self.device)
         eps_BCHW = normal(torch.full_like(row_B, derive_seed("held-out", config.seed)), row_B, self._shape_CHW)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.resources.precision == "bf16"):
-            error_BCHW, _ = self._errors(self.ema_network, x0_BCHW, condition_BD.to(self.device), t_B, eps_BCHW)
+            error_BCHW, _ = target_errors(
+                self.ema_network, schedule, x0_BCHW, condition_BD.to(self.device), t_B, eps_BCHW
+            )
         weight_B = loss_weight(t_B, schedule, config.min_snr_gamma)
         return weight_B.double() * error_BCHW.double().square().mean(dim=(1, 2, 3))
+
+    def memorisation(self, step: int) -> MemorisationPoint | None:
+        """Return how near samples of the averaged weights come to training images; None without a search for copies.
+
+        Noise and conditions, which are those of evenly spaced training images, are the same at each checkpoint. With
+        canaries, as many samples again have the conditions of the canaries in turn.
+        """
+        if self.nearest is None:
+            return None
+        num_samples = self.config.memorisation_num_samples
+        evenly = np.arange(num_samples, dtype=np.int64) * self._num_images // num_samples
+        near = self.nearest.search(self._samples_like(evenly, "memorisation"))
+        canary_near = None
+        if self._canaries:
+            first = [int(self._canaries[i % len(self._canaries)].indices[0]) for i in range(num_samples)]
+            canary_near = self.nearest.search(self._samples_like(np.array(first), "canaries"))
+        return memorisation_point(step, self.nearest.space, near, self._canaries, canary_near)
+
+    def _samples_like(self, indices: NDArray[np.int64], purpose: str) -> NDArray[np.uint8]:
+        """Return a sample (H, W, C) with the condition of each of these training images; noise by (seed, purpose)."""
+        labels = self._fixed_labels(self._images.labels("train", indices), purpose)
+        requests = [
+            RowRequest(condition, derive_seed(purpose, self.config.seed, number), self.config.sheet_solver)
+            for number, condition in enumerate(condition_vector(*labels))
+        ]
+        return self._sample(requests, _MEMORISATION_BATCH)
+
+    def _sample(self, requests: Sequence[RowRequest], micro_batch: int) -> NDArray[np.uint8]:
+        """Return samples (N, H, W, C) of the averaged weights."""
+        dtype = torch.bfloat16 if self.config.resources.precision == "bf16" else torch.float32
+        engine = Engine(self.ema_network, self.config.schedule, self._shape_CHW, device=self.device, dtype=dtype)
+        return engine.run(requests, micro_batch)
 
     def after_step(self, step: int) -> None:
         """Update the averaged weights."""
@@ -277,7 +318,7 @@ class GeneratorLearner(Learner):
     def _ema_tensors(self) -> Iterator[tuple[str, Tensor]]:
         return chain(self.ema_network.named_parameters(), self.ema_network.named_buffers())
 
-    def _fixed_labels(self, batch: ImageBatch, purpose: str, first: int = 0) -> tuple[FloatArray, NDArray[np.bool_]]:
+    def _fixed_labels(self, batch: LabelBatch, purpose: str, first: int = 0) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Draw labels that are equal at each checkpoint: row b of `batch` by (seed, purpose, first + b)."""
         row_B = torch.arange(first, first + len(batch))
         seeds_B = torch.full_like(row_B, derive_seed(purpose, self.config.seed))
@@ -301,9 +342,7 @@ class GeneratorLearner(Learner):
             value_BV[:, _SIDE_HEAD] = side
             for column, condition in enumerate(condition_vector(value_BV, known_BK)):
                 requests.append(RowRequest(condition, column, self.config.sheet_solver))
-        dtype = torch.bfloat16 if self.config.resources.precision == "bf16" else torch.float32
-        engine = Engine(self.ema_network, self.config.schedule, self._shape_CHW, device=self.device, dtype=dtype)
-        samples = engine.run(requests, num_columns)
+        samples = self._sample(requests, num_columns)
         return np.concatenate([np.concatenate(list(row), axis=1) for row in np.split(samples, 2)], axis=0)
 
     def save(
@@ -325,6 +364,9 @@ class GeneratorLearner(Learner):
             origin = origin.with_other_sources()
         num_parameters = sum(parameter.numel() for parameter in self.ema_network.parameters())
         metrics = GeneratorMetrics(
-            num_parameters=num_parameters, losses=tuple(losses), held_out_losses=tuple(self.held_out_losses)
+            num_parameters=num_parameters,
+            losses=tuple(losses),
+            held_out_losses=tuple(self.held_out_losses),
+            memorisation=tuple(self.memorisation_points),
         )
         return save_generator(storage, folder, self.ema_network, self.config.schedule, metrics, digest, origin)

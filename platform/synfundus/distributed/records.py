@@ -81,11 +81,18 @@ class RunRecords:
         self._latest = metrics
 
     def flush(self, step: int, learner: Learner) -> None:
-        """Measure the held-out loss, and write loss curves, TensorBoard's files and a sheet. Called at a checkpoint."""
+        """Measure held-out loss and memorisation, and write loss curves, TensorBoard's files and a sheet.
+
+        Called at a checkpoint.
+        """
         held_out = learner.held_out_loss(step)
         if held_out is not None:
             learner.held_out_losses.append(held_out)
             self._writer.add_scalar("held_out_loss", held_out.loss, step)
+        near = learner.memorisation(step)
+        if near is not None:
+            learner.memorisation_points.append(near)
+            self._writer.add_scalar("smallest_distance_to_training", min(near.distances), step)
         sheet = learner.sheet()
         if sheet is not None:
             self._put(f"sheets/step-{step:07d}.png", _png(sheet))

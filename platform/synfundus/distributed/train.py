@@ -144,7 +144,10 @@ def _save_checkpoint(learner: Learner, step: int, records: RunRecords | None) ->
         return
     records.flush(step, learner)
     metadata = CheckpointMetadata(
-        step=step, losses=tuple(records.losses), held_out_losses=tuple(learner.held_out_losses)
+        step=step,
+        losses=tuple(records.losses),
+        held_out_losses=tuple(learner.held_out_losses),
+        memorisation=tuple(learner.memorisation_points),
     )
     with tempfile.TemporaryDirectory() as folder:
         save_file(learner.state(), Path(folder) / TENSORS_FILE)
@@ -164,6 +167,7 @@ def _resume(learner: Learner) -> tuple[int, list[StepMetrics]]:
         learner.load_state(load_file(Path(folder) / TENSORS_FILE))
         metadata = CheckpointMetadata.from_json((Path(folder) / CHECKPOINT_FILE).read_bytes(), CHECKPOINT_FILE)
     learner.held_out_losses = list(metadata.held_out_losses)
+    learner.memorisation_points = list(metadata.memorisation)
     return metadata.step, list(metadata.losses)
 
 

@@ -39,6 +39,12 @@ class EvaluationConfig(Config):
     """Number of the nearest neighbour that bounds a neighbourhood, for precision, recall, density and coverage."""
     seed: int = Field(default=0, ge=0)
     """Seed of the choice of images, the jackknife's groups and the permuted requests."""
+    attack_max_images: int = Field(default=400, ge=20)
+    """Largest number of training photographs, and of held-out photographs, in the membership attack on the generator's
+    weights. 1 % false accusations need 368 held-out photographs, 0.1 % need 3,688."""
+    reference_generators: tuple[str, ...] = ()
+    """Names of generators below the root that calibrate this attack. They must not have been trained on these
+    photographs, or on a random part of the training and held-out photographs alike."""
     inception_weights: str | None = None
     """File of the Inception weights of 2015-12-05 that torch-fidelity reads; null: that space is not computed."""
     encoders: Annotated[

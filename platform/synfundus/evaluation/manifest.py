@@ -10,6 +10,9 @@ PRIVATE: Final = "index.html"
 PUBLIC: Final = "public.html"
 """The public edition of the report, which `publish` puts into a release."""
 
+PRIVACY_PAGE: Final = "privacy.html"
+"""The verdict of the privacy gate on one page, which `publish` puts into a release."""
+
 
 class ReportManifest(Manifest):
     """Manifest of a report."""

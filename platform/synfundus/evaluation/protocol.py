@@ -22,6 +22,8 @@ from synfundus.evaluation.image_sets import Photographs, Samples
 from synfundus.evaluation.landmark import compare_with_phantoms
 from synfundus.evaluation.measure_texts import MEASURE_TEXTS
 from synfundus.evaluation.privacy import measure_privacy
+from synfundus.evaluation.privacy_audit import GeneratorEvidence, audit_privacy
+from synfundus.evaluation.privacy_gate import privacy_verdict
 from synfundus.evaluation.sensitivity import compare_sensitivities
 from synfundus.evaluation.spaces import Space
 from synfundus.evaluation.spectrum import compare_spectra
@@ -86,6 +88,7 @@ def evaluate(
     transfer: Transfer,
     detector: FindingDetector | str,
     min_patients: int,
+    generator: GeneratorEvidence,
 ) -> tuple[EvaluationMetrics, Nearest | None]:
     """Measure the samples, and find the nearest training photograph of each chosen sample.
 
@@ -99,12 +102,14 @@ def evaluate(
         transfer: what models learnt from the samples, which `transfer.measuring` measures.
         detector: detector of findings in a study of phantoms, or the reason why there is none.
         min_patients: smallest number of patients of a combination of findings that is named.
+        generator: what the training of the generator recorded, and the attack on its weights.
 
     Raises:
         WrongInputError: a patient is in both sets of photographs.
     """
     _require_disjoint_patients(reference, held_out)
     privacy, near = _measure_privacy(reference, held_out, samples, gate, config)
+    audit = audit_privacy(reference, held_out, samples, privacy, generator, _device(config))
     fidelity = _measure_fidelity(reference, held_out, samples, config, spaces, phantoms)
     spectrum = _measure_spectrum(held_out, samples, size_px)
     judged = _judge(samples, graders, config)
@@ -136,7 +141,13 @@ def evaluate(
             *diversity_notes(diversity),
             *_transfer_notes(transfer),
         ),
+        audit=audit,
+        verdict=privacy_verdict(privacy, audit),
     ), near
+
+
+def _device(config: EvaluationConfig) -> str:
+    return "cuda" if config.resources.num_gpus else "cpu"
 
 
 def _settings(config: EvaluationConfig) -> ProtocolSettings:
@@ -309,9 +320,13 @@ def _measure_privacy(
     reference: Photographs, held_out: Photographs, samples: Samples, gate: CopyGate, config: EvaluationConfig
 ) -> tuple[Privacy, Nearest | None]:
     """Measure the distance of samples to training photographs, with the closest pairs."""
-    device = "cuda" if config.resources.num_gpus else "cpu"
     privacy, near = measure_privacy(
-        reference.descriptors_ND, held_out.descriptors_ND, samples.descriptors_MD, gate, samples.sampled, device
+        reference.descriptors_ND,
+        held_out.descriptors_ND,
+        samples.descriptors_MD,
+        gate,
+        samples.sampled,
+        _device(config),
     )
     if near is None or isinstance(privacy, UnmeasuredPrivacy):
         return privacy, None

@@ -17,6 +17,7 @@ from synfundus.evaluation.data_uri import image_uri
 from synfundus.evaluation.examples import Pixels
 from synfundus.evaluation.figures.labels import labels_not_measurable, labels_without_values
 from synfundus.evaluation.figures.training import LossCurves
+from synfundus.evaluation.privacy_page import attack_rows, gate_view
 from synfundus.evaluation.report_figures import plot_figures
 from synfundus.evaluation.report_summary import summary_tiles
 from synfundus.evaluation.report_text import MEANINGS, TRANSFER_MEANINGS
@@ -112,6 +113,9 @@ def render_report(content: ReportContent, edition: Edition) -> str:
         figures=plot_figures(metrics, shown.curves),
         sheets=sheets,
         hero=_hero(sheets),
+        gate=gate_view(metrics.verdict),
+        audit=metrics.audit,
+        attacks=attack_rows([metrics.audit.attack_on_images, metrics.audit.attack_on_weights]),
         pairs=[
             (image_uri(sample), image_uri(photograph), distance) for sample, photograph, distance in shown.closest_pairs
         ],

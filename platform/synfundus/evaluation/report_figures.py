@@ -8,6 +8,7 @@ from typing import TypedDict
 from synfundus.evaluation.figures.diversity import plot_anatomy, plot_requested_findings
 from synfundus.evaluation.figures.labels import plot_consistency, plot_distributions, plot_roc, plot_sensitivity
 from synfundus.evaluation.figures.likeness import plot_distances, plot_extrapolation, plot_spectrum, plot_strata
+from synfundus.evaluation.figures.memorisation import plot_memorisation
 from synfundus.evaluation.figures.training import LossCurves, plot_losses
 from synfundus.evaluation.figures.transfer import plot_curves, plot_forest, plot_gain
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
@@ -15,7 +16,7 @@ from synfundus.measures.transfer_metrics import ComputedTransfer, Transfer
 
 _SINGLE = (
     *("distributions", "consistency", "roc", "sensitivity", "spectrum"),
-    *("anatomy", "requested_findings", "distances", "losses", "transfer_curves"),
+    *("anatomy", "requested_findings", "distances", "memorisation", "losses", "transfer_curves"),
 )
 """Figures of which a report has one."""
 
@@ -36,6 +37,7 @@ class ReportFigures:
     anatomy: str | None
     requested_findings: str | None
     distances: str | None
+    memorisation: str | None
     losses: str | None
     transfer_forests: Mapping[str, str]
     """Differences between two arms, one figure for each planned comparison with a measurable one, by its key."""
@@ -66,6 +68,7 @@ class ReportFigures:
 def plot_figures(metrics: EvaluationMetrics, curves: Sequence[LossCurves]) -> ReportFigures:
     """Plot all figures of a report."""
     spaces = metrics.fidelity.computed_spaces
+    privacy = metrics.privacy if isinstance(metrics.privacy, MeasuredPrivacy) else None
     strata = {space.title: plot_strata(space, metrics.fidelity) for space in spaces}
     extrapolations = {space.title: plot_extrapolation(space.extrapolation) for space in spaces}
     return ReportFigures(
@@ -78,7 +81,8 @@ def plot_figures(metrics: EvaluationMetrics, curves: Sequence[LossCurves]) -> Re
         spectrum=plot_spectrum(metrics.spectrum),
         anatomy=plot_anatomy(metrics.diversity.anatomy),
         requested_findings=plot_requested_findings(metrics.diversity.requested_findings),
-        distances=plot_distances(metrics.privacy) if isinstance(metrics.privacy, MeasuredPrivacy) else None,
+        distances=None if privacy is None else plot_distances(privacy),
+        memorisation=None if privacy is None else plot_memorisation(metrics.audit.memorisation, privacy),
         losses=plot_losses(curves),
         **_plot_transfer(metrics.transfer),
     )

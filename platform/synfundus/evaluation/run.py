@@ -3,6 +3,7 @@
 metrics.json     `EvaluationMetrics`, see docs/evaluation.md
 index.html       the private edition: may show real photographs
 public.html      the edition that `publish` puts into a release
+privacy.html     the verdict of the privacy gate on one page, which `publish` puts into a release, too
 figures/*.svg    the figures by themselves
 manifest.json    written last
 """
@@ -20,6 +21,7 @@ from synfundus.copies.gate import read_gate
 from synfundus.diagnosis.annotator import Annotator
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.decisions import read_annotator_metrics, read_held_out
+from synfundus.diffusion.metrics import read_generator_metrics
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.diversity_section import diversity_extractors
@@ -30,11 +32,14 @@ from synfundus.evaluation.finding_detector import FindingDetector, no_detector, 
 from synfundus.evaluation.image_sets import Samples, read_accepted_samples, read_photographs
 from synfundus.evaluation.inception import build_inception
 from synfundus.evaluation.judge import JudgeTask, require_judge
-from synfundus.evaluation.manifest import PRIVATE, PUBLIC, ReportManifest
+from synfundus.evaluation.manifest import PRIVACY_PAGE, PRIVATE, PUBLIC, ReportManifest
+from synfundus.evaluation.privacy_audit import GeneratorEvidence
+from synfundus.evaluation.privacy_page import render_privacy_page
 from synfundus.evaluation.protocol import Grader, Graders, closest_rows, evaluate
 from synfundus.evaluation.report import ReportContent, render_report
 from synfundus.evaluation.report_figures import plot_figures
 from synfundus.evaluation.spaces import Extractor, Extractors, feature_spaces
+from synfundus.evaluation.weights_attack import Choice, attack_weights
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.manifest import DataManifest
 from synfundus.fundus.shard import decode_pixels
@@ -69,6 +74,9 @@ class EvaluationTask:
     copy_detector_folder: str
     judge: JudgeTask | None
     """Training of the judge; None if the dataset has no split for one."""
+    generator_folder: str
+    reference_folders: tuple[str, ...]
+    """Folders of the generators that calibrate the attack on the generator's weights."""
     samples_folder: str
     transfer_folder: str | None
     """Results of the stage `transfer`; None if the study has none."""
@@ -133,6 +141,7 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
         transfer=_transfer(task),
         detector=detector,
         min_patients=plan.config.min_patients,
+        generator=_generator_evidence(task, images, device),
     )
     pairs = _closest_pairs(task, images, samples, near) if near is not None else ()
     _write(task, _content(task, metrics, plan, annotator, real, synthetic, pairs))
@@ -173,6 +182,15 @@ def _graders(
     )
     by_judge = Grader(judge.calibration.unusable, read_held_out(storage, task.judge.folder))
     return Graders(by_annotator, by_judge, facts)
+
+
+def _generator_evidence(task: EvaluationTask, images: PreparedImages, device: str) -> GeneratorEvidence:
+    """Return the memorisation that the training recorded, and attack the weights."""
+    choice = Choice(task.config.attack_max_images, task.config.seed)
+    return GeneratorEvidence(
+        memorisation=read_generator_metrics(task.storage, task.generator_folder).memorisation,
+        attack=attack_weights(task.storage, task.generator_folder, task.reference_folders, images, choice, device),
+    )
 
 
 def _extractors(
@@ -232,6 +250,7 @@ def _write(task: EvaluationTask, content: ReportContent) -> None:
         METRICS: content.metrics.to_json(),
         PRIVATE: render_report(content, "private").encode(),
         PUBLIC: render_report(content, "public").encode(),
+        PRIVACY_PAGE: render_privacy_page(content.title, content.metrics).encode(),
         **{f"figures/{name}.svg": svg for name, svg in figures.items()},
     }
     written = [task.storage.write_once(f"{task.report_folder}/{name}", data) for name, data in files.items()]

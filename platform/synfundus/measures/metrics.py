@@ -13,6 +13,7 @@ from synfundus.measures.copies import CopyDetectorMetrics
 from synfundus.measures.diversity_metrics import Diversity
 from synfundus.measures.judge_metrics import Judge, Sensitivity
 from synfundus.measures.measure import Measure
+from synfundus.measures.privacy import PrivacyAudit, PrivacyVerdict
 from synfundus.measures.transfer_metrics import Transfer
 from synfundus.metadata import Metadata
 
@@ -33,6 +34,10 @@ class ProtocolSettings(Metadata):
     """Number of the nearest neighbour that bounds a neighbourhood."""
     seed: int
     """Seed of the choice of images, the jackknife's groups and the permutation."""
+    attack_max_images: int
+    """Largest number of training photographs, and of held-out photographs, in the attack on the generator's weights."""
+    reference_generators: tuple[str, ...]
+    """Generators that calibrate the attack on the generator's weights."""
 
 
 class SetCounts(Metadata):
@@ -430,5 +435,9 @@ class EvaluationMetrics(Metadata):
     """Clearness of each disease to the judge, on samples and on held-out photographs."""
     transfer: Transfer
     privacy: Privacy
+    audit: PrivacyAudit
+    """What attacks on the samples and on the generator's weights achieved."""
+    verdict: PrivacyVerdict
+    """Verdict of the privacy gate, which `publish` obeys."""
     notes: tuple[str, ...]
     """Everything that was not measured, with the reason; one line each."""

@@ -126,6 +126,7 @@ def dataset_card(
         transfer=public.transfer,
         **_transfer_texts(public.transfer),
         privacy=public.privacy,
+        verdict=public.verdict,
         notes=public.notes,
         answers=_answers(config.privacy),
     )

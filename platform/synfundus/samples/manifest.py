@@ -62,6 +62,8 @@ class ReleaseInputs(Metadata):
     """SHA-256 of the annotator's `metrics.json`."""
     report_sha256: str
     """SHA-256 of the report's public edition."""
+    privacy_page_sha256: str
+    """SHA-256 of the privacy page."""
 
 
 class ReleaseCounts(Metadata):

@@ -14,6 +14,7 @@ from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.errors import AlreadyExistsError, WrongInputError
 from synfundus.measures.editions import is_public
 from synfundus.measures.metrics import EvaluationMetrics
+from synfundus.measures.privacy import PrivacyVerdict
 from synfundus.samples.card import dataset_card
 from synfundus.samples.croissant import croissant
 from synfundus.samples.export import SynFundusExport
@@ -28,6 +29,7 @@ ACCEPTED: Final = "accepted.parquet"
 CARD: Final = "README.md"
 CROISSANT: Final = "croissant.json"
 REPORT: Final = "report.html"
+PRIVACY_PAGE: Final = "privacy.html"
 ACCEPTED_SCHEMA = pa.schema(
     [
         ("sample_id", pa.int64()),
@@ -48,6 +50,8 @@ class Evidence:
     annotator_metrics: AnnotatorMetrics
     report_html: str
     """Public edition of the report."""
+    privacy_html: str
+    """The privacy page: the verdict of the privacy gate."""
 
 
 def publish(
@@ -60,9 +64,10 @@ def publish(
         digest: digest of the stage, for the manifest.
 
     Raises:
-        WrongInputError: sampling has not finished, no sample was accepted, the report is the private edition, or the
-            folder holds another release.
+        WrongInputError: the privacy gate fails and is not overridden, sampling has not finished, no sample was
+            accepted, the report is the private edition, or the folder holds another release.
     """
+    require_passed_gate(evidence.metrics.verdict, inputs.config)
     if not is_public(evidence.report_html):
         raise WrongInputError(
             "report: this is not the public edition; a release must not show real photographs, so run `evaluate` again"
@@ -85,6 +90,21 @@ def publish(
             f"{release_folder} was begun with other samples or settings ({error});"
             " choose another name, or delete the unfinished release"
         ) from error
+
+
+def require_passed_gate(verdict: PrivacyVerdict, config: ReleaseConfig) -> None:
+    """Refuse a release whose privacy gate fails, unless its makers override the gate in words.
+
+    Raises:
+        WrongInputError: the gate fails; the message names each reason.
+    """
+    if verdict.passed("images") or config.privacy_override is not None:
+        return
+    raise WrongInputError(
+        f"privacy gate: failed, so nothing is released. {'. '.join(verdict.reasons)}. Train the generator for fewer"
+        " steps or on more patients, or state in release.privacy_override why the images may be released nevertheless;"
+        " these words are printed on the card"
+    )
 
 
 def _write_files(
@@ -112,6 +132,7 @@ def _write_files(
         CROISSANT: croissant(config, metadata, data, release_folder),
         CARD: dataset_card(config, metadata, evidence.metrics, evidence.annotator_metrics).encode(),
         REPORT: evidence.report_html.encode(),
+        PRIVACY_PAGE: evidence.privacy_html.encode(),
     }
     written = [storage.write_once(f"{release_folder}/{name}", content) for name, content in documents.items()]
     return [*data, *(export.close() if export else []), *written]

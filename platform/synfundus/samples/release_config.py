@@ -53,6 +53,9 @@ class ReleaseConfig(Config):
     """Origin of the training photographs: institution, country, cameras, years. Required."""
     privacy: PrivacyStatement = PrivacyStatement()
     """Answers to a privacy officer's questions."""
+    privacy_override: str | None = Field(default=None, pattern=r"\S")
+    """Words by which the makers take responsibility for a release whose privacy gate fails; they are printed on the
+    card. Null: such a release is refused."""
     synfundus_export: bool = False
     """Also write the layout of SynFundus-1M: image files, annotation CSV, generation-condition CSV."""
 

@@ -10,6 +10,7 @@ from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.diffusion.metrics import read_generator_metrics
 from synfundus.digests import digest_of
+from synfundus.errors import WrongInputError
 from synfundus.evaluation.inception_weights import read_inception_weights
 from synfundus.evaluation.judge_config import judge_config
 from synfundus.evaluation.manifest import PRIVATE, read_metrics
@@ -67,6 +68,7 @@ class EvaluateSummary:
             rows.append(("fine detail", f"{ratio} of the power of held-out photographs in the top octave, {top.title}"))
         if isinstance(privacy, MeasuredPrivacy):
             rows.append(("too near to training", f"{privacy.num_near} of {privacy.num_sampled} samples rejected"))
+        rows.append(("privacy gate", "; ".join(self.metrics.verdict.reasons) or "passed"))
         if isinstance(self.metrics.transfer, ComputedTransfer):
             rows += _transfer_rows(self.metrics.transfer)
         return [*rows, ("report", f"{self.report} (private)")]
@@ -121,6 +123,7 @@ class EvaluateStage(Stage[None]):
             study.copy_detector_folder,
             study.generator_folder,
             study.samples_folder,
+            *_reference_folders(study),
         )
         return folders if study.transfer is None else (*folders, study.transfer_folder)
 
@@ -134,6 +137,7 @@ class EvaluateStage(Stage[None]):
             study.copy_detector_folder: read_manifest(storage, study.copy_detector_folder, CopyDetectorManifest),
             study.generator_folder: read_manifest(storage, study.generator_folder, GeneratorManifest),
             study.samples_folder: read_manifest(storage, study.samples_folder, SamplesManifest),
+            **{folder: read_manifest(storage, folder, GeneratorManifest) for folder in _reference_folders(study)},
         }
         if study.transfer is not None:
             manifests[study.transfer_folder] = read_manifest(storage, study.transfer_folder, TransferManifest)
@@ -145,9 +149,15 @@ class EvaluateStage(Stage[None]):
             "title": study.release.title,
         }
 
-    def check(self, study: Study, storage: Storage) -> None:  # noqa: ARG002  everything is in the study
+    def check(self, study: Study, storage: Storage) -> None:
         require_gpu("evaluation.resources", study.evaluation.resources)
         study.files_of("evaluation")
+        for folder in _reference_folders(study):
+            if not is_complete(storage, folder):
+                raise WrongInputError(
+                    f"evaluation.reference_generators: {folder} is not complete below {storage.root}; train that"
+                    " generator first, or name another one"
+                )
         if study.evaluation.inception_weights is not None:
             read_inception_weights(study.evaluation.inception_weights)
         if study.evaluation.encoders:
@@ -203,6 +213,8 @@ def make_task(study: Study, storage: Storage, digest: str) -> "EvaluationTask":
         annotator_folder=study.annotator_folder,
         judge=_judge_task(study, storage),
         copy_detector_folder=study.copy_detector_folder,
+        generator_folder=study.generator_folder,
+        reference_folders=_reference_folders(study),
         samples_folder=study.samples_folder,
         transfer_folder=None if study.transfer is None else study.transfer_folder,
         report_folder=study.report_folder,
@@ -259,6 +271,11 @@ def _describe_judge(study: Study, storage: Storage, data: DataManifest) -> str:
         f"train {config.architecture}, {config.num_steps} steps of {config.batch_size} images, on"
         f" {data.num_images.judge} images of {patients} patients, into {study.judge_folder}"
     )
+
+
+def _reference_folders(study: Study) -> tuple[str, ...]:
+    """Return the folders of the generators that calibrate the attack on the generator's weights."""
+    return tuple(f"generators/{name}" for name in study.evaluation.reference_generators)
 
 
 def _settings_that_matter(study: Study) -> JsonValue:

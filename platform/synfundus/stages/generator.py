@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from synfundus.copies.manifest import CopyDetectorManifest
 from synfundus.diffusion.metrics import GeneratorMetrics, read_generator_metrics
 from synfundus.errors import WrongInputError
 from synfundus.fundus.manifest import DataManifest
@@ -34,6 +35,10 @@ class GeneratorSummary:
             best = min(held_out, key=lambda point: point.loss)
             where = f"{held_out[-1].num_images} validation images; lowest {best.loss:.4f} at step {best.step}"
             rows.append(("held-out loss", f"{held_out[-1].loss:.4f} at the end on {where}"))
+        if self.metrics.memorisation:
+            distances = self.metrics.memorisation[-1].distances
+            text = f"{min(distances):.3f} of {len(distances)} samples at the end"
+            rows.append(("smallest distance to training", text))
         return [*rows, ("sheets", self.sheets)] if self.sheets is not None else rows
 
 
@@ -44,14 +49,16 @@ class TrainGeneratorStage(Stage[None]):
     help = "Train the conditional diffusion model on experts' and filled labels."
 
     def inputs(self, study: Study) -> tuple[str, ...]:
-        return (study.filled_folder,)
+        return study.filled_folder, study.copy_detector_folder
 
     def output(self, study: Study) -> str:
         return study.generator_folder
 
     def basis(self, study: Study, storage: Storage) -> Basis:
         data = manifest_digest(read_manifest(storage, study.filled_folder, DataManifest))
-        return {"generator": study.public["generator"], "inputs": {"data": data, **study.files_of("generator")}}
+        detector = read_manifest(storage, study.copy_detector_folder, CopyDetectorManifest).detector_digest
+        inputs: Basis = {"data": data, "copy_detector": detector, **study.files_of("generator")}
+        return {"generator": study.public["generator"], "inputs": inputs}
 
     def check(self, study: Study, storage: Storage) -> None:  # noqa: ARG002  settings and files of this machine only
         study.files_of("generator")
@@ -66,7 +73,7 @@ class TrainGeneratorStage(Stage[None]):
     def describe(self, study: Study, storage: Storage, found: None) -> Rows:  # noqa: ARG002  nothing to look up
         config, resources = study.generator, study.generator.resources
         return [
-            ("read", f"{study.filled_folder}, split train"),
+            ("read", f"{study.filled_folder}, split train; {study.copy_detector_folder}"),
             ("train", f"{config.num_steps} steps of {config.batch_size} images"),
             ("workers", f"{resources.num_workers} x {resources.num_threads} threads, {resources.precision}"),
             ("write", f"{study.generator_folder} below {storage.root}"),
@@ -77,7 +84,13 @@ class TrainGeneratorStage(Stage[None]):
         from synfundus.stages.training_tasks import GeneratorTask
 
         task = GeneratorTask(
-            study.generator, storage, self.run_name(study), study.filled_folder, study.generator_folder, digest
+            study.generator,
+            storage,
+            self.run_name(study),
+            study.filled_folder,
+            study.generator_folder,
+            digest,
+            study.copy_detector_folder,
         )
         with show_progress(self.name, study.generator.num_steps, "steps") as progress:
             train(task, progress)

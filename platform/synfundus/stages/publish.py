@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.errors import WrongInputError
-from synfundus.evaluation.manifest import PUBLIC, ReportManifest, read_metrics
+from synfundus.evaluation.manifest import PRIVACY_PAGE, PUBLIC, ReportManifest, read_metrics
 from synfundus.samples.manifest import ReleaseInputs, ReleaseManifest, SamplesManifest
 from synfundus.samples.release_config import ReleaseConfig
 from synfundus.stages.record import Basis
@@ -59,7 +59,10 @@ class PublishStage(Stage[None]):
         manifest = read_manifest(storage, study.samples_folder, SamplesManifest)
         num_bytes = sum(manifest.files[name].size_bytes for name in manifest.shards)
         copies = 2 if study.release.synfundus_export else 1
+        reasons = read_metrics(storage, study.report_folder).verdict.reasons
+        override = "; overridden by release.privacy_override" if study.release.privacy_override else ""
         return [
+            ("privacy gate", f"failed: {'; '.join(reasons)}{override}" if reasons else "passed"),
             ("release", f"{study.release.title}, version {study.release.version}, {study.release.licence}"),
             ("samples", str(manifest.summary.num_accepted)),
             ("write", f"{study.release_folder} below {storage.root}, about {copies * num_bytes / 2**20:.1f} MiB"),
@@ -106,6 +109,7 @@ def read_release_inputs(
         metrics_sha256=report.sha256(METRICS),
         annotator_metrics_sha256=annotator.sha256(METRICS),
         report_sha256=report.sha256(PUBLIC),
+        privacy_page_sha256=report.sha256(PRIVACY_PAGE),
     )
 
 
@@ -132,4 +136,5 @@ def read_evidence(storage: Storage, samples_folder: str, report_folder: str, ann
         read_metrics(storage, report_folder),
         read_annotator_metrics(storage, annotator_folder, plan.operating_points),
         read_trusted(storage, report_folder, PUBLIC, report).decode(),
+        read_trusted(storage, report_folder, PRIVACY_PAGE, report).decode(),
     )

@@ -7,12 +7,17 @@ from typing import Generic, TypeVar
 import torch
 
 from synfundus.copies.config import CopyDetectorConfig
+from synfundus.copies.descriptors import read_descriptors
+from synfundus.copies.detector import load_copy_detector
 from synfundus.copies.training import CopyLearner
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.training import AnnotatorLearner
 from synfundus.diffusion.config import GeneratorConfig
+from synfundus.diffusion.memorisation import NearestTrainingImage
 from synfundus.diffusion.training import GeneratorLearner
 from synfundus.fundus.dataset import PreparedImages
+from synfundus.measures.copies import COPY_SPACE
+from synfundus.measures.nearest import nearest, reference_on
 from synfundus.storage import Storage
 from synfundus.training.config import OptimisationConfig
 from synfundus.training.learner import Learner
@@ -67,14 +72,29 @@ class CopyDetectorTask(_Task[CopyDetectorConfig]):
         learner.save(self.storage, self.output_folder)
 
 
+def nearest_training_image(storage: Storage, copy_detector_folder: str) -> NearestTrainingImage:
+    """Return the search for copies of training images, by which a training records how near its samples come."""
+    detector = load_copy_detector(storage, copy_detector_folder)
+    reference_ND = reference_on(read_descriptors(storage, copy_detector_folder)["train"], "cpu")
+    return NearestTrainingImage(
+        COPY_SPACE, lambda images_BHWC: nearest(detector.descriptors(images_BHWC), reference_ND)
+    )
+
+
+@dataclass(frozen=True)
 class GeneratorTask(_Task[GeneratorConfig]):
     """Training of the generator."""
+
+    copy_detector_folder: str | None = None
+    """Detector by which the training records how near its samples come to training images; None records nothing."""
 
     def build(self, device: torch.device, rank: int, world_size: int) -> GeneratorLearner:
         """Return a learner at step 0, with the shards on this machine's disk."""
         images = self.images()
         learner = GeneratorLearner(images, self.config, device, rank, world_size)
         images.copy_to_this_machine()  # after the checks of the learner, which open no shard
+        if rank == 0 and self.copy_detector_folder is not None:
+            learner.nearest = nearest_training_image(self.storage, self.copy_detector_folder)
         return learner
 
     def finish(self, learner: Learner, losses: Sequence[StepMetrics]) -> None:

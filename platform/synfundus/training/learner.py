@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from synfundus.errors import TrainingDivergedError
 from synfundus.seeds import random_numbers
 from synfundus.training.config import OptimisationConfig
-from synfundus.training.metadata import HeldOutLoss, StepMetrics
+from synfundus.training.metadata import HeldOutLoss, MemorisationPoint, StepMetrics
 from synfundus.training.read_ahead import NUM_AHEAD, ReadAhead
 
 
@@ -72,6 +72,8 @@ class Learner(ABC):
         self.config, self.device, self.rank, self.world_size = config, device, rank, world_size
         self.held_out_losses: list[HeldOutLoss] = []
         """Results of `held_out_loss` at each checkpoint so far; on rank 0 only."""
+        self.memorisation_points: list[MemorisationPoint] = []
+        """Results of `memorisation` at each checkpoint so far; on rank 0 only."""
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.forward_network: nn.Module = DistributedDataParallel(self.network) if world_size > 1 else self.network
         decayed = [p for p in self.network.parameters() if p.requires_grad and p.ndim > 1]
@@ -91,6 +93,10 @@ class Learner(ABC):
 
     def held_out_loss(self, step: int) -> HeldOutLoss | None:  # noqa: ARG002  a hook
         """Return the loss on validation images after `step` steps, or None. Rank 0 calls this at each checkpoint."""
+        return None
+
+    def memorisation(self, step: int) -> MemorisationPoint | None:  # noqa: ARG002  a hook
+        """Return how near samples come to training images after `step` steps, or None. Called like `held_out_loss`."""
         return None
 
     def sheet(self) -> NDArray[np.uint8] | None:

@@ -33,6 +33,31 @@ class HeldOutLoss(Metadata):
     """Number of validation images that the mean is over."""
 
 
+class CanaryDistances(Metadata):
+    """Samples with the conditions of canaries (patients whom the training repeats), for one number of repeats."""
+
+    repeats: int
+    """Times that each photograph of these patients counts in the training."""
+    num_patients: int
+    num_samples: int
+    """Samples with the condition of one of these patients."""
+    distances: tuple[float, ...]
+    """Distance of each sample whose nearest training image shows the patient with its condition."""
+
+
+class MemorisationPoint(Metadata):
+    """Distances of a few samples to their nearest training images, at one checkpoint."""
+
+    step: int
+    """Optimiser steps done."""
+    space: str
+    """Space of the distances, in words."""
+    distances: tuple[float, ...]
+    """Distance of each sample to its nearest training image."""
+    canaries: tuple[CanaryDistances, ...] = ()
+    """An entry per number of repeats; empty without canaries."""
+
+
 class LossCurve(Metadata):
     """`losses.json` of a run: an entry every `log_every_steps` steps."""
 
@@ -54,3 +79,5 @@ class CheckpointMetadata(Metadata):
     """Loss curve up to this step."""
     held_out_losses: tuple[HeldOutLoss, ...]
     """Losses on validation images up to this step."""
+    memorisation: tuple[MemorisationPoint, ...] = ()
+    """Distances of samples to training images up to this step; empty for a model without them."""

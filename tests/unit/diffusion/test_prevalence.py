@@ -16,7 +16,7 @@ from support.spots import CPU, GLAUCOMA, changed
 from synfundus.diffusion.config import SolverConfig
 from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.training import GeneratorLearner
-from synfundus.fundus.batches import ImageBatch
+from synfundus.fundus.batches import ImageBatch, LabelBatch
 from synfundus.labels import LABEL_NAMES, NUM_LABELS, NUM_VALUES, encode_conditions
 
 # diffusers passes tensors to numpy in a way that numpy 2 deprecates.
@@ -42,6 +42,10 @@ class HalfTones:
     def num_images(self, split: str) -> int:
         """Return the number of images of a split; only `train` has images."""
         return len(self.x_N2) if split == "train" else 0
+
+    def labels(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> LabelBatch:
+        """Return labels of `train` by index."""
+        return self.batch(split, indices)
 
     def batch(self, split: str, indices: Sequence[int] | NDArray[np.int64]) -> ImageBatch:
         """Return images of `train` by index, with their filled label."""

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from support.metrics_example import example_metrics
 from support.transfer_example import example_transfer
-from synfundus.evaluation.figures import diversity, labels, likeness, training, transfer
+from synfundus.evaluation.figures import diversity, labels, likeness, memorisation, training, transfer
 from synfundus.evaluation.figures.labels import labels_not_measurable, labels_without_values
 from synfundus.evaluation.figures.training import LossCurves
 from synfundus.labels import LABEL_NAMES, LABELS
@@ -45,7 +45,7 @@ def plotted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plot], Figure]:
         figures.append(figure)
         return "data:,"
 
-    for module in (diversity, labels, likeness, training, transfer):
+    for module in (diversity, labels, likeness, memorisation, training, transfer):
         monkeypatch.setattr(module, "svg_uri", keep)
 
     def plot(make: Plot) -> Figure:
@@ -202,6 +202,18 @@ def test_requested_findings_are_listed_by_size_without_those_not_measurable(plot
     assert_nothing_is_cut_off(figure)
     texts = [label.get_text().replace("\n", " ") for label in figure.axes[0].get_yticklabels()]
     assert texts == ["Diabetic retinopathy grade, 1 or more (1.0 px)", "Glaucoma (6.4 px)"]
+
+
+def test_memorisation_shows_the_share_of_each_checkpoint_in_percent(plotted: Callable[[Plot], Figure]) -> None:
+    metrics = example_metrics()
+    privacy, points = metrics.privacy, metrics.audit.memorisation
+    assert isinstance(privacy, MeasuredPrivacy)
+    figure = plotted(lambda: memorisation.plot_memorisation(points, privacy))
+    assert_nothing_is_cut_off(figure)
+    steps, shares = _points(figure.axes[0].get_lines()[0])
+    assert steps.tolist() == [500, 1000, 1500]
+    assert shares == pytest.approx([0.0, 100 / 64, 0.0])
+    assert memorisation.plot_memorisation((), privacy) is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 14, 29, 30, 400])

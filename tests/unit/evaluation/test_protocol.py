@@ -7,11 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from support.copies_example import example_gate, untrained_encoder
-from support.metrics_example import example_annotator_metrics, example_judge
+from support.metrics_example import example_annotator_metrics, example_attack, example_judge
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.diversity_section import ANATOMY
 from synfundus.evaluation.image_sets import Photographs, Predicted, Samples
+from synfundus.evaluation.privacy_audit import GeneratorEvidence
 from synfundus.evaluation.protocol import Grader, Graders, evaluate
 from synfundus.evaluation.report import ReportContent, render_report
 from synfundus.evaluation.spaces import Space
@@ -90,6 +91,7 @@ def measured(
         transfer=SkippedTransfer(reason="no grid"),
         detector="no detector",
         min_patients=10,
+        generator=GeneratorEvidence((), example_attack("Membership from the weights", 0.5)),
     )
     return metrics
 

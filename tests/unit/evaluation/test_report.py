@@ -349,6 +349,7 @@ def test_figure_files_are_those_of_the_page() -> None:
         "distributions",
         "extrapolation-0",
         "losses",
+        "memorisation",
         "requested-findings",
         "roc",
         "sensitivity",

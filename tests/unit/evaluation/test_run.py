@@ -8,10 +8,12 @@ from support.samples_example import FOLDER, NUM_SAMPLES, phantom_samples
 from support.transfer_example import GRID, example_results, write_grid
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.judge import JudgeTask
-from synfundus.evaluation.manifest import PUBLIC, read_metrics
+from synfundus.evaluation.manifest import PRIVACY_PAGE, PUBLIC, read_metrics
+from synfundus.evaluation.privacy_gate import privacy_verdict
 from synfundus.evaluation.run import NO_GRID, EvaluationTask, run_evaluation
 from synfundus.fundus.splits import NO_JUDGE
 from synfundus.labels import LABEL_NAMES
+from synfundus.measures.editions import is_public
 from synfundus.measures.judge_metrics import IndependentJudge, TeacherAsJudge
 from synfundus.measures.metrics import SkippedSpace
 from synfundus.measures.transfer_metrics import ComputedTransfer, SkippedTransfer
@@ -39,6 +41,8 @@ def task(storage: Storage, judge: JudgeTask | None, report: str, grid: str | Non
         annotator_folder="annotators/p",
         copy_detector_folder="copy_detectors/p",
         judge=judge,
+        generator_folder="generators/p",
+        reference_folders=(),
         samples_folder=FOLDER,
         transfer_folder=grid,
         report_folder=report,
@@ -95,3 +99,17 @@ def test_an_evaluation_compares_the_models_of_the_studys_grid(storage: Storage) 
     page = storage.read("reports/grid/index.html").decode()
     assert "Does pre-training on samples help?" in page
     assert storage.exists("reports/grid/figures/transfer-forest-0.svg")
+
+
+def test_an_evaluation_attacks_images_and_weights_and_writes_the_verdict_on_a_page_of_its_own(storage: Storage) -> None:
+    run_evaluation(task(storage, None, "reports/audited"))
+    metrics = read_metrics(storage, "reports/audited")
+    weights, images = metrics.audit.attack_on_weights, metrics.audit.attack_on_images
+    assert (weights.num_members, weights.num_non_members, weights.num_references) == (20, 40, 0)
+    assert (images.num_members, images.num_non_members) == (20, 40)
+    assert weights.auc.measurable
+    assert images.auc.measurable
+    assert metrics.verdict == privacy_verdict(metrics.privacy, metrics.audit)
+    page = storage.read(f"reports/audited/{PRIVACY_PAGE}").decode()
+    assert is_public(page)
+    assert "The images may" in page

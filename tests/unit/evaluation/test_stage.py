@@ -157,6 +157,15 @@ def test_wrong_inception_weights_are_refused_before_any_work(tmp_path: Path, sto
         STAGE.check(study(f"evaluation.inception_weights={weights}"), storage)
 
 
+def test_a_reference_generator_that_is_missing_is_refused_before_any_work(storage: Storage) -> None:
+    with pytest.raises(WrongInputError, match=r"evaluation\.reference_generators: generators/twin is not complete"):
+        STAGE.check(study("evaluation.reference_generators=[twin]"), storage)
+
+
+def test_the_summary_says_whether_the_privacy_gate_passed(storage: Storage) -> None:
+    assert dict(STAGE.summary(study(), storage).rows())["privacy gate"] == "passed"
+
+
 def test_a_summary_loads_no_heavy_library() -> None:
     """Because of this, `study run` on a finished root ends within a few seconds."""
     heavy = ("torch", "ray", "matplotlib", "scipy", "timm", "diffusers", "jinja2")

@@ -7,6 +7,7 @@ import pytest
 from support.data_manifest import data_manifest
 from support.operating_points import no_predictions
 from support.samples_example import FOLDER, phantom_samples
+from synfundus.copies.manifest import CopyDetectorManifest
 from synfundus.diagnosis.assessment import assess
 from synfundus.diagnosis.checkpoint import save_predictions
 from synfundus.diagnosis.manifest import AnnotatorManifest
@@ -70,9 +71,10 @@ def metrics() -> AnnotatorMetrics:
 
 @pytest.fixture
 def finished(storage: Storage) -> Storage:
-    """A root with the manifests and metrics of study `p`: dataset, annotator, filled dataset and generator."""
+    """A root with the manifests and metrics of study `p`: dataset, annotator, copy detector and generator."""
     write_manifest(storage, "data/p", [], data_manifest([], 32))
     write_manifest(storage, "data/p-filled", [], data_manifest([], 32).model_copy(update={"sources": SOURCES}))
+    write_manifest(storage, "copy_detectors/p", [], CopyDetectorManifest(digest="", data="data/p"))
     splits = {"validation": no_predictions(), "test": no_predictions()}
     assessment = assess(splits, None)
     save_predictions(storage, "annotators/p", {}, assessment, AnnotatorManifest(digest="", data="data/p"))

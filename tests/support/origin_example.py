@@ -1,9 +1,11 @@
 """Chains of origin, for tests of their readers."""
 
-from synfundus.fundus.origin import OTHER_SOURCES, Origin, ReleaseOrigin
+from synfundus.fundus.origin import OTHER_SOURCES, GateOverride, Origin, ReleaseOrigin
 
 
-def release_origin(title: str = "Eyes of nobody", made_from: Origin = OTHER_SOURCES) -> ReleaseOrigin:
+def release_origin(
+    title: str = "Eyes of nobody", made_from: Origin = OTHER_SOURCES, gate_override: GateOverride | None = None
+) -> ReleaseOrigin:
     """Return a release of 12 images, whose digests depend on the title."""
     digit = f"{len(title) % 16:x}"
     return ReleaseOrigin(
@@ -16,6 +18,7 @@ def release_origin(title: str = "Eyes of nobody", made_from: Origin = OTHER_SOUR
         annotator_digest=digit * 63 + "b",
         num_images=12,
         labels="requested",
+        gate_override=gate_override,
         made_from=made_from,
     )
 

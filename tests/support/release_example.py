@@ -3,15 +3,24 @@
 from support.metrics_example import example_annotator_metrics, example_metrics
 from support.samples_example import FOLDER
 from synfundus.digests import digest_of, sha256_hex
+from synfundus.evaluation.privacy_gate import privacy_verdict
 from synfundus.evaluation.privacy_page import render_privacy_page
 from synfundus.measures.editions import Edition, edition_mark
-from synfundus.measures.metrics import EvaluationMetrics
+from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
 from synfundus.samples.manifest import ReleaseInputs, ReleaseManifest, SamplesManifest
 from synfundus.samples.publish import Evidence, publish
 from synfundus.samples.release_config import ReleaseConfig
 from synfundus.storage import Storage, manifest_digest, read_manifest
 
 RELEASE = "releases/demo"
+
+
+def copying_metrics() -> EvaluationMetrics:
+    """Return metrics of a generator that copies: one accepted sample is near a training photograph."""
+    metrics = example_metrics()
+    assert isinstance(metrics.privacy, MeasuredPrivacy)
+    privacy = metrics.privacy.model_copy(update={"num_below": 1})
+    return metrics.model_copy(update={"privacy": privacy, "verdict": privacy_verdict(privacy, metrics.audit)})
 
 
 def publish_example(

@@ -49,6 +49,8 @@ class ParentDataset(Metadata):
 class DataManifest(Manifest):
     """Metadata of a dataset of prepared images. `prepare` writes it, and `fill` writes it again with a parent."""
 
+    version: Literal[2] = 2
+    """Version 1 has no split `judge`, and its index has other positions of the splits."""
     kind: Literal["data"] = "data"
     size_px: int
     """Side of the images in pixels."""

@@ -29,6 +29,15 @@ class Origin(Metadata):
         return self.model_copy(update={"has_other_sources": True})
 
 
+class GateOverride(Metadata):
+    """Decision of the makers of a release to publish it although its privacy gate failed. It is public."""
+
+    words: str
+    """Their statement, `release.privacy_override`."""
+    reasons: tuple[str, ...]
+    """Reasons of the gate, one sentence each."""
+
+
 class ReleaseOrigin(Metadata):
     """A release whose samples are the images of another study. Everything here is public already."""
 
@@ -50,6 +59,8 @@ class ReleaseOrigin(Metadata):
     """Images of the release."""
     labels: SampleLabels
     """Labels that were taken from it."""
+    gate_override: GateOverride | None = None
+    """Decision of its makers against its privacy gate; null if the gate passed."""
     made_from: Origin
     """Origin of the images that its generator was trained on."""
 
@@ -57,6 +68,15 @@ class ReleaseOrigin(Metadata):
 Origin.model_rebuild()
 OTHER_SOURCES: Final = Origin()
 """Origin of images that come from no release."""
+
+
+def overridden_releases(origin: Origin) -> list[ReleaseOrigin]:
+    """Return the releases of a chain that were published although their privacy gate failed, depth first."""
+    found = []
+    for release in origin.releases:
+        found += [release] if release.gate_override is not None else []
+        found += overridden_releases(release.made_from)
+    return list(dict.fromkeys(found))
 
 
 def merge_origins(origins: Iterable[Origin]) -> Origin:

@@ -1,6 +1,6 @@
 """Sentences about a chain of origin: the releases that a generator was trained on, and what those were made from."""
 
-from synfundus.fundus.origin import Origin, ReleaseOrigin
+from synfundus.fundus.origin import GateOverride, Origin, ReleaseOrigin, overridden_releases
 
 LABELS_TAKEN = {
     "requested": "the labels requested from its generator",
@@ -60,5 +60,20 @@ def _paragraph(release: ReleaseOrigin) -> str:
         f" {LABELS_TAKEN[release.labels]} were taken. SHA-256 of its manifest {release.manifest_sha256}, of its"
         f" generator {release.generator_digest}, of its annotator {release.annotator_digest}."
     )
+    override = "" if release.gate_override is None else _override_sentences(release.gate_override)
     stated = f"Its makers state on their training images: {release.data_statement}"
-    return " ".join(f"{facts} {made_from} {stated}".split())
+    return " ".join(f"{facts} {made_from} {override} {stated}".split())
+
+
+def _override_sentences(override: GateOverride) -> str:
+    """Return why the gate of a release failed, and what its makers state."""
+    return (
+        f"Its privacy gate failed ({'; '.join(override.reasons)}). Its makers published it nevertheless, and state:"
+        f' "{override.words}"'
+    )
+
+
+def overridden_sentence(origin: Origin) -> str:
+    """Return which releases of a chain were published although their privacy gate failed; empty if none was."""
+    names = " and ".join(f'"{release.title}" {release.version}' for release in overridden_releases(origin))
+    return f"The privacy gate of {names} failed and was overridden." if names else ""

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from synfundus.fundus.origin import OTHER_SOURCES, Origin
+from synfundus.fundus.origin import OTHER_SOURCES, GateOverride, Origin
 from synfundus.metadata import Metadata
 from synfundus.samples.rejection import SampleRejectionReason
 from synfundus.samples.release_config import ReleaseConfig
@@ -84,4 +84,6 @@ class ReleaseManifest(Manifest):
 
     kind: Literal["release"] = "release"
     inputs: ReleaseInputs
+    override: GateOverride | None = None
+    """Decision of the makers against the privacy gate; null if the gate passed."""
     summary: ReleaseCounts

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.errors import AlreadyExistsError, WrongInputError
+from synfundus.fundus.origin import GateOverride
 from synfundus.measures.editions import is_public
 from synfundus.measures.metrics import EvaluationMetrics
 from synfundus.measures.privacy import PrivacyVerdict
@@ -67,7 +68,7 @@ def publish(
         WrongInputError: the privacy gate fails and is not overridden, sampling has not finished, no sample was
             accepted, the report is the private edition, or the folder holds another release.
     """
-    require_passed_gate(evidence.metrics.verdict, inputs.config)
+    override = require_passed_gate(evidence.metrics.verdict, inputs.config)
     if not is_public(evidence.report_html):
         raise WrongInputError(
             "report: this is not the public edition; a release must not show real photographs, so run `evaluate` again"
@@ -83,7 +84,7 @@ def publish(
             num_files=len(objects),
             size_bytes=sum(item.size_bytes for item in objects),
         )
-        manifest = ReleaseManifest(digest=digest, inputs=inputs, summary=summary)
+        manifest = ReleaseManifest(digest=digest, inputs=inputs, override=override, summary=summary)
         return write_manifest(storage, release_folder, objects, manifest)
     except AlreadyExistsError as error:
         raise WrongInputError(
@@ -92,14 +93,16 @@ def publish(
         ) from error
 
 
-def require_passed_gate(verdict: PrivacyVerdict, config: ReleaseConfig) -> None:
-    """Refuse a release whose privacy gate fails, unless its makers override the gate in words.
+def require_passed_gate(verdict: PrivacyVerdict, config: ReleaseConfig) -> GateOverride | None:
+    """Refuse a release whose privacy gate fails, unless its makers override the gate in words; return these.
 
     Raises:
         WrongInputError: the gate fails; the message names each reason.
     """
-    if verdict.passed("images") or config.privacy_override is not None:
-        return
+    if verdict.passed("images"):
+        return None
+    if config.privacy_override is not None:
+        return GateOverride(words=config.privacy_override, reasons=tuple(verdict.reasons))
     raise WrongInputError(
         f"privacy gate: failed, so nothing is released. {'. '.join(verdict.reasons)}. Train the generator for fewer"
         " steps or on more patients, or state in release.privacy_override why the images may be released nevertheless;"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from synfundus.copies.manifest import CopyCalibration
 from synfundus.fundus.origin import Origin
-from synfundus.samples.chain import training_sentence
+from synfundus.samples.chain import overridden_sentence, training_sentence
 from synfundus.samples.config import SamplesConfig
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.plan import read_plan
@@ -80,8 +80,9 @@ class ReleaseMetadata:
             if self.origin.only_releases
             else "But the generator was trained on photographs of patients, and a fundus identifies a person."
         )
+        sources = " ".join(filter(None, (training, overridden_sentence(self.origin))))
         return (
-            f"The images show no real person. {training} Each image was compared with every training image and its"
+            f"The images show no real person. {sources} Each image was compared with every training image and its"
             f" mirror image ({self.space}). An image was rejected if its distance to the nearest one is below"
             f" {self.calibration.threshold:.4g}, which {self.calibration.expected_rate:.1%} of photographs of other"
             f" people are expected to be; {num_near} images were rejected for that. This is no proof of anonymity."

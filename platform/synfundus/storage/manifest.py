@@ -6,7 +6,7 @@ A folder is complete when its `manifest.json` exists; readers trust only what it
 import json
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 from pydantic import Field
 
@@ -30,8 +30,8 @@ class FileEntry(Metadata):
 class Manifest(Metadata):
     """Metadata that every manifest holds. Each kind of folder has a subclass with its own."""
 
-    version: Literal[1] = 1
-    """Schema of this record."""
+    version: int = 1
+    """Schema of this record. A kind whose files other versions would misread has a number of its own."""
     kind: str
     """Kind of the folder: `data`, `annotator`, `generator`, `samples`, `cell`, `transfer`, `report` or `release`."""
     digest: str
@@ -80,13 +80,13 @@ def read_manifest(storage: Storage, folder: str, model: type[ManifestT]) -> Mani
 
     Raises:
         WrongInputError: the stage that writes the folder has not finished, or the folder holds another kind.
-        StorageError: the manifest is not readable, or names a file outside the folder.
+        StorageError: the manifest is not readable, has another version, or names a file outside the folder.
     """
     name = f"{folder}/{MANIFEST}"
     if not is_complete(storage, folder):
         raise WrongInputError(f"{folder} is not complete below {storage.root}; run the stage that makes it first")
     data = storage.read(name)
-    _require_kind(data, name, model)
+    _require_kind_and_version(data, folder, model)
     manifest = model.from_json(data, name)
     for file in manifest.files:
         try:
@@ -98,15 +98,22 @@ def read_manifest(storage: Storage, folder: str, model: type[ManifestT]) -> Mani
     return manifest
 
 
-def _require_kind(data: bytes, name: str, model: type[Manifest]) -> None:
-    """Raise WrongInputError if the manifest is of another kind than `model`."""
-    expected = model.model_fields["kind"].default
+def _require_kind_and_version(data: bytes, folder: str, model: type[Manifest]) -> None:
+    """Raise WrongInputError if the manifest is of another kind than `model`, StorageError if it has another version."""
+    name, expected = f"{folder}/{MANIFEST}", model.model_fields["kind"].default
+    version = model.model_fields["version"].default
     try:
-        kind = json.loads(data)["kind"]
+        found = json.loads(data)
+        kind, found_version = found["kind"], int(found["version"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return  # parsing gives the reason
     if kind != expected:
         raise WrongInputError(f"{name}: the folder holds {kind!r}, expected {expected!r}; name another folder")
+    if found_version != version:
+        raise StorageError(
+            f"{name} has version {found_version}, and this program reads version {version}; use the version of"
+            f" synfundus that wrote it, or delete {folder} and run the stage that makes it again"
+        )
 
 
 def manifest_digest(manifest: Manifest) -> str:

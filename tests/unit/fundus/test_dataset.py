@@ -1,5 +1,6 @@
 """Readers of prepared images."""
 
+import json
 import resource
 from pathlib import Path
 
@@ -193,6 +194,19 @@ def test_the_manifest_of_a_dataset_reads_back_as_it_was_written(storage: Storage
     assert manifest == written == PreparedImages(storage, FOLDER).manifest
     assert manifest.num_images.total == 12
     assert all(isinstance(value, int) for values in manifest.values.values() for value in values)
+
+
+def test_a_dataset_of_before_the_split_judge_is_refused_because_its_index_has_other_positions(
+    storage: LocalStorage,
+) -> None:
+    phantom_dataset(storage, FOLDER, 12, 32)
+    path = storage.path(f"{FOLDER}/manifest.json")
+    older = json.loads(path.read_bytes()) | {"version": 1}
+    path.unlink()
+    path.write_text(json.dumps(older))
+    for read in (lambda: PreparedImages(storage, FOLDER), lambda: list(read_labels(storage, FOLDER, "train"))):
+        with pytest.raises(StorageError, match=f"{FOLDER}/manifest.json has version 1, and .* delete {FOLDER} and run"):
+            read()
 
 
 def test_an_incomplete_folder_is_wrong_input(storage: Storage) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from support.release_example import RELEASE, publish_example
+from support.release_example import RELEASE, copying_metrics, publish_example
 from support.samples_example import FOLDER, NUM_SAMPLES, REPLACED, SIZE_PX, UNRESOLVED, phantom_samples
 from synfundus.digests import sha256_hex
 from synfundus.errors import WrongInputError
@@ -140,6 +140,26 @@ def test_a_release_of_a_release_names_both(released: Path, tmp_path: Path) -> No
     publish_example(second, RELEASE, CONFIG)
     (release,) = listing(tmp_path / "second" / RELEASE).origin.releases
     assert release.made_from == first
+
+
+def test_an_overridden_privacy_gate_travels_along_the_chain(storage: Storage, tmp_path: Path) -> None:
+    phantom_samples(storage)
+    words = "The board takes sample 17 for a coincidence."
+    overriding = CONFIG.model_copy(update={"privacy_override": words})
+    publish_example(storage, RELEASE, overriding, metrics=copying_metrics())
+    assert isinstance(storage, LocalStorage)
+    first = listing(storage.path(RELEASE)).origin
+    override = first.releases[0].gate_override
+    assert override is not None
+    assert override.words == words
+    assert "1 of 800 accepted samples that were compared again are nearer" in override.reasons[0]
+
+    second = open_storage(str(tmp_path / "second"))
+    phantom_samples(second, first)
+    publish_example(second, RELEASE, CONFIG)
+    (release,) = listing(tmp_path / "second" / RELEASE).origin.releases
+    assert (release.gate_override, release.made_from.releases[0].gate_override) == (None, override)
+    assert words in (tmp_path / "second" / RELEASE / "README.md").read_text()
 
 
 def test_origins_of_several_sources_are_one(released: Path) -> None:

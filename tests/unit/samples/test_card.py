@@ -11,6 +11,7 @@ from support.origin_example import only, release_origin
 from support.samples_example import FOLDER, phantom_samples
 from support.transfer_example import example_transfer
 from synfundus.diagnosis.operating_points import OperatingPoint
+from synfundus.fundus.origin import GateOverride
 from synfundus.labels import HEAD_NAMES, LABELS
 from synfundus.measures.wording import format_measure
 from synfundus.samples.card import NOT_STATED, QUESTIONS, dataset_card, header
@@ -144,6 +145,21 @@ def test_the_card_of_a_generator_that_was_trained_on_a_release_names_the_whole_c
     of_photographs = card(metadata)
     assert "trained on photographs of patients" in of_photographs
     assert "counts as a patient" not in of_photographs
+
+
+def test_a_card_says_of_every_release_of_its_chain_whose_privacy_gate_was_overridden(metadata: ReleaseMetadata) -> None:
+    override = GateOverride(words="The board takes sample 17 for a coincidence.", reasons=("1 of 800 are copies",))
+    first = release_origin("Eyes", gate_override=override)
+    text = card(replace(metadata, origin=only(release_origin("Second eyes", only(first)))))
+    second_line, first_line = (line for line in text.splitlines() if line.startswith('- "'))
+    assert (
+        "Its privacy gate failed (1 of 800 are copies). Its makers published it nevertheless, and state:"
+        ' "The board takes sample 17 for a coincidence."' in first_line
+    )
+    assert "privacy gate" not in second_line
+    privacy = text.partition("## Privacy")[2]
+    assert 'The privacy gate of "Eyes" 2.1.0 failed and was overridden.' in privacy
+    assert "overridden" not in card(replace(metadata, origin=only(release_origin("Eyes"))))
 
 
 def test_a_chain_with_other_images_does_not_say_only(storage: Storage) -> None:

@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from support.metrics_example import example_metrics
-from support.release_example import RELEASE, publish_example
+from support.release_example import RELEASE, copying_metrics, publish_example
 from support.samples_example import (
     ANNOTATOR,
     FOLDER,
@@ -27,9 +26,7 @@ from support.samples_example import (
 )
 from synfundus.digests import sha256_hex
 from synfundus.errors import WrongInputError
-from synfundus.evaluation.privacy_gate import privacy_verdict
 from synfundus.measures.editions import is_public
-from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
 from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.shards import SCHEMA
 from synfundus.storage import LocalStorage, Storage, open_storage
@@ -166,25 +163,17 @@ def test_the_private_edition_of_the_report_is_refused(storage: Storage) -> None:
     assert not folder(storage).exists()
 
 
-def with_copies() -> EvaluationMetrics:
-    """Return metrics of a generator that copies: one accepted sample is near a training photograph."""
-    metrics = example_metrics()
-    assert isinstance(metrics.privacy, MeasuredPrivacy)
-    privacy = metrics.privacy.model_copy(update={"num_below": 1})
-    return metrics.model_copy(update={"privacy": privacy, "verdict": privacy_verdict(privacy, metrics.audit)})
-
-
 def test_a_release_whose_privacy_gate_fails_is_refused_with_reasons(storage: Storage) -> None:
     phantom_samples(storage)
     with pytest.raises(WrongInputError, match=r"privacy gate: failed, .*copy a photograph of a patient\? 1 of 800 acc"):
-        publish_example(storage, RELEASE, CONFIG, metrics=with_copies())
+        publish_example(storage, RELEASE, CONFIG, metrics=copying_metrics())
     assert not folder(storage).exists()
 
 
 def test_an_override_of_the_privacy_gate_is_printed_on_the_card(storage: Storage) -> None:
     phantom_samples(storage)
     words = "The board of Nowhere Hospital looked at sample 17 and takes it for a coincidence."
-    publish_example(storage, RELEASE, CONFIG.model_copy(update={"privacy_override": words}), metrics=with_copies())
+    publish_example(storage, RELEASE, CONFIG.model_copy(update={"privacy_override": words}), metrics=copying_metrics())
     card = (folder(storage) / "README.md").read_text()
     assert words in card
     assert "The privacy gate **failed**." in card
@@ -195,6 +184,13 @@ def test_an_override_of_the_privacy_gate_is_printed_on_the_card(storage: Storage
 def test_the_card_of_a_passed_gate_says_so_and_its_page_is_released(released: Path) -> None:
     assert "The privacy gate **passed**" in (released / "README.md").read_text()
     assert is_public((released / "privacy.html").read_text())
+
+
+def test_words_for_an_override_that_is_not_needed_do_not_count_as_one(storage: Storage) -> None:
+    phantom_samples(storage)
+    assert (
+        publish_example(storage, RELEASE, CONFIG.model_copy(update={"privacy_override": "In case."})).override is None
+    )
 
 
 @pytest.mark.parametrize("words", ["", "  "])

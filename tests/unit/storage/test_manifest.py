@@ -104,9 +104,9 @@ def test_a_manifest_with_another_word_than_a_sha256_is_refused(storage: Storage,
 
 @pytest.mark.parametrize(
     ("changes", "place"),
-    [({"version": 2}, "version"), ({"num_images": 3}, "num_images"), ({"size_px": "large"}, "size_px")],
+    [({"version": "two"}, "version"), ({"num_images": 3}, "num_images"), ({"size_px": "large"}, "size_px")],
 )
-def test_a_manifest_of_a_newer_version_or_with_an_unknown_key_is_one_line(
+def test_a_manifest_with_a_wrong_value_or_an_unknown_key_is_one_line(
     storage: Storage, changes: dict[str, object], place: str
 ) -> None:
     stored(storage, **changes)
@@ -116,6 +116,28 @@ def test_a_manifest_of_a_newer_version_or_with_an_unknown_key_is_one_line(
     assert message.startswith(f"{NAME} does not hold DataManifest of this version ({place}: ")
     assert message.endswith("use the version of synfundus that wrote it, or make it again")
     assert "\n" not in message
+
+
+class SecondManifest(DataManifest):
+    """A manifest of the same kind in its second version."""
+
+    version: Literal[2] = 2
+
+
+def test_a_manifest_of_another_version_is_refused_in_one_line_that_says_what_to_do(storage: Storage) -> None:
+    stored(storage)
+    with pytest.raises(StorageError) as caught:
+        read_manifest(storage, FOLDER, SecondManifest)
+    assert str(caught.value) == (
+        f"{NAME} has version 1, and this program reads version 2; use the version of synfundus that wrote it, or delete"
+        f" {FOLDER} and run the stage that makes it again"
+    )
+
+
+def test_a_manifest_of_a_newer_version_is_refused(storage: Storage) -> None:
+    write_manifest(storage, FOLDER, [], SecondManifest(digest="d", size_px=64))
+    with pytest.raises(StorageError, match="has version 2, and this program reads version 1;"):
+        read_manifest(storage, FOLDER, DataManifest)
 
 
 def test_a_truncated_manifest_is_one_line(storage: Storage) -> None:

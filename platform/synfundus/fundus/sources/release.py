@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from synfundus.config import Config
 from synfundus.digests import sha256_hex
 from synfundus.errors import StorageError, WrongInputError
-from synfundus.fundus.origin import Origin, ReleaseOrigin
+from synfundus.fundus.origin import GateOverride, Origin, ReleaseOrigin
 from synfundus.fundus.sources.base import SourceListing, SourceRecord
 from synfundus.fundus.sources.image_folder import existing_folder
 from synfundus.fundus.sources.place import Place, S3Place
@@ -72,6 +72,7 @@ class _ReleaseManifest(Manifest):
 
     kind: Literal["release"] = "release"
     inputs: _Inputs
+    override: GateOverride | None = None
     summary: _Counts
 
 
@@ -231,6 +232,7 @@ class _Release:
             annotator_digest=inputs.annotator_digest,
             num_images=self.manifest.summary.num_accepted,
             labels=labels,
+            gate_override=self.manifest.override,
             made_from=inputs.origin,
         )
 

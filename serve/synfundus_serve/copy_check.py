@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synfundus.copies.descriptors import read_descriptors
 from synfundus.copies.detector import load_copy_detector
-from synfundus.measures.nearest import nearest, reference_on
+from synfundus.copies.reference import read_reference
+from synfundus.measures.nearest import nearest
 from synfundus.storage import Storage
 
 
@@ -18,13 +18,13 @@ class CopyCheck:
 
     def __init__(self, storage: Storage, folder: str, device: torch.device, num_threads: int) -> None:
         self._detector = load_copy_detector(storage, folder, device)
-        self._reference_ND = reference_on(read_descriptors(storage, folder)["train"], device)
+        self._reference = read_reference(storage, folder).on(device)
         self._thread = ThreadPoolExecutor(1, "copies", torch.set_num_threads, (num_threads,))
 
     async def is_copy(self, images_NHWC: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Return which images lie nearer to a training photograph than the detector's threshold, (N,)."""
+        """Return which images have a distance ratio below the detector's threshold, (N,)."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._compare, images_NHWC)
 
     def _compare(self, images_NHWC: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        distance_N = nearest(self._detector.descriptors(images_NHWC), self._reference_ND).distance
-        return np.asarray(distance_N < self._detector.threshold)
+        ratio_N = nearest(self._detector.descriptors(images_NHWC), self._reference).ratio
+        return np.asarray(ratio_N < self._detector.threshold)

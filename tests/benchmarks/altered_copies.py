@@ -100,14 +100,14 @@ def measure(images: PreparedImages, describe: Describe, copies: Mapping[str, NDA
     (training, patients), validation, test = (
         pixels_and_patients(images, split) for split in ("train", "validation", "test")
     )
-    reference_ND = reference_on(describe(training), "cpu")
-    distances = [nearest(describe(pixels), reference_ND).distance for pixels, _ in (validation, test)]
-    calibrations = [calibrate(of_split, 0.01) for of_split in distances]
-    rejected = [distances[1] < calibrations[0].threshold, distances[0] < calibrations[1].threshold]
+    reference = reference_on(describe(training), patients, "cpu")
+    ratios = [nearest(describe(pixels), reference).ratio for pixels, _ in (validation, test)]
+    calibrations = [calibrate(of_split, 0.01) for of_split in ratios]
+    rejected = [ratios[1] < calibrations[0].threshold, ratios[0] < calibrations[1].threshold]
     threshold = calibrations[0].threshold
     return Side(
         {
-            kind: proportion(nearest(describe(altered), reference_ND).distance < threshold, patients)
+            kind: proportion(nearest(describe(altered), reference).ratio < threshold, patients)
             for kind, altered in copies.items()
         },
         proportion(np.concatenate(rejected), [*test[1], *validation[1]]),

@@ -67,7 +67,7 @@ def main() -> None:
     torch.set_num_threads(2)
     reference_ND = unit_vectors(options.references, DESCRIPTOR_DIM, 0)
     queries_MD = unit_vectors(NUM_QUERIES, DESCRIPTOR_DIM, 1)
-    tensor_ND = reference_on(reference_ND, "cpu")
+    tensor_ND = reference_on(reference_ND, np.arange(options.references), "cpu")
     sides = {
         "blocks": (lambda: nearest(queries_MD, tensor_ND).index, NUM_QUERIES),
         "single": (lambda: single(queries_MD[:NUM_SINGLE], reference_ND), NUM_SINGLE),

@@ -30,6 +30,7 @@ from synfundus.copies.config import CopyDetectorConfig
 from synfundus.copies.descriptors import read_descriptors
 from synfundus.copies.detector import CopyDetector, load_copy_detector
 from synfundus.copies.gate import read_gate
+from synfundus.copies.reference import read_reference
 from synfundus.diffusion.checkpoint import Generator
 from synfundus.diffusion.config import GeneratorConfig, SolverConfig
 from synfundus.diffusion.engine import Engine, RowRequest
@@ -45,11 +46,11 @@ from synfundus.evaluation.weights_attack import Choice, attack_generator
 from synfundus.fundus.batches import ImageBatch, LabelBatch
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.splits import HELD_OUT_SPLITS
-from synfundus.labels import HEADS, LABEL_NAMES, FloatArray, condition_vector
+from synfundus.labels import HEADS, LABEL_NAMES, condition_vector
 from synfundus.measures.copies import COPY_SPACE, SampledCounts
 from synfundus.measures.measure import Measure
 from synfundus.measures.metrics import MeasuredPrivacy
-from synfundus.measures.nearest import nearest, reference_on
+from synfundus.measures.nearest import Reference, nearest, reference_on
 from synfundus.measures.privacy import MembershipAttack, PrivacyAudit, PrivacyVerdict
 from synfundus.measures.statistics import proportion
 from synfundus.measures.wording import format_measure
@@ -145,18 +146,21 @@ def audited(title: str, storage: Storage, images: Few, config: GeneratorConfig, 
     """Train, sample, audit and judge one generator."""
     detector, gate = load_copy_detector(storage, "copy_detectors/p"), read_gate(storage, "copy_detectors/p")
     descriptors = read_descriptors(storage, "copy_detectors/p")
-    training_ND = descriptors["train"][images.rows]
+    whole = read_reference(storage, "copy_detectors/p")
+    training_ND, patient_N = whole.descriptors_ND[images.rows], whole.patient_N[images.rows]
     held_out_MD = np.concatenate([descriptors[split] for split in HELD_OUT_SPLITS])
-    reference_ND = reference_on(training_ND, "cpu")
-    search = NearestTrainingImage(COPY_SPACE, lambda pixels: nearest(detector.descriptors(pixels), reference_ND))
+    reference = reference_on(training_ND, patient_N, "cpu")
+    search = NearestTrainingImage(COPY_SPACE, lambda pixels: nearest(detector.descriptors(pixels), reference))
     start_s = time.perf_counter()
     learner = train_generator(images, config, search)
     train_s = time.perf_counter() - start_s
     pixels, requested = sampled(learner, images, num_samples)
     samples_ND = detector.descriptors(pixels)
-    accepted = nearest(samples_ND, reference_ND).distance >= detector.threshold
+    accepted = nearest(samples_ND, reference).ratio >= detector.threshold
     counts = SampledCounts(num_samples, int((~accepted).sum()))
-    privacy, _ = measure_privacy(training_ND, held_out_MD, samples_ND[accepted], gate, counts, "cpu")
+    privacy, _ = measure_privacy(
+        training_ND, [str(i) for i in patient_N], held_out_MD, samples_ND[accepted], gate, counts, "cpu"
+    )
     assert isinstance(privacy, MeasuredPrivacy)
     generator = Generator(learner.ema_network, config.schedule, images.size_px, "")
     attack = attack_generator(generator, [], images, Choice(2000, 0), CPU)
@@ -178,13 +182,12 @@ def audited(title: str, storage: Storage, images: Few, config: GeneratorConfig, 
 
 
 def planted_rows(
-    images: PreparedImages, detector: CopyDetector, training_ND: FloatArray, others_BHWC: NDArray[np.uint8]
+    images: PreparedImages, detector: CopyDetector, reference: Reference, others_BHWC: NDArray[np.uint8]
 ) -> list[list[str]]:
     """Return a row for each kind of alteration: planted copies, share found; and a row of false rejections."""
-    reference_ND = reference_on(training_ND, "cpu")
 
     def near(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        return nearest(detector.descriptors(pixels), reference_ND).distance < detector.threshold
+        return nearest(detector.descriptors(pixels), reference).ratio < detector.threshold
 
     training = images.batch("train", range(min(400, images.num_images("train"))))
     rows = []
@@ -300,9 +303,9 @@ def main() -> None:
                 ("over-trained", NUM_FEW, options.over_trained_steps),
             )
         ]
-        training_ND = read_descriptors(storage, "copy_detectors/p")["train"]
+        reference = read_reference(storage, "copy_detectors/p").on("cpu")
         detector = load_copy_detector(storage, "copy_detectors/p")
-        rows = planted_rows(images, detector, training_ND, others(images, options.num_others, real=options.real))
+        rows = planted_rows(images, detector, reference, others(images, options.num_others, real=options.real))
     kind = "photographs" if options.real else "phantoms"
     keep(f"privacy_gate_{kind}", report(options, kind, images, results, rows))
 

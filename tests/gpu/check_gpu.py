@@ -301,11 +301,14 @@ def measure_copies(report: Report) -> None:
     queries_MD = rng.standard_normal((2048, DESCRIPTOR_DIM), np.float32)
     queries_MD /= np.linalg.norm(queries_MD, axis=1, keepdims=True)
     with memory(report, f"copy check, {NUM_REFERENCES:,} references"):
-        on_gpu = reference_on(reference_ND, GPU)
+        on_gpu = reference_on(reference_ND, np.arange(NUM_REFERENCES), GPU)
         nearest(queries_MD[:512], on_gpu)
         time_s = seconds(lambda: nearest(queries_MD, on_gpu)) / len(queries_MD)
     report.check(f"copy check, {NUM_REFERENCES:,} references", 1e3 * time_s, 5.0, " ms per sample")
-    found, expected = nearest(queries_MD[:64], on_gpu), nearest(queries_MD[:64], reference_on(reference_ND, "cpu"))
+    found, expected = (
+        nearest(queries_MD[:64], on_gpu),
+        nearest(queries_MD[:64], reference_on(reference_ND, np.arange(NUM_REFERENCES), "cpu")),
+    )
     report.check("copy check, other training image than the CPU's", float((found.index != expected.index).mean()), 0)
     report.check("copy check, distance, GPU against CPU", float(np.abs(found.distance - expected.distance).max()), 1e-6)
 

@@ -94,7 +94,7 @@ def test_a_training_records_how_near_its_samples_come_to_training_images_at_each
     storage = open_storage(str(finished_study.root))
     points = read_generator_metrics(storage, OUTPUTS["train-generator"]).memorisation
     assert [point.step for point in points] == [10, 20, 30, 40, 50, 60]
-    assert all(len(point.distances) == 4 and min(point.distances) > 0.0 for point in points)
+    assert all(len(point.ratios) == 4 and min(point.ratios) > 0.0 for point in points)
     metrics = read_metrics(storage, OUTPUTS["evaluate"])
     assert [share.step for share in metrics.audit.memorisation] == [10, 20, 30, 40, 50, 60]
     assert metrics.audit.attack_on_weights.auc.measurable

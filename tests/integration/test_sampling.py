@@ -22,7 +22,7 @@ from support.models_of_phantoms import train_tiny_models
 from synfundus.copies.detector import load_copy_detector
 from synfundus.fundus.dataset import read_labels
 from synfundus.fundus.shard import decode_pixels
-from synfundus.measures.nearest import nearest, reference_on
+from synfundus.measures.nearest import nearest
 from synfundus.samples.config import SamplesConfig
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.plan import make_plan
@@ -146,7 +146,7 @@ def test_too_near_samples_are_replaced_by_the_next_attempt(
         encoded = [cell["bytes"] for _, table in read_samples(models, undisturbed.folder) for cell in _images(table)]
         detector = load_copy_detector(storage, folder)
         descriptors = detector.descriptors(np.stack([decode_pixels(data) for data in encoded]))
-        median = float(np.median(nearest(descriptors, reference_on(reference.descriptors_ND, "cpu")).distance))
+        median = float(np.median(nearest(descriptors, reference.training.on("cpu")).ratio))
         return replace(reference, calibration=reference.calibration.model_copy(update={"threshold": median}))
 
     monkeypatch.setattr(sample_pool, "copy_reference", strict)

@@ -44,7 +44,6 @@ from synfundus.measures.metrics import (
     ComputedSpace,
     Consistency,
     Counts,
-    DistanceHistogram,
     EvaluationMetrics,
     ExpectedCounts,
     Extrapolation,
@@ -59,6 +58,7 @@ from synfundus.measures.metrics import (
     Octave,
     PowerSpectrum,
     ProtocolSettings,
+    RatioHistogram,
     RocCurve,
     SetCounts,
     SkippedSpace,
@@ -380,11 +380,13 @@ def _privacy() -> MeasuredPrivacy:
         share_near=measure(3 / 803, 0.004, 803),
         share_near_upper_bound=0.00962,
         num_below=0,
-        distances=DistanceHistogram(
+        ratios=RatioHistogram(
             bin_edges=tuple(np.linspace(0, 1, 41).tolist()), held_out=_bell(22, 40), synthetic=_bell(20, 30)
         ),
         closest=(
-            ClosestPair(sample_id=17, training_image_id=IMAGE_ID, distance=0.22, mirrored=False, below_threshold=False),
+            ClosestPair(
+                sample_id=17, training_image_id=IMAGE_ID, distance_ratio=0.22, mirrored=False, below_threshold=False
+            ),
         ),
     )
 

@@ -47,7 +47,7 @@ def example_verification() -> Verification:
         calibration=example_calibration(),
         num_samples=NUM_SAMPLES,
         accepted=(AcceptedAttempt(sample_id=REPLACED, attempt=1),),
-        rejected=tuple(RejectedAttempt(sample_id=i, attempt=a, reason=NEAR, distance=0.1) for i, a in rejected),
+        rejected=tuple(RejectedAttempt(sample_id=i, attempt=a, reason=NEAR, distance_ratio=0.1) for i, a in rejected),
         unresolved=(UNRESOLVED,),
     )
 

@@ -9,7 +9,8 @@ from synfundus.copies.checkpoint import decode_encoder
 from synfundus.copies.config import CopyDetectorConfig
 from synfundus.copies.descriptors import join_descriptors
 from synfundus.copies.encoder import CopyEncoder
-from synfundus.copies.manifest import CALIBRATION, CONFIG, WEIGHTS, CopyDetectorManifest, EncoderSpec
+from synfundus.copies.manifest import CALIBRATION, CONFIG, PATIENTS, WEIGHTS, CopyDetectorManifest, EncoderSpec
+from synfundus.copies.reference import TrainingReference, encode_patients, training_patients
 from synfundus.digests import sha256_hex
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.storage import METRICS, Storage, Written, write_manifest
@@ -42,9 +43,12 @@ def close_detector(
     device = "cuda" if config.resources.num_gpus else "cpu"
     encoder = read_encoder(storage, folder, device)
     descriptors = join_descriptors([storage.read(file.name) for file in sorted(files, key=lambda file: file.name)])
-    calibration = calibrate_on(descriptors, config.false_rejection_rate, images.folder, device)
-    metrics = measure_detector(images, encoder, descriptors, calibration, config.seed)
-    records = {CALIBRATION: calibration.to_json(), METRICS: metrics.to_json()}
+    reference = TrainingReference(descriptors["train"], training_patients(images))
+    rate = config.false_rejection_rate
+    calibration = calibrate_on(reference, descriptors["validation"], rate, images.folder, device)
+    metrics = measure_detector(images, encoder, reference, descriptors["test"], calibration, config.seed)
+    patients = encode_patients(reference.patient_N)
+    records = {CALIBRATION: calibration.to_json(), METRICS: metrics.to_json(), PATIENTS: patients}
     objects = [*files, *(storage.write_once(f"{folder}/{name}", data) for name, data in records.items())]
     for name in (CONFIG, WEIGHTS):
         data = storage.read(f"{folder}/{name}")

@@ -20,7 +20,7 @@ class CopyDetector:
 
     @property
     def threshold(self) -> float:
-        """Distance to the nearest training photograph below which an image counts as a copy."""
+        """Distance ratio below which an image counts as a copy."""
         return self.calibration.threshold
 
     def descriptors(self, images_BHWC: NDArray[np.uint8]) -> FloatArray:

@@ -7,6 +7,8 @@ from synfundus.metadata import Metadata
 from synfundus.storage import METRICS, Manifest
 
 CONFIG, WEIGHTS, CALIBRATION = "config.json", "model.safetensors", "calibration.json"
+PATIENTS = "patients.safetensors"
+"""Number of the patient of each training photograph."""
 
 
 class EncoderSpec(Metadata):
@@ -21,12 +23,12 @@ class EncoderSpec(Metadata):
 
 
 class CopyCalibration(Metadata):
-    """Content of `calibration.json`: the distance below which an image counts as a copy."""
+    """Content of `calibration.json`: the distance ratio below which an image counts as a copy."""
 
     version: Literal[1] = 1
     """Schema of this record."""
     threshold: float
-    """Distance to the nearest training photograph below which an image counts as a copy, in [0, 2]."""
+    """Distance ratio (`measures.nearest.Nearest`) below which an image counts as a copy, in [0, 1]."""
     false_rejection_rate: float
     """Largest share of photographs of other people that may count as copies, as the study states it."""
     expected_rate: float

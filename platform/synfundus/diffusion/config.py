@@ -176,7 +176,7 @@ class GeneratorConfig(OptimisationConfig):
     sheet_solver: SolverConfig = SolverConfig(name="ddim", num_steps=12, guidance_scale=2.0)
     """Solver of the sample sheet, and of the samples for the memorisation curve."""
     memorisation_num_samples: int = Field(default=32, ge=1)
-    """Samples at each checkpoint whose distance to training images is recorded."""
+    """Samples at each checkpoint whose distance ratio to the training images is recorded."""
     canaries: CanariesConfig | None = None
     """Patients that the training repeats on purpose, for an audit; null: none."""
 

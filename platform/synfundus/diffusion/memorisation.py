@@ -16,7 +16,7 @@ from synfundus.diffusion.config import CanariesConfig
 from synfundus.errors import WrongInputError
 from synfundus.measures.nearest import Nearest
 from synfundus.seeds import random_numbers
-from synfundus.training.metadata import CanaryDistances, MemorisationPoint
+from synfundus.training.metadata import CanaryRatios, MemorisationPoint
 
 
 @dataclass(frozen=True)
@@ -79,23 +79,23 @@ def memorisation_point(
     return MemorisationPoint(
         step=step,
         space=space,
-        distances=tuple(near.distance.tolist()),
-        canaries=() if canary_near is None else tuple(_canary_distances(canaries, canary_near)),
+        ratios=tuple(near.ratio.tolist()),
+        canaries=() if canary_near is None else tuple(_canary_ratios(canaries, canary_near)),
     )
 
 
-def _canary_distances(canaries: Sequence[Canary], near: Nearest) -> list[CanaryDistances]:
-    """Return, for each number of repeats, the distances of the samples whose nearest image is their own canary."""
+def _canary_ratios(canaries: Sequence[Canary], near: Nearest) -> list[CanaryRatios]:
+    """Return, by number of repeats, the distance ratios of the samples whose nearest image is their own canary."""
     found = []
     for repeats in sorted({canary.repeats for canary in canaries}):
         own = [i for i in range(len(near.index)) if canaries[i % len(canaries)].repeats == repeats]
         hits = [i for i in own if near.index[i] in canaries[i % len(canaries)].indices]
         found.append(
-            CanaryDistances(
+            CanaryRatios(
                 repeats=repeats,
                 num_patients=sum(canary.repeats == repeats for canary in canaries),
                 num_samples=len(own),
-                distances=tuple(float(near.distance[i]) for i in hits),
+                ratios=tuple(float(near.ratio[i]) for i in hits),
             )
         )
     return found

@@ -20,7 +20,7 @@ class GeneratorMetrics(Metadata):
     held_out_losses: tuple[HeldOutLoss, ...] = ()
     """Loss on validation images at each checkpoint; empty if the dataset has no validation images."""
     memorisation: tuple[MemorisationPoint, ...] = ()
-    """Distances of samples to training images at each checkpoint; empty if no search was handed to the training."""
+    """Distance ratios of samples to the training images at each checkpoint; empty without a search."""
 
 
 def read_generator_metrics(storage: Storage, folder: str) -> GeneratorMetrics:

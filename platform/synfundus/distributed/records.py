@@ -92,7 +92,7 @@ class RunRecords:
         near = learner.memorisation(step)
         if near is not None:
             learner.memorisation_points.append(near)
-            self._writer.add_scalar("smallest_distance_to_training", min(near.distances), step)
+            self._writer.add_scalar("smallest_distance_ratio", min(near.ratios), step)
         sheet = learner.sheet()
         if sheet is not None:
             self._put(f"sheets/step-{step:07d}.png", _png(sheet))

@@ -17,7 +17,7 @@ from synfundus.labels import DISEASES, LABEL_NAMES
 from synfundus.measures.difference import independent_difference
 from synfundus.measures.fixed_rate import negatives_needed, sensitivity_at
 from synfundus.measures.measure import Measure
-from synfundus.measures.nearest import Nearest, nearest, reference_on
+from synfundus.measures.nearest import SMALLEST_DISTANCE, Nearest, nearest, reference_on
 from synfundus.measures.privacy import DetectionRate, LabelInference, MembershipAttack
 from synfundus.measures.roc import auc
 from synfundus.measures.statistics import proportion
@@ -27,8 +27,6 @@ FALSE_POSITIVE_RATES = (0.01, 0.001)
 """False positive rates at which the sensitivity of an attack is stated (Carlini et al. 2022)."""
 IMAGES_TITLE = "Membership from the images"
 IMAGES_ATTACKER = "The attacker holds the samples, a photograph of the person and photographs of other people."
-SMALLEST_DISTANCE = 1e-6
-"""Distances are rounded to it; an exact copy has the distance 0."""
 MAX_ATTACKED = 5000
 """Training photographs, and held-out photographs, that are attacked through the samples."""
 _DISEASE_COLUMNS = [LABEL_NAMES.index(name) for name in DISEASES]
@@ -140,7 +138,10 @@ class _OtherPeople:
         order = random_numbers("other people").permutation(len(patients))
         self._half = dict(zip(patients, (order % 2).tolist(), strict=True))
         half_N = np.array([self._half[patient] for patient in held_out.patients], np.int64)
-        self._references = [reference_on(held_out.descriptors_ND[half_N != half], device) for half in (0, 1)]
+        self._references = [
+            reference_on(held_out.descriptors_ND[half_N != half], np.flatnonzero(half_N != half), device)
+            for half in (0, 1)
+        ]
 
     @property
     def missing(self) -> bool:
@@ -154,9 +155,9 @@ class _OtherPeople:
         """
         half_M = np.array([self._half.get(photographs.patients[row], row % 2) for row in rows], np.int64)
         distance_M = np.zeros(len(rows))
-        for half, reference_ND in enumerate(self._references):
+        for half, reference in enumerate(self._references):
             mine = half_M == half
-            distance_M[mine] = nearest(photographs.descriptors_ND[rows[mine]], reference_ND).distance
+            distance_M[mine] = nearest(photographs.descriptors_ND[rows[mine]], reference).distance
         return distance_M
 
 
@@ -164,7 +165,8 @@ def _approach(photographs: Photographs, samples: Samples, device: str) -> _Appro
     """Return the nearest sample of each photograph, of at most `MAX_ATTACKED`."""
     order = random_numbers("approached").permutation(len(photographs.ids))
     rows = np.sort(order[:MAX_ATTACKED])
-    return _Approached(rows, nearest(photographs.descriptors_ND[rows], reference_on(samples.descriptors_MD, device)))
+    reference = reference_on(samples.descriptors_MD, np.arange(len(samples.descriptors_MD)), device)
+    return _Approached(rows, nearest(photographs.descriptors_ND[rows], reference))
 
 
 def _guessed(photographs: Photographs, approached: _Approached, samples: Samples) -> Measure:

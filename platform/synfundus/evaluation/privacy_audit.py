@@ -10,7 +10,7 @@ from synfundus.evaluation.image_sets import Photographs, Samples
 from synfundus.measures.metrics import MeasuredPrivacy, Privacy
 from synfundus.measures.privacy import CanaryShare, MembershipAttack, MemorisationShare, PrivacyAudit
 from synfundus.measures.statistics import proportion
-from synfundus.training.metadata import CanaryDistances, MemorisationPoint
+from synfundus.training.metadata import CanaryRatios, MemorisationPoint
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ def audit_privacy(
     """Return the results of all attacks.
 
     Args:
-        privacy: measured nearness, whose threshold is applied to the distances that the training recorded.
+        privacy: measured nearness, whose threshold is applied to the ratios that the training recorded.
         device: device of the search for near images.
     """
     attack, inference = attack_images(training, held_out, samples, device)
-    # Distances in another space cannot be compared with this threshold.
+    # Ratios in another space cannot be compared with this threshold.
     points = (
         [point for point in generator.memorisation if point.space == privacy.space]
         if isinstance(privacy, MeasuredPrivacy)
@@ -54,13 +54,13 @@ def audit_privacy(
 
 def memorisation_share(point: MemorisationPoint, threshold: float) -> MemorisationShare:
     """Return the share of a checkpoint's samples that are nearer to a training photograph than `threshold`."""
-    near = np.array(point.distances) < threshold
+    near = np.array(point.ratios) < threshold
     return MemorisationShare(step=point.step, num_samples=len(near), num_near=int(near.sum()), share=proportion(near))
 
 
-def canary_share(canary: CanaryDistances, threshold: float) -> CanaryShare:
+def canary_share(canary: CanaryRatios, threshold: float) -> CanaryShare:
     """Return the share of the samples with the condition of a canary that are nearer to it than `threshold`."""
-    num_near = sum(distance < threshold for distance in canary.distances)
+    num_near = sum(ratio < threshold for ratio in canary.ratios)
     return CanaryShare(
         repeats=canary.repeats,
         num_patients=canary.num_patients,

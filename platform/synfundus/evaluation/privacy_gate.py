@@ -63,7 +63,7 @@ def _released_copies(privacy: Privacy) -> PrivacyCheck:
             if isinstance(privacy, MeasuredPrivacy)
             else privacy.reason
         ),
-        rule="Fails if one accepted sample is nearer than the threshold.",
+        rule="Fails if the distance ratio of one accepted sample is below the threshold.",
         limit=(
             "A copy that is changed more than the copy detector tolerates is not found, and a resemblance short of a"
             " copy is not counted."
@@ -112,7 +112,7 @@ def _near_samples(privacy: Privacy) -> PrivacyCheck:
 
 
 def chance_nearness(privacy: MeasuredPrivacy) -> float:
-    """Return the upper bound of the share of other people's photographs that are nearer than the threshold.
+    """Return the upper bound of the share of other people's photographs that are below the threshold.
 
     It is measured on the test photographs. Without any, it follows from the number of photographs behind the threshold.
     """

@@ -322,6 +322,7 @@ def _measure_privacy(
     """Measure the distance of samples to training photographs, with the closest pairs."""
     privacy, near = measure_privacy(
         reference.descriptors_ND,
+        reference.patients,
         held_out.descriptors_ND,
         samples.descriptors_MD,
         gate,
@@ -335,20 +336,20 @@ def _measure_privacy(
 
 
 def _closest(near: Nearest, samples: Samples, reference: Photographs, threshold: float) -> Iterator[ClosestPair]:
-    """Yield the samples nearest to a training photograph, nearest first."""
+    """Yield the samples with the smallest distance ratios, smallest first."""
     for row in closest_rows(near):
         yield ClosestPair(
             sample_id=int(samples.sample_ids[samples.chosen[row]]),
             training_image_id=reference.ids[near.index[row]],
-            distance=float(near.distance[row]),
+            distance_ratio=float(near.ratio[row]),
             mirrored=bool(near.mirrored[row]),
-            below_threshold=bool(near.distance[row] < threshold),
+            below_threshold=bool(near.ratio[row] < threshold),
         )
 
 
 def closest_rows(near: Nearest) -> list[int]:
-    """Return the rows of the `NUM_CLOSEST` samples nearest to a training photograph, nearest first."""
-    return [int(row) for row in np.argsort(near.distance, kind="stable")[:NUM_CLOSEST]]
+    """Return the rows of the `NUM_CLOSEST` samples with the smallest distance ratios, smallest first."""
+    return [int(row) for row in np.argsort(near.ratio, kind="stable")[:NUM_CLOSEST]]
 
 
 def _notes(

@@ -52,7 +52,7 @@ class ReportContent:
     real: Mapping[str, Sequence[Pixels]] = field(default_factory=dict)
     """Photographs, by the title of their finding. Private."""
     closest_pairs: Sequence[tuple[Pixels, Pixels, float]] = ()
-    """(sample, nearest training photograph, distance), nearest first. Private."""
+    """(sample, nearest training photograph, distance ratio), smallest first. Private."""
     provenance: Mapping[str, JsonValue] = field(default_factory=dict)
     """Versions and digests."""
 
@@ -116,9 +116,7 @@ def render_report(content: ReportContent, edition: Edition) -> str:
         gate=gate_view(metrics.verdict),
         audit=metrics.audit,
         attacks=attack_rows([metrics.audit.attack_on_images, metrics.audit.attack_on_weights]),
-        pairs=[
-            (image_uri(sample), image_uri(photograph), distance) for sample, photograph, distance in shown.closest_pairs
-        ],
+        pairs=[(image_uri(sample), image_uri(photograph), ratio) for sample, photograph, ratio in shown.closest_pairs],
     )
 
 

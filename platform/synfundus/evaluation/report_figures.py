@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from synfundus.evaluation.figures.diversity import plot_anatomy, plot_requested_findings
 from synfundus.evaluation.figures.labels import plot_consistency, plot_distributions, plot_roc, plot_sensitivity
-from synfundus.evaluation.figures.likeness import plot_distances, plot_extrapolation, plot_spectrum, plot_strata
+from synfundus.evaluation.figures.likeness import plot_extrapolation, plot_ratios, plot_spectrum, plot_strata
 from synfundus.evaluation.figures.memorisation import plot_memorisation
 from synfundus.evaluation.figures.training import LossCurves, plot_losses
 from synfundus.evaluation.figures.transfer import plot_curves, plot_forest, plot_gain
@@ -16,7 +16,7 @@ from synfundus.measures.transfer_metrics import ComputedTransfer, Transfer
 
 _SINGLE = (
     *("distributions", "consistency", "roc", "sensitivity", "spectrum"),
-    *("anatomy", "requested_findings", "distances", "memorisation", "losses", "transfer_curves"),
+    *("anatomy", "requested_findings", "ratios", "memorisation", "losses", "transfer_curves"),
 )
 """Figures of which a report has one."""
 
@@ -36,7 +36,7 @@ class ReportFigures:
     spectrum: str | None
     anatomy: str | None
     requested_findings: str | None
-    distances: str | None
+    ratios: str | None
     memorisation: str | None
     losses: str | None
     transfer_forests: Mapping[str, str]
@@ -81,7 +81,7 @@ def plot_figures(metrics: EvaluationMetrics, curves: Sequence[LossCurves]) -> Re
         spectrum=plot_spectrum(metrics.spectrum),
         anatomy=plot_anatomy(metrics.diversity.anatomy),
         requested_findings=plot_requested_findings(metrics.diversity.requested_findings),
-        distances=None if privacy is None else plot_distances(privacy),
+        ratios=None if privacy is None else plot_ratios(privacy),
         memorisation=None if privacy is None else plot_memorisation(metrics.audit.memorisation, privacy),
         losses=plot_losses(curves),
         **_plot_transfer(metrics.transfer),

@@ -272,14 +272,14 @@ def _phantom_features(extractors: Extractors, num_images: int, size_px: int) -> 
 def _closest_pairs(
     task: EvaluationTask, images: PreparedImages, samples: Samples, near: Nearest
 ) -> list[tuple[Pixels, Pixels, float]]:
-    """Return (sample, nearest training photograph turned the same way, distance), nearest first."""
+    """Return (sample, nearest training photograph turned the same way, distance ratio), smallest first."""
     rows = closest_rows(near)
     indices, place = np.unique(near.index[rows], return_inverse=True)
     found = [pixels for batch in images.batches_of("train", indices) for pixels in batch.images_BHWC]
     photographs = [found[i] for i in place]
     pixels = _sample_pixels(task, samples, rows)
     return [
-        (pixels[row], photograph[:, ::-1] if near.mirrored[row] else photograph, float(near.distance[row]))
+        (pixels[row], photograph[:, ::-1] if near.mirrored[row] else photograph, float(near.ratio[row]))
         for row, photograph in zip(rows, photographs, strict=True)
     ]
 

@@ -7,7 +7,7 @@ from synfundus.measures.measure import Measure
 from synfundus.metadata import Metadata
 
 COPY_SPACE: Final = "codes of the copy detector, which was trained on altered training photographs"
-"""Space in which the distance to training photographs is measured, in words."""
+"""Space in which distances to training photographs are measured, in words."""
 
 
 class CopyDetectorMetrics(Metadata):
@@ -28,4 +28,4 @@ class SampledCounts:
     num_sampled: int
     """Samples over all attempts, accepted or not."""
     num_near: int
-    """Samples among them that were rejected because they lie nearer to a training image than the threshold."""
+    """Samples among them that were rejected, because their distance ratio lies below the threshold."""

@@ -343,8 +343,8 @@ class Consistency(Metadata):
         return [name for name, entry in self.labels.items() if entry.beats_permuted is None]
 
 
-class DistanceHistogram(Metadata):
-    """Distances to the nearest training photograph."""
+class RatioHistogram(Metadata):
+    """Distance ratios to the training photographs."""
 
     bin_edges: tuple[float, ...]
     """Edges of the bins, one more than there are counts."""
@@ -359,42 +359,42 @@ class ClosestPair(Metadata):
 
     sample_id: int
     training_image_id: str
-    distance: float
-    """0 for a copy, 1.41 for images that have nothing in common; at most 2."""
+    distance_ratio: float
+    """Distance to this photograph over that to the nearest one of another patient: 0 for a copy, at most 1."""
     mirrored: bool
     """The photograph is nearest when mirrored."""
     below_threshold: bool
 
 
 class MeasuredPrivacy(Metadata):
-    """Distance of samples to training photographs."""
+    """Distance ratio of samples to the training photographs: 0 for a copy, near 1 for an image of somebody else."""
 
     status: Literal["measured"] = "measured"
     num_training: int
     """Training photographs that were searched, all of them."""
     num_held_out: int
-    """Held-out photographs whose distances the histogram shows."""
+    """Held-out photographs whose ratios the histogram shows."""
     num_synthetic: int
     """Accepted samples that were compared again here."""
     space: str
-    """Space in which nearness is judged."""
+    """Space of the distances."""
     threshold: float
-    """Distance below which a sample is rejected, in [0, 2]. The copy detector set it on validation photographs."""
+    """Distance ratio below which a sample is rejected, in [0, 1]; set on validation photographs."""
     expected_rate: float
-    """Share of photographs of other people that are expected to lie nearer than the threshold, 0 to 1."""
+    """Share of photographs of other people that are expected to lie below the threshold, 0 to 1."""
     detector: CopyDetectorMetrics
     """What the copy detector finds and rejects."""
     num_sampled: int
     """Samples over all attempts, accepted or not."""
     num_near: int
-    """Samples among `num_sampled` that were rejected because they lie nearer than the threshold."""
+    """Samples among `num_sampled` that were rejected because their ratio lies below the threshold."""
     share_near: Measure
     """`num_near` of `num_sampled`."""
     share_near_upper_bound: float
-    """95 % upper bound of that share, 0 to 1; about 3 / n if none lies nearer."""
+    """95 % upper bound of that share, 0 to 1; about 3 / n if there is none."""
     num_below: int
-    """Accepted samples compared again here that lie nearer than the threshold."""
-    distances: DistanceHistogram
+    """Accepted samples compared again here whose ratio lies below the threshold."""
+    ratios: RatioHistogram
     closest: tuple[ClosestPair, ...] = ()
     """Closest pairs, nearest first. Private."""
 

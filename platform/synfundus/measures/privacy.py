@@ -66,7 +66,7 @@ class CanaryShare(Metadata):
     num_samples: int
     """Samples at the last checkpoint that were requested with the labels of these patients."""
     num_near: int
-    """Samples among them that are nearer than the threshold to the patient whose labels they were requested with."""
+    """Samples among them that are copies of the patient whose labels they were requested with."""
     share: Measure
 
 

@@ -13,7 +13,7 @@ class SampleRejectionReason(StrEnum):
     BLANK = "blank"
     """No colour channel varies."""
     NEAR_TRAINING_IMAGE = "near_training_image"
-    """The image lies nearer to a training image than the threshold."""
+    """The distance ratio to the training images is below the threshold."""
 
 
 class SampleRejection(Metadata):
@@ -21,8 +21,8 @@ class SampleRejection(Metadata):
 
     sample_id: int
     reason: SampleRejectionReason
-    distance: float | None = None
-    """Distance to the nearest training image, if that is the reason."""
+    distance_ratio: float | None = None
+    """Distance ratio to the training images, if that is the reason."""
 
 
 class RejectedAttempt(SampleRejection):

@@ -51,7 +51,7 @@ class ReleaseMetadata:
     space: str
     """Space in which the distance to training images is measured."""
     calibration: CopyCalibration
-    """Distance to the nearest training image below which a sample is rejected, and where it comes from."""
+    """Distance ratio to the training images below which a sample is rejected, and where it comes from."""
     samples_manifest_sha256: str
     """SHA-256 of the samples' manifest."""
     generator_digest: str
@@ -83,9 +83,10 @@ class ReleaseMetadata:
         sources = " ".join(filter(None, (training, overridden_sentence(self.origin))))
         return (
             f"The images show no real person. {sources} Each image was compared with every training image and its"
-            f" mirror image ({self.space}). An image was rejected if its distance to the nearest one is below"
-            f" {self.calibration.threshold:.4g}, which {self.calibration.expected_rate:.1%} of photographs of other"
-            f" people are expected to be; {num_near} images were rejected for that. This is no proof of anonymity."
+            f" mirror image ({self.space}). An image was rejected if its distance to the nearest one is less than"
+            f" {self.calibration.threshold:.4g} times that to the nearest one of another patient, which"
+            f" {self.calibration.expected_rate:.1%} of photographs of other people are expected to be; {num_near}"
+            " images were rejected for that. This is no proof of anonymity."
         )
 
     @property

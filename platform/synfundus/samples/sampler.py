@@ -15,7 +15,6 @@ from synfundus.diffusion.engine import Engine, RowRequest
 from synfundus.diffusion.noise import sample_seed
 from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.labels import FloatArray, LabelRow, encode_conditions
-from synfundus.measures.nearest import reference_on
 from synfundus.samples.image_file import encode_image
 from synfundus.samples.plan import Plan
 from synfundus.samples.rejection import SampleRejection
@@ -59,7 +58,7 @@ class ShardSampler:
         device = torch.device("cuda" if resources.num_gpus else "cpu")
         self.task = task
         self.detector = load_copy_detector(task.storage, task.copy_detector_folder, device)
-        self.reference_ND, self.calibration = reference_on(reference.descriptors_ND, device), reference.calibration
+        self.reference, self.calibration = reference.training.on(device), reference.calibration
         generator = load_generator(task.storage, task.generator_folder, device)
         self.generator_digest = generator.digest
         self.engine = Engine(
@@ -95,7 +94,7 @@ class ShardSampler:
         ids = np.array([sample.sample_id for batch in batches for sample in batch.samples], np.int64)
         sound = ~np.isin(ids, list(rejected))
         descriptors_SD = np.concatenate([batch.descriptors_BD for batch in batches])[sound]
-        rejections += check_copies(ids[sound].tolist(), descriptors_SD, self.reference_ND, self.calibration.threshold)
+        rejections += check_copies(ids[sound].tolist(), descriptors_SD, self.reference, self.calibration.threshold)
         return sorted(rejections, key=lambda rejection: rejection.sample_id)
 
     def _denoise(self, conditions: Sequence[LabelRow], seeds: Sequence[int]) -> NDArray[np.uint8]:

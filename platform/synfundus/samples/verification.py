@@ -33,7 +33,7 @@ class Verification(Metadata):
     space: str
     """Space in which the distance to training images is measured."""
     calibration: CopyCalibration
-    """Distance to the nearest training image below which a sample is rejected, and where it comes from."""
+    """Distance ratio to the training images below which a sample is rejected, and where it comes from."""
     num_samples: int
     """Samples of the plan."""
     accepted: tuple[AcceptedAttempt, ...]

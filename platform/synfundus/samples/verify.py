@@ -10,14 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from synfundus.copies.descriptors import read_descriptors
 from synfundus.copies.gate import read_gate
 from synfundus.copies.manifest import CopyCalibration
+from synfundus.copies.reference import TrainingReference, read_reference
 from synfundus.fundus.shard import decode_pixels
 from synfundus.labels import FloatArray
-from synfundus.measures.nearest import nearest
+from synfundus.measures.nearest import Reference, nearest
 from synfundus.samples.rejection import SampleRejection, SampleRejectionReason
 from synfundus.storage import Storage
 
@@ -27,9 +26,9 @@ BLANK_STANDARD_DEVIATION = 2.0
 
 @dataclass(frozen=True)
 class CopyReference:
-    """Descriptors of the training images, and the smallest accepted distance of a sample to them."""
+    """The training images, and the smallest accepted distance ratio of a sample to them."""
 
-    descriptors_ND: FloatArray
+    training: TrainingReference
     calibration: CopyCalibration
 
 
@@ -39,7 +38,7 @@ def copy_reference(storage: Storage, folder: str) -> CopyReference:
     Raises:
         WrongInputError: the detector is not complete.
     """
-    return CopyReference(read_descriptors(storage, folder)["train"], read_gate(storage, folder).calibration)
+    return CopyReference(read_reference(storage, folder), read_gate(storage, folder).calibration)
 
 
 def check_files(
@@ -60,21 +59,21 @@ def check_files(
 
 
 def check_copies(
-    sample_ids: Sequence[int], descriptors_BD: FloatArray, reference_ND: Tensor, threshold: float
+    sample_ids: Sequence[int], descriptors_BD: FloatArray, reference: Reference, threshold: float
 ) -> list[SampleRejection]:
-    """Return a rejection for each sample that lies nearer to a training image than `threshold`.
+    """Return a rejection for each sample whose distance ratio to the training images is below `threshold`.
 
     Args:
         descriptors_BD: copy descriptors of the samples; the more at once, the faster.
-        reference_ND: copy descriptors of the training images, on the device that searches.
+        reference: the training images.
     """
-    if not len(sample_ids) or not len(reference_ND):
+    if not len(sample_ids) or not len(reference):
         return []
-    distances = nearest(descriptors_BD, reference_ND).distance.tolist()
+    ratios = nearest(descriptors_BD, reference).ratio.tolist()
     return [
-        SampleRejection(sample_id=sample_id, reason=SampleRejectionReason.NEAR_TRAINING_IMAGE, distance=distance)
-        for sample_id, distance in zip(sample_ids, distances, strict=True)
-        if distance < threshold
+        SampleRejection(sample_id=sample_id, reason=SampleRejectionReason.NEAR_TRAINING_IMAGE, distance_ratio=ratio)
+        for sample_id, ratio in zip(sample_ids, ratios, strict=True)
+        if ratio < threshold
     ]
 
 

@@ -28,8 +28,8 @@ class CopyDetectorSummary:
         """Return the summary as lines for the user's screen."""
         calibration, metrics = self.calibration, self.metrics
         threshold = (
-            f"{format_number(calibration.threshold)}, which {100 * calibration.expected_rate:.2g} % of photographs of"
-            f" other people are expected to be below; from {calibration.num_held_out} validation photographs"
+            f"distance ratio {format_number(calibration.threshold)}; {100 * calibration.expected_rate:.2g} % of"
+            f" photographs of other people are expected below it; from {calibration.num_held_out} validation photographs"
         )
         return [
             ("threshold", threshold),

@@ -36,9 +36,9 @@ class GeneratorSummary:
             where = f"{held_out[-1].num_images} validation images; lowest {best.loss:.4f} at step {best.step}"
             rows.append(("held-out loss", f"{held_out[-1].loss:.4f} at the end on {where}"))
         if self.metrics.memorisation:
-            distances = self.metrics.memorisation[-1].distances
-            text = f"{min(distances):.3f} of {len(distances)} samples at the end"
-            rows.append(("smallest distance to training", text))
+            ratios = self.metrics.memorisation[-1].ratios
+            text = f"{min(ratios):.3f} of {len(ratios)} samples at the end"
+            rows.append(("smallest distance ratio to training", text))
         return [*rows, ("sheets", self.sheets)] if self.sheets is not None else rows
 
 

@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 import torch
 
 from synfundus.copies.config import CopyDetectorConfig
-from synfundus.copies.descriptors import read_descriptors
 from synfundus.copies.detector import load_copy_detector
+from synfundus.copies.reference import read_reference
 from synfundus.copies.training import CopyLearner
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.training import AnnotatorLearner
@@ -17,7 +17,7 @@ from synfundus.diffusion.memorisation import NearestTrainingImage
 from synfundus.diffusion.training import GeneratorLearner
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.measures.copies import COPY_SPACE
-from synfundus.measures.nearest import nearest, reference_on
+from synfundus.measures.nearest import nearest
 from synfundus.storage import Storage
 from synfundus.training.config import OptimisationConfig
 from synfundus.training.learner import Learner
@@ -75,10 +75,8 @@ class CopyDetectorTask(_Task[CopyDetectorConfig]):
 def nearest_training_image(storage: Storage, copy_detector_folder: str) -> NearestTrainingImage:
     """Return the search for copies of training images, by which a training records how near its samples come."""
     detector = load_copy_detector(storage, copy_detector_folder)
-    reference_ND = reference_on(read_descriptors(storage, copy_detector_folder)["train"], "cpu")
-    return NearestTrainingImage(
-        COPY_SPACE, lambda images_BHWC: nearest(detector.descriptors(images_BHWC), reference_ND)
-    )
+    reference = read_reference(storage, copy_detector_folder).on("cpu")
+    return NearestTrainingImage(COPY_SPACE, lambda images_BHWC: nearest(detector.descriptors(images_BHWC), reference))
 
 
 @dataclass(frozen=True)

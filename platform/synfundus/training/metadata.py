@@ -33,7 +33,7 @@ class HeldOutLoss(Metadata):
     """Number of validation images that the mean is over."""
 
 
-class CanaryDistances(Metadata):
+class CanaryRatios(Metadata):
     """Samples with the conditions of canaries (patients whom the training repeats), for one number of repeats."""
 
     repeats: int
@@ -41,20 +41,20 @@ class CanaryDistances(Metadata):
     num_patients: int
     num_samples: int
     """Samples with the condition of one of these patients."""
-    distances: tuple[float, ...]
-    """Distance of each sample whose nearest training image shows the patient with its condition."""
+    ratios: tuple[float, ...]
+    """Distance ratio of each sample whose nearest training image shows the patient with its condition."""
 
 
 class MemorisationPoint(Metadata):
-    """Distances of a few samples to their nearest training images, at one checkpoint."""
+    """Distance ratios of a few samples to the training images, at one checkpoint."""
 
     step: int
     """Optimiser steps done."""
     space: str
     """Space of the distances, in words."""
-    distances: tuple[float, ...]
-    """Distance of each sample to its nearest training image."""
-    canaries: tuple[CanaryDistances, ...] = ()
+    ratios: tuple[float, ...]
+    """Distance ratio of each sample."""
+    canaries: tuple[CanaryRatios, ...] = ()
     """An entry per number of repeats; empty without canaries."""
 
 
@@ -80,4 +80,4 @@ class CheckpointMetadata(Metadata):
     held_out_losses: tuple[HeldOutLoss, ...]
     """Losses on validation images up to this step."""
     memorisation: tuple[MemorisationPoint, ...] = ()
-    """Distances of samples to training images up to this step; empty for a model without them."""
+    """Distance ratios of samples to the training images up to this step; empty for a model without them."""

@@ -1,20 +1,21 @@
-"""The threshold rejects the stated share of further photographs, whatever the distribution of their distances."""
+"""The threshold rejects the stated share of further photographs, whatever the distribution of their distance ratios."""
 
 import numpy as np
 import pytest
 
 from synfundus.copies.calibration import calibrate, calibrate_on
+from synfundus.copies.reference import TrainingReference
 from synfundus.errors import WrongInputError
 
 
 def test_the_threshold_is_the_order_statistic_of_split_conformal_prediction() -> None:
-    distances = np.arange(1, 200, dtype=np.float64)  # 199 of them
-    assert calibrate(distances, 0.01).threshold == 2.0  # floor(0.01 x 200)
-    assert calibrate(distances[::-1].copy(), 0.05).threshold == 10.0
-    assert calibrate(distances, 0.01).expected_rate == 0.01
+    ratios = np.arange(1, 200, dtype=np.float64)  # 199 of them
+    assert calibrate(ratios, 0.01).threshold == 2.0  # floor(0.01 x 200)
+    assert calibrate(ratios[::-1].copy(), 0.05).threshold == 10.0
+    assert calibrate(ratios, 0.01).expected_rate == 0.01
 
 
-def test_too_few_photographs_give_the_smallest_distance_and_say_what_it_costs() -> None:
+def test_too_few_photographs_give_the_smallest_ratio_and_say_what_it_costs() -> None:
     calibration = calibrate(np.array([0.5, 0.3, 0.9]), 0.01)
     assert (calibration.threshold, calibration.expected_rate) == (0.3, 0.25)
     assert calibration.num_held_out == 3
@@ -24,15 +25,15 @@ def test_too_few_photographs_give_the_smallest_distance_and_say_what_it_costs() 
 @pytest.mark.parametrize("num_held_out", [40, 125, 700])
 def test_further_photographs_are_rejected_at_the_expected_rate(power: float, num_held_out: int) -> None:
     """2,000 draws of photographs to calibrate on and one more; the bounds are four standard errors."""
-    distances = np.random.default_rng(num_held_out).exponential(size=(2000, num_held_out + 1)) ** power
-    calibrations = [calibrate(row[:-1], 0.05) for row in distances]
-    rejected = np.mean([row[-1] < c.threshold for row, c in zip(distances, calibrations, strict=True)])
+    ratios = np.random.default_rng(num_held_out).exponential(size=(2000, num_held_out + 1)) ** power
+    calibrations = [calibrate(row[:-1], 0.05) for row in ratios]
+    rejected = np.mean([row[-1] < c.threshold for row, c in zip(ratios, calibrations, strict=True)])
     expected = calibrations[0].expected_rate
     assert expected <= 0.05
     assert abs(rejected - expected) < 4 * (expected * (1 - expected) / 2000) ** 0.5
 
 
 def test_a_dataset_without_validation_photographs_is_refused() -> None:
-    descriptors = {"train": np.ones((4, 8), np.float32), "validation": np.ones((0, 8), np.float32)}
+    reference = TrainingReference(np.ones((4, 8), np.float32), np.arange(4))
     with pytest.raises(WrongInputError, match=r"data/p: no photographs in the split validation, .* too near"):
-        calibrate_on(descriptors, 0.01, "data/p", "cpu")
+        calibrate_on(reference, np.ones((0, 8), np.float32), 0.01, "data/p", "cpu")

@@ -13,10 +13,11 @@ from synfundus.copies.descriptors import read_descriptors
 from synfundus.copies.detector import load_copy_detector
 from synfundus.copies.gate import read_gate
 from synfundus.copies.manifest import CopyDetectorManifest
+from synfundus.copies.reference import read_reference
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.fundus.splits import SPLITS
-from synfundus.measures.nearest import nearest, reference_on
+from synfundus.measures.nearest import nearest
 from synfundus.resources import TrainingResources
 from synfundus.storage import Storage, open_storage, read_manifest
 
@@ -42,14 +43,22 @@ def test_stored_descriptors_are_those_of_the_images_in_their_order(trained: Stor
 
 def test_the_threshold_is_the_nearest_validation_photograph(trained: Storage) -> None:
     descriptors = read_descriptors(trained, DETECTOR)
-    reference_ND = reference_on(descriptors["train"], "cpu")
-    distances = nearest(descriptors["validation"], reference_ND).distance
+    reference = read_reference(trained, DETECTOR).on("cpu")
+    ratios = nearest(descriptors["validation"], reference).ratio
     gate, detector = read_gate(trained, DETECTOR), load_copy_detector(trained, DETECTOR)
-    assert detector.threshold == gate.calibration.threshold == distances.min()
-    rejected = nearest(descriptors["test"], reference_ND).distance < detector.threshold
+    assert detector.threshold == gate.calibration.threshold == ratios.min()
+    rejected = nearest(descriptors["test"], reference).ratio < detector.threshold
     assert gate.metrics.false_rejections.value == pytest.approx(rejected.mean())
     assert gate.metrics.false_rejections.n == len(rejected)
     assert {found.n for found in gate.metrics.found.values()} == {len(descriptors["train"])}
+
+
+def test_the_reference_names_the_patient_of_each_training_photograph_by_number(trained: Storage) -> None:
+    images = PreparedImages(trained, "data/p")
+    patients = images.labels("train", range(images.num_images("train"))).patients
+    numbers = read_reference(trained, DETECTOR).patient_N.tolist()
+    assert len(set(zip(patients, numbers, strict=True))) == len(set(patients)) == len(set(numbers))
+    assert numbers[0] == 0, "numbers count from the first patient, so they do not depend on the key of the hashes"
 
 
 def test_equal_trainings_give_equal_bytes_and_the_digest_ignores_the_metrics(trained: Storage) -> None:

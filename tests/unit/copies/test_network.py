@@ -54,7 +54,7 @@ def test_a_mirrored_image_changes_only_the_sign_of_the_second_half() -> None:
     np.testing.assert_allclose(mirrored[:, :half], as_is[:, :half], atol=1e-5)
     np.testing.assert_allclose(mirrored[:, half:], -as_is[:, half:], atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(as_is, axis=1), 1.0, atol=1e-5)
-    found = nearest(mirrored, reference_on(as_is, "cpu"))
+    found = nearest(mirrored, reference_on(as_is, np.arange(12), "cpu"))
     assert found.mirrored.all()
     np.testing.assert_array_equal(found.index, np.arange(12))
 

@@ -28,8 +28,9 @@ CANARIES = CanariesConfig(num_patients=2, repeats=(1, 3, 5))
 
 def search_among(images: Spots, num_images: int) -> NearestTrainingImage:
     """Return the search by the distance of standardised pixels."""
-    reference_ND = reference_on(unit_vectors(np.stack([images.pixels(i) for i in range(num_images)])), "cpu")
-    return NearestTrainingImage("pixels", lambda pixels_BHWC: nearest(unit_vectors(pixels_BHWC), reference_ND))
+    pixels_NHWC = np.stack([images.pixels(i) for i in range(num_images)])
+    reference = reference_on(unit_vectors(pixels_NHWC), np.arange(num_images), "cpu")
+    return NearestTrainingImage("pixels", lambda pixels_BHWC: nearest(unit_vectors(pixels_BHWC), reference))
 
 
 def unit_vectors(images_BHWC: NDArray[np.uint8]) -> FloatArray:
@@ -81,12 +82,12 @@ def test_without_canaries_the_order_of_the_training_is_unchanged() -> None:
 
 def test_a_sample_counts_for_a_canary_only_if_the_canary_with_its_condition_is_nearest() -> None:
     canaries = [Canary(1, np.array([4])), Canary(10, np.array([7, 8]))]
-    near = Nearest(np.array([0.1, 0.2, 0.3, 0.4]), np.array([4, 4, 7, 8]), np.zeros(4, np.bool_))
+    near = Nearest(np.array([0.1, 0.2, 0.3, 0.4]), np.full(4, 2.0), np.array([4, 4, 7, 8]), np.zeros(4, np.bool_))
     point = memorisation_point(50, "grey", near, canaries, near)
-    assert point.distances == (0.1, 0.2, 0.3, 0.4)
+    assert point.ratios == (0.05, 0.1, 0.15, 0.2)
     once, often = point.canaries
-    assert (once.repeats, once.num_samples, once.distances) == (1, 2, (0.1,))  # sample 2 is nearest to the other one
-    assert (often.repeats, often.num_samples, often.distances) == (10, 2, (0.4,))
+    assert (once.repeats, once.num_samples, once.ratios) == (1, 2, (0.05,))  # sample 2 is nearest to the other one
+    assert (often.repeats, often.num_samples, often.ratios) == (10, 2, (0.2,))
 
 
 def test_a_checkpoint_measures_the_same_samples_each_time_and_changes_no_step() -> None:
@@ -97,12 +98,12 @@ def test_a_checkpoint_measures_the_same_samples_each_time_and_changes_no_step() 
     first = measured.memorisation(0)
     assert first is not None
     assert measured.memorisation(0) == first
-    assert (len(first.distances), first.canaries) == (TINY.memorisation_num_samples, ())
+    assert (len(first.ratios), first.canaries) == (TINY.memorisation_num_samples, ())
     for step in range(3):
         assert measured.train_step(step) == plain.train_step(step)
     later = measured.memorisation(3)
     assert later is not None
-    assert later.distances != first.distances
+    assert later.ratios != first.ratios
     assert plain.memorisation(3) is None
 
 
@@ -117,4 +118,4 @@ def test_a_generator_that_learns_few_images_by_heart_comes_nearer_to_them() -> N
     after = learner.memorisation(config.num_steps)
     assert before is not None
     assert after is not None
-    assert np.median(after.distances) < 0.7 * np.median(before.distances)
+    assert np.median(after.ratios) < 0.7 * np.median(before.ratios)

@@ -64,7 +64,7 @@ def test_samples_of_other_people_reveal_neither_membership_nor_diagnoses() -> No
 def test_a_descriptor_that_places_training_photographs_nearer_to_everything_is_no_leak() -> None:
     """The copy detector was trained on the training photographs, so their descriptors may differ from all others."""
     nearer, synthetic, held_out = np.float32(0.7) * TRAINING, unit_vectors(150, 3), unit_vectors(300, 2)
-    distances = [nearest(of, reference_on(synthetic, "cpu")).distance for of in (nearer, held_out)]
+    distances = [nearest(of, reference_on(synthetic, np.arange(150), "cpu")).distance for of in (nearer, held_out)]
     assert roc_auc_score(np.repeat([1, 0], [150, 300]), -np.concatenate(distances)) > 0.9  # without calibration
     attack, _ = attack_images(photographs(nearer, "a"), photographs(held_out, "b"), samples(synthetic), "cpu")
     _, low, high = attack.auc.interval
@@ -104,6 +104,6 @@ def test_photographs_or_samples_that_are_missing_leave_an_attack_unmeasured() ->
 
 
 def test_the_memorisation_of_a_checkpoint_is_the_share_below_the_threshold() -> None:
-    share = memorisation_share(MemorisationPoint(step=3, space="s", distances=(0.1, 0.2, 0.3, 0.4)), 0.3)
+    share = memorisation_share(MemorisationPoint(step=3, space="s", ratios=(0.1, 0.2, 0.3, 0.4)), 0.3)
     assert (share.step, share.num_samples, share.num_near) == (3, 4, 2)
     assert share.share.interval[0] == 0.5

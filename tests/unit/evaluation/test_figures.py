@@ -180,7 +180,7 @@ def test_the_extrapolated_point_lies_on_the_line_of_the_others(plotted: Callable
 def test_nearness_with_its_legend_is_whole(plotted: Callable[[Plot], Figure]) -> None:
     privacy = example_metrics().privacy
     assert isinstance(privacy, MeasuredPrivacy)
-    figure = plotted(lambda: likeness.plot_distances(privacy))
+    figure = plotted(lambda: likeness.plot_ratios(privacy))
     assert_nothing_is_cut_off(figure)
     assert not figure.legends[0].get_window_extent().overlaps(figure.axes[0].bbox)
 

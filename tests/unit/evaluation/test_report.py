@@ -345,7 +345,7 @@ def test_figure_files_are_those_of_the_page() -> None:
     assert list(files) == [
         "anatomy",
         "consistency",
-        "distances",
+        "ratios",
         "distributions",
         "extrapolation-0",
         "losses",

@@ -8,6 +8,7 @@ import pytest
 
 from support.copies_example import example_calibration
 from support.samples_example import example_plan
+from synfundus.copies.reference import TrainingReference
 from synfundus.errors import WrongInputError
 from synfundus.samples.attempts import sample_plan
 from synfundus.samples.manifest import SamplesManifest
@@ -19,7 +20,7 @@ from synfundus.samples.work import ShardRecord, ShardWork
 from synfundus.storage import LocalStorage, Storage, is_complete
 
 FOLDER = "samples/few"
-REFERENCE = CopyReference(np.zeros((1, 4), np.float32), example_calibration())
+REFERENCE = CopyReference(TrainingReference(np.zeros((1, 4), np.float32), np.zeros(1, np.int64)), example_calibration())
 
 
 class Silent:

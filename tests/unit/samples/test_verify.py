@@ -36,14 +36,14 @@ def png(image_HWC: NDArray[np.uint8]) -> bytes:
 
 TRAINING = phantoms(8, 1)
 ENCODER = untrained_encoder(SIZE_PX)
-REFERENCE_ND = reference_on(ENCODER.descriptors(TRAINING), "cpu")
+REFERENCE = reference_on(ENCODER.descriptors(TRAINING), np.arange(8), "cpu")
 
 
 def rejected(images: NDArray[np.uint8], encoded: list[bytes] | None = None) -> dict[int, SampleRejectionReason]:
     ids = list(range(100, 100 + len(images)))
     rejections = check_files(ids, encoded or [png(image) for image in images], images)
     sound = [row for row, sample_id in enumerate(ids) if sample_id not in {item.sample_id for item in rejections}]
-    rejections += check_copies([ids[row] for row in sound], ENCODER.descriptors(images[sound]), REFERENCE_ND, 1e-3)
+    rejections += check_copies([ids[row] for row in sound], ENCODER.descriptors(images[sound]), REFERENCE, 1e-3)
     return {rejection.sample_id: rejection.reason for rejection in rejections}
 
 
@@ -77,7 +77,7 @@ def test_the_reference_is_the_detectors_training_images_and_threshold(storage: S
     reference = copy_reference(storage, "copy_detectors/p")
     detector = load_copy_detector(storage, "copy_detectors/p")
     pixels = np.concatenate([batch.images_BHWC for batch in PreparedImages(storage, "data/p").batches("train")])
-    np.testing.assert_allclose(reference.descriptors_ND, detector.descriptors(pixels), atol=1e-6)
+    np.testing.assert_allclose(reference.training.descriptors_ND, detector.descriptors(pixels), atol=1e-6)
     assert reference.calibration.threshold == detector.threshold > 0
 
 

@@ -10,10 +10,11 @@ import torch
 from support.datasets_of_phantoms import phantom_dataset
 from support.models_of_phantoms import train_copy_detector
 from synfundus.copies.detector import load_copy_detector
+from synfundus.copies.reference import read_reference
 from synfundus.diffusion.config import SolverConfig
 from synfundus.fundus.dataset import PreparedImages
 from synfundus.labels import LABEL_NAMES
-from synfundus.measures.nearest import nearest, reference_on
+from synfundus.measures.nearest import nearest
 from synfundus.storage import Storage
 from synfundus_serve.copy_check import CopyCheck
 from synfundus_serve.generate_route import _png_response
@@ -30,8 +31,8 @@ def test_copies_are_those_below_the_threshold_of_the_detector(storage: Storage) 
     found = asyncio.run(CopyCheck(storage, "copy_detectors/p", torch.device("cpu"), 1).is_copy(mixed))
     assert found[:5].all()
     detector = load_copy_detector(storage, "copy_detectors/p")
-    distances = nearest(detector.descriptors(others), reference_on(detector.descriptors(training), "cpu")).distance
-    np.testing.assert_array_equal(found[5:], distances < detector.threshold)
+    ratios = nearest(detector.descriptors(others), read_reference(storage, "copy_detectors/p").on("cpu")).ratio
+    np.testing.assert_array_equal(found[5:], ratios < detector.threshold)
 
 
 def response(image: bytes | None) -> GenerateResponse:

@@ -119,12 +119,12 @@ def plot_spectrum(spectrum: PowerSpectrum) -> str | None:
         return svg_uri(figure)
 
 
-def plot_distances(privacy: MeasuredPrivacy) -> str:
-    """Plot the distances of held-out photographs and samples to the nearest training photograph, and the threshold."""
-    edges = privacy.distances.bin_edges
+def plot_ratios(privacy: MeasuredPrivacy) -> str:
+    """Plot the distance ratios of held-out photographs and samples to the training photographs, and the threshold."""
+    edges = privacy.ratios.bin_edges
     series = (
-        (privacy.distances.held_out, "held-out photographs", PHOTOGRAPHS),
-        (privacy.distances.synthetic, "samples", SYNTHETIC),
+        (privacy.ratios.held_out, "held-out photographs", PHOTOGRAPHS),
+        (privacy.ratios.synthetic, "samples", SYNTHETIC),
     )
     with styled_figure(2.8) as figure:
         axes = figure.subplots()
@@ -134,7 +134,7 @@ def plot_distances(privacy: MeasuredPrivacy) -> str:
             axes.stairs(shares, edges, color=colour, alpha=0.12, fill=True)
         threshold = f"threshold ({format_number(privacy.threshold)})"
         axes.axvline(privacy.threshold, color=THRESHOLD, linewidth=1.2, linestyle=(0, (4, 3)), label=threshold)
-        axes.set(xlabel="distance to the nearest training photograph", ylabel="share of the images")
+        axes.set(xlabel="distance to the nearest training photograph / to another patient's", ylabel="share of images")
         axes.set(xlim=(edges[0], edges[-1]))
         axes.set_ylim(bottom=0)
         figure.legend(loc="outside upper left", ncols=3)

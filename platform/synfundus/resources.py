@@ -17,6 +17,11 @@ class Resources(Config):
     num_gpus: float = Field(default=0.0, ge=0.0, le=1.0)
     """GPUs of a worker: 0 for the CPU, 1 for a GPU of its own, a fraction to share one."""
 
+    @property
+    def device(self) -> str:
+        """Device of a worker, in torch's words."""
+        return "cuda" if self.num_gpus else "cpu"
+
 
 class PoolResources(Resources):
     """Resources of a stage that maps independent items of work over a pool of workers."""

@@ -55,7 +55,7 @@ class Diagnosis:
 
     def __init__(self, study: Study) -> None:
         resources = study.serving.diagnosis
-        device = torch.device("cuda" if resources.num_gpus else "cpu")
+        device = torch.device(resources.device)
         self._annotator = load_annotator(
             open_storage(study.root, create=False), study.annotator_folder, device, study.operating_points
         )

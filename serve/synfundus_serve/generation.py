@@ -39,7 +39,7 @@ class Generation:
     def __init__(self, study: Study, max_row_steps: int) -> None:
         resources = study.serving.generation
         torch.set_num_threads(resources.num_threads)
-        device = torch.device("cuda" if resources.num_gpus else "cpu")
+        device = torch.device(resources.device)
         storage = open_storage(study.root, create=False)
         generator = load_generator(storage, study.generator_folder, device)
         dtype = torch.bfloat16 if resources.precision == "bf16" else torch.float32

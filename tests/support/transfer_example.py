@@ -19,7 +19,7 @@ from synfundus.storage import Storage, write_manifest
 from synfundus.transfer.manifest import RESULTS, TransferManifest, predictions_file
 from synfundus.transfer.measuring import compare_models
 from synfundus.transfer.predictions import external_key
-from synfundus.transfer.records import CurvePoint, TrainingImages, Trial
+from synfundus.transfer.records import CellImages, CurvePoint, Trial
 from synfundus.transfer.results import ArmSummary, ExternalSet, Place, TrainedCell, TransferResults
 from synfundus.transfer.trained import TEST, VALIDATION, TestSet, TrainedModel, trained_models
 
@@ -101,7 +101,7 @@ def curve(separation: float, seed: int, started: float = 0.0) -> tuple[CurvePoin
 
 def _cell(name: str, arm: ArmSummary, fraction: float | None, separation: float, seed: int) -> TrainedCell:
     photographs = 0 if fraction is None else round(600 * fraction)
-    images = TrainingImages(
+    images = CellImages(
         num_photographs=photographs,
         num_patients=photographs // 2,
         num_samples=2000 if arm.train != "photographs" else photographs if arm.added_samples else 0,

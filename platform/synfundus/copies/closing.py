@@ -40,7 +40,7 @@ def close_detector(
     Raises:
         WrongInputError: the dataset has no training or no validation photographs.
     """
-    device = "cuda" if config.resources.num_gpus else "cpu"
+    device = config.resources.device
     encoder = read_encoder(storage, folder, device)
     descriptors = join_descriptors([storage.read(file.name) for file in sorted(files, key=lambda file: file.name)])
     reference = TrainingReference(descriptors["train"], training_patients(images))

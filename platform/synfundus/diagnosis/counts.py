@@ -7,9 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synfundus.fundus.batches import LabelBatch
-from synfundus.fundus.dataset import read_labels
 from synfundus.labels import NUM_LABELS, NUM_VALUES, expand_known
-from synfundus.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,6 @@ class LabelCounts:
     def teaching(self) -> NDArray[np.int64]:
         """Return the images of the split with an expert's label for a head that has both classes."""
         return np.flatnonzero((expand_known(self.expert_NK) & self.both_classes).any(axis=1))
-
-
-def count_labels(storage: Storage, folder: str, split: str) -> LabelCounts:
-    """Count the experts' labels of a split; no image is read. Memory: 16 bytes per image."""
-    return count_batches(read_labels(storage, folder, split))
 
 
 def count_batches(batches: Iterable[LabelBatch]) -> LabelCounts:

@@ -52,7 +52,7 @@ def adopt_external(
     """
     manifest = AnnotatorManifest(digest=digest, data=images.folder, external=True)
     if config.predictions is not None:
-        logits = read_predictions(config)
+        logits = read_prediction_table(config)
         _require_overlap(logits, images, config.predictions)
         assessment = _assess(TableScorer(logits), images, config)
         save_predictions(storage, folder, logits, assessment, manifest)
@@ -70,7 +70,7 @@ def _assess(scorer: Scorer, images: PreparedImages, config: ExternalConfig) -> A
     return assess(splits, training=None, recalibrate=config.recalibrate)
 
 
-def read_predictions(config: ExternalConfig) -> dict[str, FloatArray]:
+def read_prediction_table(config: ExternalConfig) -> dict[str, FloatArray]:
     """Read the CSV that `config` names: logits (19,) by image id; an empty cell is NaN.
 
     Raises:

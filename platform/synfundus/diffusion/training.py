@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from diffusers.models.resnet import ResnetBlock2D
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from synfundus.diffusion.checkpoint import load_weights, read_unet_weights, save_generator
@@ -62,7 +62,7 @@ _SIDE_HEAD, _SIDE_LABEL = HEADS["eye_side"].start, LABEL_NAMES.index("eye_side")
 _FUNDUS_HEAD, _FUNDUS_LABEL = HEADS["is_fundus"].start, LABEL_NAMES.index("is_fundus")
 
 
-class TrainingImages(Protocol):
+class ImageSource(Protocol):
     """Source of training images; `synfundus.fundus.dataset.PreparedImages` is one."""
 
     size_px: int
@@ -138,6 +138,26 @@ def _weighted_mean_square(x_BCHW: Tensor, weight_B: Tensor) -> Tensor:
     return (weight_B * x_BCHW.square().mean(dim=(1, 2, 3))).mean()
 
 
+def _require_fitting_images(images: ImageSource, config: GeneratorConfig) -> None:
+    """Raise WrongInputError if there are no training images, or images of another size than the network's."""
+    if images.size_px != config.unet.size_px:
+        raise WrongInputError(
+            f"unet.size_px: is {config.unet.size_px}, but the images have {images.size_px} px; make them equal"
+        )
+    if images.num_images("train") == 0:
+        raise WrongInputError("the split train has no images; add photographs, or raise its fraction")
+
+
+def _initial_unet(config: GeneratorConfig) -> nn.Module:
+    """Return the network with the weights of `init_from`, or with weights that depend on the seed alone."""
+    unet = build_unet(
+        config.unet, derive_seed("weights", config.seed), gradient_checkpointing=config.gradient_checkpointing
+    )
+    if config.init_from is not None:
+        load_weights(unet, read_unet_weights(config.init_from), config.init_from)
+    return unet
+
+
 class GeneratorLearner(Learner):
     """The generator in training."""
 
@@ -148,7 +168,7 @@ class GeneratorLearner(Learner):
 
     def __init__(
         self,
-        images: TrainingImages,
+        images: ImageSource,
         config: GeneratorConfig,
         device: torch.device,
         rank: int = 0,
@@ -160,20 +180,10 @@ class GeneratorLearner(Learner):
             WrongInputError: no images, images of another size, too few patients for the canaries, or weights of
                 `init_from` that do not fit.
         """
-        if images.size_px != config.unet.size_px:
-            raise WrongInputError(
-                f"unet.size_px: is {config.unet.size_px}, but the images have {images.size_px} px; make them equal"
-            )
-        self._num_images = num_images = images.num_images("train")
-        if num_images == 0:
-            raise WrongInputError("the split train has no images; add photographs, or raise its fraction")
-        unet = build_unet(
-            config.unet, derive_seed("weights", config.seed), gradient_checkpointing=config.gradient_checkpointing
-        )
-        if config.init_from is not None:
-            load_weights(unet, read_unet_weights(config.init_from), config.init_from)
-        super().__init__(unet, config, device, rank, world_size)
+        _require_fitting_images(images, config)
+        super().__init__(_initial_unet(config), config, device, rank, world_size)
         self._images = images
+        self._num_images = num_images = images.num_images("train")
         self._canaries = []
         if config.canaries is not None:
             patients = images.labels("train", range(num_images)).patients

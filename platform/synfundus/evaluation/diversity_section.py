@@ -1,16 +1,16 @@
 """The section `diversity` of the metrics: variety, combinations of findings, anatomy, requested findings."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from synfundus.evaluation.anatomy.measuring import measure_anatomy
 from synfundus.evaluation.anatomy_comparison import AnatomySet, compare_anatomy
-from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.feature_sets import FeatureSet
-from synfundus.evaluation.finding_combinations import cover_combinations
+from synfundus.evaluation.finding_combinations import LabelledPhotographs, cover_combinations
 from synfundus.evaluation.finding_detector import FindingDetector
-from synfundus.evaluation.image_sets import Photographs, Samples
+from synfundus.evaluation.image_sets import ComparedSets, Photographs, Samples, chosen_features
+from synfundus.evaluation.instruments import Instruments
 from synfundus.evaluation.requested_findings import measure_requested_findings
 from synfundus.evaluation.spaces import Extractor
 from synfundus.evaluation.variety import compare_nearest_other, compare_vendi
@@ -22,6 +22,7 @@ from synfundus.measures.diversity_metrics import (
     Diversity,
     NearestOther,
     RequestedFindings,
+    VendiComparison,
 )
 
 ANATOMY, FINDINGS = "measured anatomy", "detected findings"
@@ -40,84 +41,63 @@ def diversity_extractors(detector: FindingDetector | str) -> dict[str, Extractor
     return {ANATOMY: measure_anatomy, **found}
 
 
-def measure_diversity(
-    reference: Photographs,
-    held_out: Photographs,
-    samples: Samples,
-    config: EvaluationConfig,
-    *,
-    spaces: Sequence[str],
-    detector: FindingDetector | str,
-    size_px: int,
-    min_patients: int,
-) -> Diversity:
-    """Return the variety of the samples beside that of the held-out photographs.
-
-    Args:
-        reference: training photographs, whose combinations of findings are counted.
-        spaces: feature spaces that were computed.
-        detector: detector of the samples' findings, or the reason why there is none.
-        size_px: side of all images.
-        min_patients: smallest number of patients of a combination of findings that is named.
-    """
+def measure_diversity(sets: ComparedSets, instruments: Instruments) -> Diversity:
+    """Return the variety of the samples beside that of the held-out photographs."""
+    detector = instruments.detector
     return Diversity(
-        vendi={
-            space: compare_vendi(
-                *(_features(images, space) for images in (reference, held_out, samples)),
-                min_images=config.min_images,
-                seed=config.seed,
-            )
-            for space in spaces
-        },
-        nearest_other=_nearest_others(held_out, samples, spaces, config),
+        vendi=_vendi_scores(sets, instruments),
+        nearest_other=_nearest_others(sets, instruments),
         combinations=cover_combinations(
-            reference.expert_NK,
-            reference.patients,
-            held_out.expert_NK,
-            held_out.patients,
-            samples.requested_NK,
-            samples.predicted_NK,
-            min_patients=min_patients,
-            seed=config.seed,
+            LabelledPhotographs(sets.reference.expert_NK, sets.reference.patients),
+            LabelledPhotographs(sets.held_out.expert_NK, sets.held_out.patients),
+            sets.samples.requested_NK,
+            sets.samples.predicted_NK,
+            min_patients=instruments.min_patients,
+            seed=instruments.config.seed,
         ),
-        anatomy=_anatomy(held_out, samples, size_px),
-        requested_findings=None if isinstance(detector, str) else _requested_findings(samples, detector, size_px),
+        anatomy=_anatomy(sets),
+        requested_findings=None if isinstance(detector, str) else _requested_findings(sets, detector),
         findings_reason=detector if isinstance(detector, str) else None,
     )
 
 
-def _features(images: Photographs | Samples, space: str) -> FeatureSet:
-    return images.feature_set(space, np.ones(len(images.chosen), np.bool_))
+def _vendi_scores(sets: ComparedSets, instruments: Instruments) -> dict[str, VendiComparison]:
+    """Return the comparison in each feature space."""
+    config = instruments.config
+    return {
+        space: compare_vendi(
+            *(chosen_features(images, space) for images in (sets.reference, sets.held_out, sets.samples)),
+            min_images=config.min_images,
+            seed=config.seed,
+        )
+        for space in instruments.computed_spaces
+    }
 
 
-def _nearest_others(
-    held_out: Photographs, samples: Samples, spaces: Sequence[str], config: EvaluationConfig
-) -> dict[str, NearestOther]:
+def _nearest_others(sets: ComparedSets, instruments: Instruments) -> dict[str, NearestOther]:
     """Return the comparison in the space of copies, then in each feature space."""
-    patients = [held_out.patients[row] for row in held_out.chosen]
-    ids = [str(sample_id) for sample_id in samples.sample_ids[samples.chosen]]
-    sets = {
+    held_out, samples, config = sets.held_out, sets.samples, instruments.config
+    pairs = {
         COPIES: (
-            FeatureSet(held_out.descriptors_ND[held_out.chosen], patients),
-            FeatureSet(samples.descriptors_MD, ids),
+            FeatureSet(held_out.descriptors_ND[held_out.chosen], held_out.groups),
+            FeatureSet(samples.descriptors_MD, samples.groups),
         ),
-        **{space: (_features(held_out, space), _features(samples, space)) for space in spaces},
+        **{
+            space: (chosen_features(held_out, space), chosen_features(samples, space))
+            for space in instruments.computed_spaces
+        },
     }
     return {
         space: compare_nearest_other(*pair, min_images=config.min_images, seed=config.seed)
-        for space, pair in sets.items()
+        for space, pair in pairs.items()
     }
 
 
-def _anatomy(held_out: Photographs, samples: Samples, size_px: int) -> dict[AnatomyName, AnatomyComparison]:
-    photographs = AnatomySet(
-        _anatomy_values(held_out),
-        held_out.expert_NK[held_out.chosen],
-        [held_out.patients[row] for row in held_out.chosen],
-    )
-    ids = [str(sample_id) for sample_id in samples.sample_ids[samples.chosen]]
-    synthetic = AnatomySet(_anatomy_values(samples), samples.requested_NK[samples.chosen], ids)
-    return compare_anatomy(photographs, synthetic, size_px=size_px)
+def _anatomy(sets: ComparedSets) -> dict[AnatomyName, AnatomyComparison]:
+    held_out, samples = sets.held_out, sets.samples
+    photographs = AnatomySet(_anatomy_values(held_out), held_out.expert_NK[held_out.chosen], held_out.groups)
+    synthetic = AnatomySet(_anatomy_values(samples), samples.requested_NK[samples.chosen], samples.groups)
+    return compare_anatomy(photographs, synthetic, size_px=sets.size_px)
 
 
 def _anatomy_values(images: Photographs | Samples) -> FloatArray:
@@ -126,9 +106,10 @@ def _anatomy_values(images: Photographs | Samples) -> FloatArray:
     return values if len(values) else np.zeros((0, len(ANATOMY_MEASURES)), np.float32)
 
 
-def _requested_findings(samples: Samples, detector: FindingDetector, size_px: int) -> RequestedFindings:
+def _requested_findings(sets: ComparedSets, detector: FindingDetector) -> RequestedFindings:
+    samples = sets.samples
     requested_NK = samples.requested_NK[samples.chosen]
-    return measure_requested_findings(samples.features[FINDINGS], requested_NK, detector, size_px)
+    return measure_requested_findings(samples.features[FINDINGS], requested_NK, detector, sets.size_px)
 
 
 def diversity_notes(diversity: Diversity) -> Iterator[str]:

@@ -27,7 +27,7 @@ def build_encoder(config: EncoderConfig, device: torch.device | str = "cpu") -> 
     tensors = read_weights(config.weights)
     known: Any = timm.get_pretrained_cfg(config.architecture)
     size_px = config.image_size_px or known.input_size[1]
-    sized: dict[str, Any] = {"img_size": size_px} if known.fixed_input_size else {}
+    sized = {"img_size": size_px} if known.fixed_input_size else {}
     try:
         fresh: Any = timm.create_model(config.architecture, pretrained=False, **sized)
         overlay = {"state_dict": _with_head_of(fresh, tensors, known.classifier), "label_offset": 0}

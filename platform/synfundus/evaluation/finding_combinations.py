@@ -6,6 +6,8 @@ the samples demands (docs/decisions/0002-rare-combinations.md); the others are c
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,11 +40,17 @@ def combination_keys(labels_NK: Labels) -> NDArray[np.int64]:
     return np.where(judged_N, has_NF @ (1 << np.arange(len(COMBINED))), -1)
 
 
+@dataclass(frozen=True)
+class LabelledPhotographs:
+    """Experts' labels of photographs, with the patient of each."""
+
+    labels_NK: Labels
+    patients: Sequence[str]
+
+
 def cover_combinations(
-    training_NK: Labels,
-    training_patients: Sequence[str],
-    held_out_NK: Labels,
-    held_out_patients: Sequence[str],
+    training: LabelledPhotographs,
+    held_out: LabelledPhotographs,
     requested_NK: Labels,
     annotated_NK: Labels,
     *,
@@ -52,20 +60,19 @@ def cover_combinations(
     """Return which combinations of findings of the photographs occur among the samples.
 
     Args:
-        training_NK, held_out_NK: experts' labels of the photographs.
         requested_NK, annotated_NK: conditions and annotations of the samples.
         min_patients: smallest number of patients that share a combination that is named.
         seed: seed of the choice of n training photographs and n samples.
     """
-    sets = [combination_keys(labels_NK) for labels_NK in (training_NK, held_out_NK, requested_NK, annotated_NK)]
-    training, held_out, requested, annotated = sets
-    known_N = held_out >= 0
-    patients = [patient for patient, known in zip(held_out_patients, known_N, strict=True) if known]
-    n = min(int((training >= 0).sum()), int((requested >= 0).sum()))
+    sets = (training.labels_NK, held_out.labels_NK, requested_NK, annotated_NK)
+    of_training, of_held_out, requested, annotated = map(combination_keys, sets)
+    known_N = of_held_out >= 0
+    patients = list(compress(held_out.patients, known_N))
+    n = min(int((of_training >= 0).sum()), int((requested >= 0).sum()))
     by_training, by_requests, by_annotations = (
-        _covered(held_out[known_N], patients, _choose(keys, n, seed)) for keys in (training, requested, annotated)
+        _covered(of_held_out[known_N], patients, _choose(keys, n, seed)) for keys in (of_training, requested, annotated)
     )
-    rows = _rows(training, training_patients, Counter(requested.tolist()), Counter(annotated.tolist()))
+    rows = _rows(of_training, training.patients, Counter(requested.tolist()), Counter(annotated.tolist()))
     named = [row for row in rows if row.num_patients >= min_patients]
     return CombinationCoverage(
         n=n,

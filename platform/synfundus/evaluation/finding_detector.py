@@ -115,8 +115,9 @@ class FindingDetector:
 
     scorer: NetworkScorer
     sensitivities: dict[str, Measure]
-    """By head of `DISEASE_HEADS`."""
+    """Share of the phantoms with a finding in which it is found, by head of `DISEASE_HEADS`."""
     specificities: dict[str, Measure]
+    """Share of the phantoms without a finding in which it is not found, by head."""
 
     def detect(self, images_BHWC: NDArray[np.uint8]) -> FloatArray:
         """Return 1 where a finding of `DISEASE_HEADS` is found in uint8 images (B, H, W, 3), else 0; (B, 14)."""

@@ -6,6 +6,7 @@ descriptor of every photograph (0.5 KB), and the features of at most `max_images
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from synfundus.copies.detector import CopyDetector
 from synfundus.copies.encoder import DESCRIPTOR_DIM
 from synfundus.diagnosis.annotator import Annotator
+from synfundus.errors import WrongInputError
 from synfundus.evaluation.examples import Examples
 from synfundus.evaluation.feature_sets import FeatureSet
 from synfundus.evaluation.spaces import Extractors
@@ -56,10 +58,14 @@ class Photographs:
     octave_powers_MO: NDArray[np.float64]
     """Power of the chosen images in each octave."""
 
+    @property
+    def groups(self) -> list[str]:
+        """(M,) patient of each chosen photograph."""
+        return [self.patients[row] for row in self.chosen]
+
     def feature_set(self, space: str, rows_M: NDArray[np.bool_]) -> FeatureSet:
         """Return the features of those chosen images for which `rows_M` is true."""
-        patients = [self.patients[row] for row in self.chosen[rows_M]]
-        return FeatureSet(self.features[space][rows_M], patients)
+        return _feature_set(self, space, rows_M)
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,49 @@ class Samples:
     judged: Predicted | None = None
     """The judge's predictions of the chosen samples; None if there is no judge."""
 
+    @property
+    def groups(self) -> list[str]:
+        """(M,) id of each chosen sample, which counts as a patient."""
+        return [str(i) for i in self.sample_ids[self.chosen]]
+
     def feature_set(self, space: str, rows_M: NDArray[np.bool_]) -> FeatureSet:
         """Return the features of those chosen samples for which `rows_M` is true."""
-        return FeatureSet(self.features[space][rows_M], [str(i) for i in self.sample_ids[self.chosen[rows_M]]])
+        return _feature_set(self, space, rows_M)
+
+
+def _feature_set(images: Photographs | Samples, space: str, rows_M: NDArray[np.bool_]) -> FeatureSet:
+    return FeatureSet(images.features[space][rows_M], list(compress(images.groups, rows_M)))
+
+
+def chosen_features(images: Photographs | Samples, space: str) -> FeatureSet:
+    """Return the features of all chosen images."""
+    return FeatureSet(images.features[space], images.groups)
+
+
+@dataclass(frozen=True)
+class ComparedSets:
+    """The sets of images that the protocol compares."""
+
+    reference: Photographs
+    """Photographs of the training split."""
+    held_out: Photographs
+    """Photographs of validation and test, of other patients."""
+    samples: Samples
+    size_px: int
+    """Side of all images in pixels."""
+
+    def __post_init__(self) -> None:
+        """Refuse sets of photographs that share a patient.
+
+        Raises:
+            WrongInputError: a patient is in both.
+        """
+        shared = set(self.reference.patients) & set(self.held_out.patients)
+        if shared:
+            raise WrongInputError(
+                f"the prepared dataset has {len(shared)} patients both in the training split and in a held-out split;"
+                " prepare the photographs again"
+            )
 
 
 def _choose(num_images: int, max_images: int, seed: int) -> NDArray[np.int64]:
@@ -149,6 +195,23 @@ class _LabelCounts:
 def _expert_labels(batch: LabelBatch) -> Labels:
     value_BK = np.stack([batch.p_BV[:, HEADS[name]].sum(axis=1) for name in LABEL_NAMES], axis=1)
     return np.where(batch.expert_BK, np.rint(value_BK), -1).astype(np.int8)
+
+
+class _SampleLabels:
+    """Ids and labels of samples, table by table."""
+
+    def __init__(self) -> None:
+        none = np.zeros((0, NUM_LABELS), np.int8)
+        self.ids, self.scores = [np.zeros(0, np.int64)], [none.astype(np.float32)]
+        self.requested, self.predicted = [none], [none]
+
+    def add(self, table: pa.Table) -> Labels:
+        """Take the labels of a table, and return those that were requested."""
+        self.ids.append(table.column("sample_id").to_numpy())
+        self.requested.append(label_columns(table, "condition"))
+        self.predicted.append(label_columns(table, "annotation"))
+        self.scores.append(_scores(table))
+        return self.requested[-1]
 
 
 class _Judged:
@@ -249,28 +312,23 @@ def read_accepted_samples(
 ) -> Samples:
     """Read all accepted samples in the order of their files; `examples` collects from the chosen ones."""
     chosen = _choose(read_manifest(storage, folder, SamplesManifest).summary.num_accepted, max_images, seed)
-    none = np.zeros((0, NUM_LABELS), np.int8)
-    ids, requested, predicted = [np.zeros(0, np.int64)], [none], [none]
-    scores, descriptors = [none.astype(np.float32)], [np.zeros((0, DESCRIPTOR_DIM), np.float32)]
+    labels, descriptors = _SampleLabels(), [np.zeros((0, DESCRIPTOR_DIM), np.float32)]
     features, judged, files, first = _Features(extractors), _Judged(judge), list[str](), 0
     for file, table in read_samples(storage, folder):
-        ids.append(table.column("sample_id").to_numpy())
-        requested.append(label_columns(table, "condition"))
-        predicted.append(label_columns(table, "annotation"))
-        scores.append(_scores(table))
+        requested_NK = labels.add(table)
         in_file = [int(row) for row in chosen[(chosen >= first) & (chosen < first + len(table))] - first]
         for number, images_BHWC in enumerate(_pixel_batches(table, in_file)):
             features.add(images_BHWC)
             judged.add(images_BHWC)
             descriptors.append(detector.descriptors(images_BHWC))
-            examples.add(requested[-1][in_file[number * PIXEL_BATCH : (number + 1) * PIXEL_BATCH]], images_BHWC)
+            examples.add(requested_NK[in_file[number * PIXEL_BATCH : (number + 1) * PIXEL_BATCH]], images_BHWC)
         files += [file] * len(in_file)
         first += len(table)
     return Samples(
-        np.concatenate(ids),
-        np.concatenate(requested),
-        np.concatenate(predicted),
-        np.concatenate(scores),
+        np.concatenate(labels.ids),
+        np.concatenate(labels.requested),
+        np.concatenate(labels.predicted),
+        np.concatenate(labels.scores),
         chosen,
         features.joined(),
         features.joined_powers(),

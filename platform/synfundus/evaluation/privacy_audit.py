@@ -15,7 +15,7 @@ from synfundus.training.metadata import CanaryRatios, MemorisationPoint
 
 @dataclass(frozen=True)
 class GeneratorEvidence:
-    """What the generator's training recorded, and what an attack on its weights achieved."""
+    """Evidence on the generator: records of its training, and the result of an attack on its weights."""
 
     memorisation: Sequence[MemorisationPoint]
     attack: MembershipAttack

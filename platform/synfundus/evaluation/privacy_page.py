@@ -6,13 +6,12 @@ It holds no photograph and nothing that leads to a person, so it is part of a re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import jinja2
-
 from synfundus.evaluation.figures.memorisation import plot_memorisation
 from synfundus.evaluation.privacy_gate import headings_of
 from synfundus.measures.editions import edition_mark, withhold
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
 from synfundus.measures.privacy import HEADINGS, Heading, MembershipAttack, PrivacyCheck, PrivacyVerdict, Subject
+from synfundus.measures.templates import read_template
 from synfundus.measures.wording import NOT_MEASURABLE, RESEARCH_ONLY, format_measure
 
 HEADING_TEXTS: Mapping[Heading, str] = {
@@ -102,16 +101,9 @@ def attack_rows(attacks: list[MembershipAttack]) -> list[list[str]]:
 
 def render_privacy_page(title: str, metrics: EvaluationMetrics) -> str:
     """Return the page. The same metrics give the same text."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("synfundus.evaluation"),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     public = withhold(metrics)
     audit, privacy = public.audit, public.privacy
-    return environment.get_template("privacy.html.j2").render(
+    return read_template("synfundus.evaluation", "privacy.html.j2").render(
         edition_mark=edition_mark("public"),
         research_only=RESEARCH_ONLY,
         title=withhold(title),

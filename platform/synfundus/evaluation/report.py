@@ -7,7 +7,6 @@ The private edition may show real photographs. The public one shows none, and no
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import jinja2
 from pydantic import JsonValue
 
 from synfundus.diagnosis.metrics import AnnotatorMetrics
@@ -25,6 +24,7 @@ from synfundus.evaluation.transfer_tables import transfer_section
 from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.measures.editions import Edition, edition_mark, withhold
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
+from synfundus.measures.templates import read_template
 from synfundus.measures.transfer_metrics import ComputedTransfer
 from synfundus.measures.wording import RESEARCH_ONLY, describe_judge, format_measure, format_number, grader_name
 from synfundus.samples.chain import chain_sentences
@@ -79,8 +79,8 @@ def public_content(content: ReportContent) -> ReportContent:
 def render_report(content: ReportContent, edition: Edition) -> str:
     """Return the page. The same content gives the same text."""
     shown = content if edition == "private" else public_content(content)
-    metrics, annotator, sheets = shown.metrics, shown.annotator_metrics, _sheets(shown)
-    return _template().render(
+    metrics, annotator = shown.metrics, shown.annotator_metrics
+    return read_template("synfundus.evaluation", "report.html.j2").render(
         edition=edition,
         edition_mark=edition_mark(edition),
         research_only=RESEARCH_ONLY,
@@ -111,24 +111,11 @@ def render_report(content: ReportContent, edition: Edition) -> str:
         without_values=labels_without_values(metrics.label_distributions),
         without_score=labels_not_measurable(metrics.consistency),
         figures=plot_figures(metrics, shown.curves),
-        sheets=sheets,
-        hero=_hero(sheets),
         gate=gate_view(metrics.verdict),
         audit=metrics.audit,
         attacks=attack_rows([metrics.audit.attack_on_images, metrics.audit.attack_on_weights]),
-        pairs=[(image_uri(sample), image_uri(photograph), ratio) for sample, photograph, ratio in shown.closest_pairs],
+        **_images(shown),
     )
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("synfundus.evaluation"),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2")
 
 
 def _diversity_tables(metrics: EvaluationMetrics) -> dict[str, Sequence[object]]:
@@ -161,6 +148,13 @@ def _sheets(content: ReportContent) -> list[Sheet]:
         )
         for title in dict.fromkeys([*content.synthetic, *content.real])
     ]
+
+
+def _images(content: ReportContent) -> dict[str, object]:
+    """Return the images of the page as data URIs, by their names in its template."""
+    sheets = _sheets(content)
+    pairs = [(image_uri(sample), image_uri(near), ratio) for sample, near, ratio in content.closest_pairs]
+    return {"sheets": sheets, "hero": _hero(sheets), "pairs": pairs}
 
 
 def _hero(sheets: Sequence[Sheet]) -> list[str]:

@@ -16,7 +16,7 @@ from synfundus.measures.diversity_metrics import (
     VendiComparison,
 )
 from synfundus.measures.metrics import Fidelity
-from synfundus.measures.wording import NOT_MEASURABLE, format_measure, format_number
+from synfundus.measures.wording import NOT_MEASURABLE, format_measure, format_number, format_p
 
 COPY_SPACE_TITLE = "Copy descriptors"
 
@@ -134,7 +134,7 @@ def _anatomy_row(entry: AnatomyComparison) -> AnatomyRow:
         values=(_values(entry.held_out), _values(entry.synthetic)),
         difference=format_measure(entry.difference),
         distance="" if entry.distance is None else format_number(entry.distance),
-        p_adjusted="" if entry.p_adjusted is None else format_p(entry.p_adjusted),
+        p_adjusted=format_p(entry.p_adjusted),
         verdict=verdicts[entry.differs],
         reason=entry.difference.reason,
     )
@@ -156,11 +156,6 @@ def _values(distribution: AnatomyDistribution) -> str:
         return NOT_MEASURABLE
     low, _, median, _, high = map(format_number, distribution.quantiles)
     return f"{median} ({low} to {high})"
-
-
-def format_p(p_value: float) -> str:
-    """Return a p value with three decimals, or `< 0.001`."""
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from pydantic import JsonValue
 
 from synfundus.copies.descriptors import read_descriptors
-from synfundus.copies.detector import load_copy_detector
+from synfundus.copies.detector import CopyDetector, load_copy_detector
 from synfundus.copies.gate import read_gate
 from synfundus.diagnosis.annotator import Annotator
 from synfundus.diagnosis.checkpoint import load_annotator
@@ -29,13 +29,15 @@ from synfundus.evaluation.encoders import build_encoder
 from synfundus.evaluation.examples import Examples, Pixels
 from synfundus.evaluation.figures.training import LossCurves
 from synfundus.evaluation.finding_detector import FindingDetector, no_detector, train_finding_detector
-from synfundus.evaluation.image_sets import Samples, read_accepted_samples, read_photographs
+from synfundus.evaluation.grading import Grader, Graders
+from synfundus.evaluation.image_sets import ComparedSets, Samples, read_accepted_samples, read_photographs
 from synfundus.evaluation.inception import build_inception
+from synfundus.evaluation.instruments import Instruments
 from synfundus.evaluation.judge import JudgeTask, require_judge
 from synfundus.evaluation.manifest import PRIVACY_PAGE, PRIVATE, PUBLIC, ReportManifest
 from synfundus.evaluation.privacy_audit import GeneratorEvidence
 from synfundus.evaluation.privacy_page import render_privacy_page
-from synfundus.evaluation.protocol import Grader, Graders, closest_rows, evaluate
+from synfundus.evaluation.protocol import closest_rows, evaluate
 from synfundus.evaluation.report import ReportContent, render_report
 from synfundus.evaluation.report_figures import plot_figures
 from synfundus.evaluation.spaces import Extractor, Extractors, feature_spaces
@@ -104,47 +106,92 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
     Raises:
         WrongInputError: an earlier stage has not finished, no sample was accepted, or the weights are wrong.
     """
-    storage, config = task.storage, task.config
-    torch.set_num_threads(config.resources.num_threads)
-    device = "cuda" if config.resources.num_gpus else "cpu"
-    annotator = load_annotator(storage, task.annotator_folder, device)
-    plan = read_plan(storage, task.samples_folder, read_manifest(storage, task.samples_folder, SamplesManifest))
-    judge = None if task.judge is None else _load_judge(storage, task.judge, plan, device)
-    extractors = _extractors(judge, annotator, config, inception_weights, device)
-    images = PreparedImages(storage, task.data_folder)
-    detector = _finding_detector(task, images.size_px, device)
-    compared = {**extractors, **diversity_extractors(detector)}
+    torch.set_num_threads(task.config.resources.num_threads)
+    images = PreparedImages(task.storage, task.data_folder)
+    plan = read_plan(task.storage, task.samples_folder, _samples_manifest(task))
+    models = _load_models(task, plan, images.size_px, inception_weights)
     real, synthetic = Examples(), Examples()
+    sets = _read_sets(task, images, models, real, synthetic)
+    metrics, near = evaluate(
+        sets,
+        _instruments(task, images, plan, models, sets),
+        transfer=_transfer(task),
+        generator=_generator_evidence(task, images),
+    )
+    pairs = _closest_pairs(task, images, sets.samples, near) if near is not None else ()
+    _write(task, _content(task, metrics, plan, models.annotator, real, synthetic, pairs))
+
+
+def _samples_manifest(task: EvaluationTask) -> SamplesManifest:
+    return read_manifest(task.storage, task.samples_folder, SamplesManifest)
+
+
+@dataclass(frozen=True)
+class _Models:
+    """The models that measure images."""
+
+    annotator: Annotator
+    judge: Annotator | None
+    extractors: Extractors
+    """Extractors of the feature spaces."""
+    detector: FindingDetector | str
+    """Detector of findings in a study of phantoms, or the reason why there is none."""
+    copy_detector: CopyDetector
+
+
+def _load_models(task: EvaluationTask, plan: Plan, size_px: int, inception_weights: bytes | None) -> _Models:
+    """Return the models; judge and detector are trained here if they are not complete."""
+    storage, device = task.storage, task.config.resources.device
+    annotator = load_annotator(storage, task.annotator_folder, device)
+    judge = None if task.judge is None else _load_judge(storage, task.judge, plan, device)
+    return _Models(
+        annotator=annotator,
+        judge=judge,
+        extractors=_extractors(judge, annotator, task.config, inception_weights),
+        detector=_finding_detector(task, size_px),
+        copy_detector=load_copy_detector(storage, task.copy_detector_folder, device),
+    )
+
+
+def _read_sets(
+    task: EvaluationTask, images: PreparedImages, models: _Models, real: Examples, synthetic: Examples
+) -> ComparedSets:
+    """Read the sets of images that are compared; `real` and `synthetic` collect examples for the report."""
+    storage, choice = task.storage, (task.config.max_images, task.config.seed)
     descriptors = read_descriptors(storage, task.copy_detector_folder)
-    copy_detector = load_copy_detector(storage, task.copy_detector_folder, device)
-    reference = read_photographs(images, ("train",), descriptors, extractors, config.max_images, config.seed, real)
-    held_out = read_photographs(images, HELD_OUT_SPLITS, descriptors, compared, config.max_images, config.seed)
+    spaces = models.extractors
+    # The anatomy and the findings of training photographs are not compared.
+    compared = {**spaces, **diversity_extractors(models.detector)}
+    reference = read_photographs(images, ("train",), descriptors, spaces, *choice, real)
+    held_out = read_photographs(images, HELD_OUT_SPLITS, descriptors, compared, *choice)
     samples = read_accepted_samples(
-        storage, task.samples_folder, copy_detector, compared, config.max_images, config.seed, synthetic, judge
+        storage, task.samples_folder, models.copy_detector, compared, *choice, synthetic, models.judge
     )
     if not len(samples.sample_ids):
         raise WrongInputError(
             f"{task.samples_folder}: no sample was accepted, so there is nothing to evaluate;"
             " the summary of the stage `sample` gives the reasons"
         )
-    phantoms = _phantom_features(extractors, len(held_out.chosen), images.size_px) if task.real_photographs else None
-    metrics, near = evaluate(
-        reference,
-        held_out,
-        samples,
-        config,
-        spaces=feature_spaces(config, has_judge=judge is not None, annotator_sees_images=annotator.scorer.sees_images),
-        graders=_graders(task, images, plan, annotator, judge, len(samples.chosen)),
-        gate=read_gate(storage, task.copy_detector_folder),
-        phantoms=phantoms,
-        size_px=images.size_px,
-        transfer=_transfer(task),
-        detector=detector,
+    return ComparedSets(reference, held_out, samples, images.size_px)
+
+
+def _instruments(
+    task: EvaluationTask, images: PreparedImages, plan: Plan, models: _Models, sets: ComparedSets
+) -> Instruments:
+    """Return everything that the protocol measures with; phantoms are a landmark for real photographs only."""
+    annotator, judge = models.annotator, models.judge
+    num_phantoms = len(sets.held_out.chosen)
+    return Instruments(
+        config=task.config,
+        spaces=feature_spaces(
+            task.config, has_judge=judge is not None, annotator_sees_images=annotator.scorer.sees_images
+        ),
+        graders=_graders(task, images, plan, annotator, judge, len(sets.samples.chosen)),
+        gate=read_gate(task.storage, task.copy_detector_folder),
+        detector=models.detector,
+        phantoms=_phantom_features(models.extractors, num_phantoms, sets.size_px) if task.real_photographs else None,
         min_patients=plan.config.min_patients,
-        generator=_generator_evidence(task, images, device),
     )
-    pairs = _closest_pairs(task, images, samples, near) if near is not None else ()
-    _write(task, _content(task, metrics, plan, annotator, real, synthetic, pairs))
 
 
 def _transfer(task: EvaluationTask) -> Transfer:
@@ -184,9 +231,9 @@ def _graders(
     return Graders(by_annotator, by_judge, facts)
 
 
-def _generator_evidence(task: EvaluationTask, images: PreparedImages, device: str) -> GeneratorEvidence:
+def _generator_evidence(task: EvaluationTask, images: PreparedImages) -> GeneratorEvidence:
     """Return the memorisation that the training recorded, and attack the weights."""
-    choice = Choice(task.config.attack_max_images, task.config.seed)
+    choice, device = Choice(task.config.attack_max_images, task.config.seed), task.config.resources.device
     return GeneratorEvidence(
         memorisation=read_generator_metrics(task.storage, task.generator_folder).memorisation,
         attack=attack_weights(task.storage, task.generator_folder, task.reference_folders, images, choice, device),
@@ -198,9 +245,9 @@ def _extractors(
     annotator: Annotator,
     config: EvaluationConfig,
     inception_weights: bytes | None,
-    device: str,
 ) -> Extractors:
     """Return the extractor of each space that is computed."""
+    device = config.resources.device
     extractors: dict[str, Extractor] = {}
     if judge is not None:
         extractors["judge"] = judge.features
@@ -237,11 +284,11 @@ def _content(
     )
 
 
-def _finding_detector(task: EvaluationTask, size_px: int, device: str) -> FindingDetector | str:
+def _finding_detector(task: EvaluationTask, size_px: int) -> FindingDetector | str:
     """Return a trained detector of findings, or the reason why there is none."""
-    num_accepted = read_manifest(task.storage, task.samples_folder, SamplesManifest).summary.num_accepted
+    num_accepted = _samples_manifest(task).summary.num_accepted
     reason = no_detector(min(num_accepted, task.config.max_images), real_photographs=task.real_photographs)
-    return reason or train_finding_detector(size_px, device)
+    return reason or train_finding_detector(size_px, task.config.resources.device)
 
 
 def _write(task: EvaluationTask, content: ReportContent) -> None:

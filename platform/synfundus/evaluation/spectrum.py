@@ -1,6 +1,6 @@
 """Comparison of the radial power spectrum of samples with that of held-out photographs, octave by octave."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -44,3 +44,11 @@ def _ratio(synthetic_N1: NDArray[np.float64], held_out_M1: NDArray[np.float64], 
         counts = f"{len(synthetic_N1)} samples and held-out photographs of {num_patients} patients"
         return Measure.not_measurable(f"{counts}; needs {NUM_GROUPS} of each", min(len(synthetic_N1), len(held_out_M1)))
     return ratio_of_means(synthetic_N1.ravel(), held_out_M1.ravel(), None, patients)
+
+
+def spectrum_notes(spectrum: PowerSpectrum) -> Iterator[str]:
+    """Yield that the smallest octave was not measured, and why."""
+    if (top := spectrum.top) is None:
+        yield "Power spectrum: images of fewer than 8 px have no octave"
+    elif not top.ratio.measurable:
+        yield f"Power spectrum: {top.ratio.reason}"

@@ -17,14 +17,13 @@ from synfundus.measures.transfer_metrics import (
 from synfundus.measures.transfer_text import (
     METRIC_TITLES,
     contrast_title,
+    count_patients,
     detectable_text,
-    format_p,
     nothing_survives,
-    patients_of,
     percent_of_patients,
     what_was_compared,
 )
-from synfundus.measures.wording import format_measure, format_number
+from synfundus.measures.wording import format_measure, format_number, format_p
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ def _difference_rows(transfer: ComputedTransfer, entries: Sequence[ArmDifference
     for entry in entries:
         metric = transfer.primary_metric(entry.target)
         found = entry.metrics[metric]
-        patients, positive = patients_of(transfer, entry.test_set, entry.target)
+        patients, positive = count_patients(transfer, entry.test_set, entry.target)
         yield DifferenceRow(
             test_set=transfer.test_sets[entry.test_set].title,
             target=transfer.targets[entry.target].title,

@@ -15,7 +15,7 @@ from synfundus.evaluation.feature_sets import NUM_GROUPS, ChosenSets, FeatureSet
 from synfundus.measures.diversity_metrics import ClosePair, NearestOther, VendiComparison
 from synfundus.measures.inputs import Floats
 from synfundus.measures.measure import Measure
-from synfundus.measures.vendi import kernel_vendi_score
+from synfundus.measures.vendi import vendi_score
 
 MAX_VENDI_IMAGES = 1000
 """Largest number of images of a Vendi score, whose time grows with the cube of it."""
@@ -40,7 +40,7 @@ def compare_vendi(
     width = _median_distance(reference.choose(min(len(reference), MAX_VENDI_IMAGES), seed))
     kernels = [np.exp(-0.5 * (_distances(images) / width) ** 2) for images in chosen.sets]
     values = [
-        [kernel_vendi_score(kernel_NN[np.ix_(rows, rows)]) for kernel_NN, rows in zip(kernels, kept, strict=True)]
+        [vendi_score(kernel_NN[np.ix_(rows, rows)]) for kernel_NN, rows in zip(kernels, kept, strict=True)]
         for kept in _kept_rows(chosen)
     ]
     return VendiComparison(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from synfundus.diffusion.checkpoint import Generator, load_generator
 from synfundus.diffusion.denoising import log_losses
-from synfundus.diffusion.training import TrainingImages
+from synfundus.diffusion.training import ImageSource
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.attacks import Attacked, membership_attack
 from synfundus.fundus.batches import ImageBatch
@@ -58,7 +58,7 @@ def attack_weights(
 
 
 def attack_generator(
-    target: Generator, references: Sequence[Generator], images: TrainingImages, choice: Choice, device: torch.device
+    target: Generator, references: Sequence[Generator], images: ImageSource, choice: Choice, device: torch.device
 ) -> MembershipAttack:
     """Score training and held-out photographs, and return how well the scores separate them."""
     members, non_members = (
@@ -86,7 +86,7 @@ def _load(storage: Storage, folder: str, size_px: int, device: str) -> Generator
 def _scores(
     target: Generator,
     references: Sequence[Generator],
-    images: TrainingImages,
+    images: ImageSource,
     splits: Sequence[str],
     choice: Choice,
     device: torch.device,
@@ -102,7 +102,7 @@ def _scores(
     return Attacked(np.concatenate(scores), patients)
 
 
-def _chosen(images: TrainingImages, splits: Sequence[str], choice: Choice) -> list[tuple[str, NDArray[np.int64]]]:
+def _chosen(images: ImageSource, splits: Sequence[str], choice: Choice) -> list[tuple[str, NDArray[np.int64]]]:
     """Return the chosen images of each split by index, ascending; at most `max_images` together."""
     sizes = [images.num_images(split) for split in splits]
     order = random_numbers("attacked", choice.seed, *splits).permutation(sum(sizes))[: choice.max_images]

@@ -141,7 +141,7 @@ class AnatomyComparison(Metadata):
 
     @property
     def differs(self) -> bool | None:
-        """Whether the difference is significant at 5 % after the correction; None if not measurable."""
+        """True if the difference is significant at 5 % after the correction; None if not measurable."""
         return None if self.p_adjusted is None else self.p_adjusted < 0.05
 
 
@@ -175,7 +175,7 @@ class RequestedFindings(Metadata):
     num_test_phantoms: int
     """Other rendered phantoms on which its sensitivity and specificity were measured."""
     findings: dict[str, RequestedFinding]
-    """By head of the labels, such as `is_gc` or `dr_grade>=2`; smallest finding first."""
+    """Findings by head of the labels, such as `is_gc` or `dr_grade>=2`; smallest finding first."""
 
 
 class Diversity(Metadata):

@@ -383,7 +383,7 @@ class MeasuredPrivacy(Metadata):
     expected_rate: float
     """Share of photographs of other people that are expected to lie below the threshold, 0 to 1."""
     detector: CopyDetectorMetrics
-    """What the copy detector finds and rejects."""
+    """Shares of altered copies that the copy detector finds, and of photographs that it rejects falsely."""
     num_sampled: int
     """Samples over all attempts, accepted or not."""
     num_near: int
@@ -436,7 +436,7 @@ class EvaluationMetrics(Metadata):
     transfer: Transfer
     privacy: Privacy
     audit: PrivacyAudit
-    """What attacks on the samples and on the generator's weights achieved."""
+    """Results of attacks on the samples and on the generator's weights."""
     verdict: PrivacyVerdict
     """Verdict of the privacy gate, which `publish` obeys."""
     notes: tuple[str, ...]

@@ -33,7 +33,7 @@ class MembershipAttack(Metadata):
     title: str
     """Name in plain words."""
     attacker: str
-    """What the attacker holds, in one sentence."""
+    """Knowledge and data of the attacker, in one sentence."""
     num_members: int
     """Training photographs that were attacked."""
     num_non_members: int
@@ -85,7 +85,7 @@ class LabelInference(Metadata):
 
 
 class PrivacyAudit(Metadata):
-    """What attacks on the samples and on the generator's weights achieved."""
+    """Results of attacks on the samples and on the generator's weights."""
 
     memorisation: tuple[MemorisationShare, ...]
     """An entry per checkpoint; empty if the training of the generator recorded none."""
@@ -103,7 +103,7 @@ class PrivacyCheck(Metadata):
 
     heading: Heading
     subject: Subject
-    """What the check is about: a release of images, or handing on the generator's weights."""
+    """Subject of the check: a release of images, or handing on the generator's weights."""
     title: str
     """Question in plain words."""
     status: CheckStatus
@@ -114,7 +114,7 @@ class PrivacyCheck(Metadata):
     rule: str
     """When the check fails."""
     limit: str
-    """What the number does not show."""
+    """Limit of the number: facts that it does not show."""
 
     @property
     def blocks(self) -> bool:

@@ -25,7 +25,7 @@ class TransferArm(Metadata):
     title: str
     """Name in plain words."""
     training: str
-    """What the models of this arm are trained on, in one sentence."""
+    """Training images of this arm's models, in one sentence."""
 
 
 class TransferContrast(Metadata):
@@ -203,7 +203,7 @@ class Convergence(Metadata):
 
 
 class ComputedTransfer(Metadata):
-    """What models learn from the samples."""
+    """Comparison of models that were trained with and without the samples."""
 
     status: Literal["computed"] = "computed"
     arms: dict[str, TransferArm]

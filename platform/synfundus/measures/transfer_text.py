@@ -2,7 +2,7 @@
 
 from synfundus.measures.metric_names import MetricName
 from synfundus.measures.transfer_metrics import ArmDifference, ComputedTransfer, Family
-from synfundus.measures.wording import NOT_MEASURABLE, format_measure, format_number
+from synfundus.measures.wording import NOT_MEASURABLE, format_measure, format_number, format_p
 
 METRIC_TITLES: dict[MetricName, str] = {
     "auc": "AUC",
@@ -27,13 +27,6 @@ def contrast_title(transfer: ComputedTransfer, contrast: str) -> str:
     return f"{transfer.arms[found.arm].title} \N{MINUS SIGN} {transfer.arms[found.reference].title}"
 
 
-def format_p(p_value: float | None) -> str:
-    """Return `0.034`, `below 0.001`, or nothing."""
-    if p_value is None:
-        return ""
-    return "below 0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
 def what_was_compared(transfer: ComputedTransfer) -> str:
     """Return what was compared, in one or two sentences."""
     tests = " and ".join(
@@ -47,7 +40,7 @@ def what_was_compared(transfer: ComputedTransfer) -> str:
     )
 
 
-def patients_of(transfer: ComputedTransfer, test_set: str, target: str) -> tuple[int, int]:
+def count_patients(transfer: ComputedTransfer, test_set: str, target: str) -> tuple[int, int]:
     """Return the patients with an expert's label of a target, and those with the finding."""
     for row in transfer.counts:
         if (row.test_set, row.target) == (test_set, target):
@@ -65,7 +58,7 @@ def _setting(transfer: ComputedTransfer, entry: ArmDifference) -> str:
 def finding_text(transfer: ComputedTransfer, entry: ArmDifference, metric: MetricName) -> str:
     """Return a surviving difference with its p value, setting and patients."""
     found = entry.metrics[metric]
-    patients, positive = patients_of(transfer, entry.test_set, entry.target)
+    patients, positive = count_patients(transfer, entry.test_set, entry.target)
     return (
         f"{contrast_title(transfer, entry.contrast)}: {METRIC_TITLES[metric]}"
         f" {format_measure(found.difference.measure)}, corrected p {format_p(found.adjusted_p_value)}."

@@ -27,6 +27,13 @@ def format_measure(measure: Measure) -> str:
     return f"{value} ({low} to {high})"
 
 
+def format_p(p_value: float | None) -> str:
+    """Return `0.034`, `below 0.001`, or nothing."""
+    if p_value is None:
+        return ""
+    return "below 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def describe_judge(judge: Judge) -> str:
     """Return in two sentences who grades the samples."""
     if isinstance(judge, IndependentJudge):

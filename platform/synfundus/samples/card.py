@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import jinja2
 import yaml
 from pydantic import JsonValue
 
@@ -11,6 +10,7 @@ from synfundus.diagnosis.metrics import AnnotatorMetrics
 from synfundus.labels import HEAD_NAMES, HEADS, LABELS
 from synfundus.measures.editions import withhold
 from synfundus.measures.metrics import ComputedSpace, EvaluationMetrics, Extrapolation, Fidelity
+from synfundus.measures.templates import read_template
 from synfundus.measures.transfer_metrics import ComputedTransfer, Transfer
 from synfundus.measures.transfer_text import finding_text, nothing_survives, what_was_compared
 from synfundus.measures.wording import RESEARCH_ONLY, describe_judge, format_measure, format_number, grader_name
@@ -94,16 +94,8 @@ def dataset_card(
     annotator_metrics: AnnotatorMetrics,
 ) -> str:
     """Return the card as Markdown."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("synfundus.samples"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  Markdown, not HTML
-    )
     public = withhold(metrics)
-    return environment.get_template("README.md.j2").render(
+    return read_template("synfundus.samples", "README.md.j2", autoescape=False).render(
         header=yaml.safe_dump(header(config, metadata.num_accepted), sort_keys=False, allow_unicode=True),
         config=config,
         metadata=metadata,

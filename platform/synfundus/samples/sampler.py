@@ -55,7 +55,7 @@ class ShardSampler:
     def __init__(self, task: SamplingTask, reference: CopyReference) -> None:
         resources = task.plan.config.resources
         torch.set_num_threads(resources.num_threads)
-        device = torch.device("cuda" if resources.num_gpus else "cpu")
+        device = torch.device(resources.device)
         self.task = task
         self.detector = load_copy_detector(task.storage, task.copy_detector_folder, device)
         self.reference, self.calibration = reference.training.on(device), reference.calibration

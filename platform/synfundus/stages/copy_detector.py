@@ -29,7 +29,8 @@ class CopyDetectorSummary:
         calibration, metrics = self.calibration, self.metrics
         threshold = (
             f"distance ratio {format_number(calibration.threshold)}; {100 * calibration.expected_rate:.2g} % of"
-            f" photographs of other people are expected below it; from {calibration.num_held_out} validation photographs"
+            " photographs of other people are expected below it; from"
+            f" {calibration.num_held_out} validation photographs"
         )
         return [
             ("threshold", threshold),

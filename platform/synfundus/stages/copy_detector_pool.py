@@ -23,7 +23,7 @@ class Describer:
         """Load the encoder."""
         torch.set_num_threads(resources.num_threads)
         self.storage, self.data_folder, self.folder = storage, data_folder, folder
-        self.encoder = read_encoder(storage, folder, "cuda" if resources.num_gpus else "cpu")
+        self.encoder = read_encoder(storage, folder, resources.device)
 
     def __call__(self, shard: str) -> Written:
         """Write the descriptors of the images in `shard`."""

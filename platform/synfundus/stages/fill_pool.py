@@ -28,7 +28,7 @@ class Filler:
         """Load the annotator."""
         torch.set_num_threads(resources.num_threads)
         self.storage, self.source_folder, self.target_folder = storage, source_folder, target_folder
-        device = "cuda" if resources.num_gpus else "cpu"
+        device = resources.device
         self.annotator = load_annotator(storage, annotator_folder, device, operating_points)
 
     def __call__(self, file: str) -> FilledShard:

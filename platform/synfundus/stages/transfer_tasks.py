@@ -57,7 +57,7 @@ def _is_complete(storage: Storage, cell: Cell) -> bool:
 
 def _on_pool(places: CellPlaces, cells: Sequence[Cell], resources: CellResources, run: str) -> Iterator[str]:
     pool = PoolResources(pool_size=resources.pool_size, num_gpus=resources.num_gpus, num_threads=resources.num_threads)
-    arguments = (places, run, resources.num_threads, "cuda" if resources.num_gpus else "cpu")
+    arguments = (places, run, resources.num_threads, resources.device)
     return run_on_pool(CellTrainer, arguments, cells, pool)
 
 
@@ -166,7 +166,7 @@ class CellFinisher:
         if reason is None:
             numbers = range(len(cell.learning_rates))
             trials = [TrialTask(self.sources.places, cell, number, self.run).result() for number in numbers]
-            device = torch.device("cuda" if resources.num_gpus else "cpu")
+            device = torch.device(resources.device)
             outcome = finish_cell(self.sources, cell, trials, device)
         else:
             outcome = Outcome.not_computed(cell, reason)

@@ -33,7 +33,7 @@ class Trial(Metadata):
         return max(self.curve, key=lambda point: point.auc) if self.curve else None
 
 
-class TrainingImages(Metadata):
+class CellImages(Metadata):
     """Images that a cell was trained on, and their labels."""
 
     num_photographs: int
@@ -54,7 +54,7 @@ class CellRecord(Metadata):
     cell: Cell
     reason: str | None = None
     """Why the cell has no network and no predictions; null if it has."""
-    images: TrainingImages | None = None
+    images: CellImages | None = None
     """Null if the images could not be chosen."""
     trials: tuple[Trial, ...] = ()
     """One trial for each learning rate of the cell, in their order."""

@@ -7,7 +7,7 @@ from synfundus.metadata import Metadata
 from synfundus.storage import Storage, read_manifest, read_record
 from synfundus.transfer.config import Start
 from synfundus.transfer.manifest import RESULTS, TransferManifest
-from synfundus.transfer.records import CurvePoint, TrainingImages, Trial
+from synfundus.transfer.records import CellImages, CurvePoint, Trial
 
 
 class ArmSummary(Metadata):
@@ -39,7 +39,7 @@ class TrainedCell(Metadata):
     """Digest of the cell; places with the same digest are one network. Names the file of its predictions."""
     parent: str | None
     """Digest of the cell that it started from."""
-    images: TrainingImages
+    images: CellImages
     num_steps: int
     """Optimiser steps of one trial."""
     trials: tuple[Trial, ...]
@@ -56,13 +56,6 @@ class TrainedCell(Metadata):
     def curve(self) -> tuple[CurvePoint, ...]:
         """Validation AUC by step, at the chosen learning rate."""
         return self.trials[self.chosen].curve
-
-    @property
-    def chosen_step(self) -> int:
-        """Step whose weights were kept."""
-        best = self.trials[self.chosen].best
-        assert best is not None
-        return best.step
 
 
 class Place(Metadata):

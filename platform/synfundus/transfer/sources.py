@@ -1,4 +1,4 @@
-"""What the cells of a grid read: photographs, samples, initial weights, external test sets."""
+"""Inputs of the cells of a grid: photographs, samples, initial weights, external test sets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from synfundus.storage import Storage
 from synfundus.transfer.cells import Cell
 from synfundus.transfer.files import read_cell, read_network
 from synfundus.transfer.joined import JoinedSet
-from synfundus.transfer.records import TrainingImages
+from synfundus.transfer.records import CellImages
 from synfundus.transfer.sample_images import AcceptedSamples, SampleSet
 from synfundus.transfer.subsets import nested_patients
 
@@ -44,9 +44,9 @@ class ChosenImages:
     num_patients: int
     num_samples: int
 
-    def described(self, counts: LabelCounts) -> TrainingImages:
+    def described(self, counts: LabelCounts) -> CellImages:
         """Return the record of these images, whose labels are `counts`."""
-        return TrainingImages(
+        return CellImages(
             num_photographs=self.num_photographs,
             num_patients=self.num_patients,
             num_samples=self.num_samples,

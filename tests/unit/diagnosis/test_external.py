@@ -19,7 +19,7 @@ from support.models_of_phantoms import fill_here
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.config import ExternalConfig, OperatingPointConfig, OutputMapConfig
 from synfundus.diagnosis.decisions import read_annotator_metrics
-from synfundus.diagnosis.external import adopt_external, load_external_network, read_predictions
+from synfundus.diagnosis.external import adopt_external, load_external_network, read_prediction_table
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diagnosis.model import preprocess
 from synfundus.diagnosis.outputs import head_logits
@@ -150,7 +150,7 @@ def test_images_are_identified_by_their_content(tmp_path: Path) -> None:
     config = ExternalConfig(
         columns={"eye_side": "left"}, predictions=str(tmp_path / "p.csv"), images_folder=str(tmp_path)
     )
-    logits = read_predictions(config)
+    logits = read_prediction_table(config)
     assert list(logits) == [image_id(b"one")]
     assert logits[image_id(b"one")][SIDE] == pytest.approx(logit(0.75))
 
@@ -174,13 +174,13 @@ def test_a_wrong_table_is_one_line(tmp_path: Path, text: str, message: str) -> N
     folder = None if text.startswith("name") else str(tmp_path)
     config = ExternalConfig(columns={"eye_side": "left"}, predictions=str(tmp_path / "p.csv"), images_folder=folder)
     with pytest.raises(WrongInputError, match=message):
-        read_predictions(config)
+        read_prediction_table(config)
 
 
 @pytest.mark.parametrize("word", UNKNOWN_WORDS)
 def test_the_words_that_mean_unknown_are_those_of_all_tables(tmp_path: Path, word: str) -> None:
     (tmp_path / "p.csv").write_text(f"image_id,left\na,{word.upper()}\nb,0.5\n")
-    logits = read_predictions(ExternalConfig(columns={"eye_side": "left"}, predictions=str(tmp_path / "p.csv")))
+    logits = read_prediction_table(ExternalConfig(columns={"eye_side": "left"}, predictions=str(tmp_path / "p.csv")))
     assert np.isnan(logits["a"]).all()
     assert logits["b"][SIDE] == pytest.approx(0.0)
 

@@ -9,11 +9,11 @@ import torch
 
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.config import AnnotatorConfig
-from synfundus.diagnosis.counts import LabelCounts, count_labels
+from synfundus.diagnosis.counts import LabelCounts, count_batches
 from synfundus.diagnosis.decisions import read_annotator_metrics
 from synfundus.diagnosis.training import AnnotatorLearner, class_weights, masked_loss
 from synfundus.errors import WrongInputError
-from synfundus.fundus.dataset import PreparedImages
+from synfundus.fundus.dataset import PreparedImages, read_labels
 from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, NUM_LABELS, NUM_VALUES, expand_known
 from synfundus.measures.measure import Measure
 from synfundus.storage import Storage
@@ -23,7 +23,7 @@ SIDE = HEADS["eye_side"].start
 
 
 def test_counts_equal_those_of_the_decoded_images(spots: PreparedImages) -> None:
-    counts = count_labels(spots.storage, spots.folder, "train")
+    counts = count_batches(read_labels(spots.storage, spots.folder, "train"))
     batch = spots.batch("train", range(spots.num_images("train")))
     np.testing.assert_array_equal(counts.expert_NK, batch.expert_BK)
     np.testing.assert_array_equal(counts.positive_V, batch.p_BV.sum(axis=0))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from synfundus.evaluation.finding_combinations import combination_keys, cover_combinations
+from synfundus.evaluation.finding_combinations import LabelledPhotographs, combination_keys, cover_combinations
 from synfundus.evaluation.strata import Labels
 from synfundus.labels import LABEL_NAMES, LABELS
 from synfundus.measures.diversity_metrics import CombinationCoverage
@@ -26,10 +26,8 @@ def cover(
     min_patients: int = 2,
 ) -> CombinationCoverage:
     return cover_combinations(
-        labels_of(training),
-        [f"t{i}" for i in range(len(training))],
-        labels_of(held_out),
-        [f"h{i}" for i in range(len(held_out))],
+        LabelledPhotographs(labels_of(training), [f"t{i}" for i in range(len(training))]),
+        LabelledPhotographs(labels_of(held_out), [f"h{i}" for i in range(len(held_out))]),
         labels_of(requested),
         labels_of(annotated),
         min_patients=min_patients,

@@ -11,9 +11,11 @@ from support.metrics_example import example_annotator_metrics, example_attack, e
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.diversity_section import ANATOMY
-from synfundus.evaluation.image_sets import Photographs, Predicted, Samples
+from synfundus.evaluation.grading import Grader, Graders
+from synfundus.evaluation.image_sets import ComparedSets, Photographs, Predicted, Samples
+from synfundus.evaluation.instruments import Instruments
 from synfundus.evaluation.privacy_audit import GeneratorEvidence
-from synfundus.evaluation.protocol import Grader, Graders, evaluate
+from synfundus.evaluation.protocol import evaluate
 from synfundus.evaluation.report import ReportContent, render_report
 from synfundus.evaluation.spaces import Space
 from synfundus.fundus.splits import NO_JUDGE
@@ -79,18 +81,17 @@ def measured(
     reference: Photographs, held_out: Photographs, synthetic: Samples, graders: Graders = ONE
 ) -> EvaluationMetrics:
     metrics, _ = evaluate(
-        reference,
-        held_out,
-        synthetic,
-        EvaluationConfig(),
-        spaces={"annotator": Space("Annotator features"), "inception": Space("Inception features", "no weights")},
-        graders=graders,
-        gate=example_gate(),
-        phantoms={"annotator": np.random.default_rng(9).normal(3, 1, (80, DIM)).astype(np.float32)},
-        size_px=SIZE_PX,
+        ComparedSets(reference, held_out, synthetic, SIZE_PX),
+        Instruments(
+            EvaluationConfig(),
+            spaces={"annotator": Space("Annotator features"), "inception": Space("Inception features", "no weights")},
+            graders=graders,
+            gate=example_gate(),
+            detector="no detector",
+            phantoms={"annotator": np.random.default_rng(9).normal(3, 1, (80, DIM)).astype(np.float32)},
+            min_patients=10,
+        ),
         transfer=SkippedTransfer(reason="no grid"),
-        detector="no detector",
-        min_patients=10,
         generator=GeneratorEvidence((), example_attack("Membership from the weights", 0.5)),
     )
     return metrics

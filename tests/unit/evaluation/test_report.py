@@ -345,11 +345,11 @@ def test_figure_files_are_those_of_the_page() -> None:
     assert list(files) == [
         "anatomy",
         "consistency",
-        "ratios",
         "distributions",
         "extrapolation-0",
         "losses",
         "memorisation",
+        "ratios",
         "requested-findings",
         "roc",
         "sensitivity",

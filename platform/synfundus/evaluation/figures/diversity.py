@@ -10,6 +10,7 @@ from synfundus.evaluation.figures.style import (
     PHOTOGRAPHS,
     REQUESTED,
     SYNTHETIC,
+    panels,
     plot_measure,
     point_legend,
     styled_figure,
@@ -28,10 +29,7 @@ def plot_anatomy(anatomy: Mapping[AnatomyName, AnatomyComparison]) -> str | None
         return None
     rows = -(-len(shown) // COLUMNS)
     with styled_figure(0.5 + 1.25 * rows) as figure:
-        grid = figure.subplots(rows, COLUMNS, squeeze=False)
-        for axes in grid.flat[len(shown) :]:
-            axes.set_visible(False)
-        for axes, entry in zip(grid.flat, shown, strict=False):
+        for axes, entry in zip(panels(figure, len(shown), COLUMNS), shown, strict=True):
             _plot_spread(axes, 0, entry.held_out, PHOTOGRAPHS, "D")
             _plot_spread(axes, 1, entry.synthetic, SYNTHETIC, "o")
             axes.set_title(wrapped(entry.title, 46), loc="left")

@@ -17,6 +17,7 @@ from synfundus.evaluation.figures.style import (
     REQUESTED,
     SYNTHETIC,
     label_rows,
+    panels,
     plot_measure,
     point_legend,
     styled_figure,
@@ -61,10 +62,7 @@ def plot_distributions(distributions: Mapping[str, LabelDistribution]) -> str | 
         return None
     rows = -(-len(shown) // COLUMNS)
     with styled_figure(0.4 + 1.8 * rows) as figure:
-        grid = figure.subplots(rows, COLUMNS, squeeze=False)
-        for axes in grid.flat[len(shown) :]:
-            axes.set_visible(False)
-        for axes, label in zip(grid.flat, shown, strict=False):
+        for axes, label in zip(panels(figure, len(shown), COLUMNS), shown, strict=True):
             _plot_distribution(axes, label, distributions[label.name])
         texts = ((PHOTOGRAPHS, "photographs, by experts"), (REQUESTED, "requested"), (PREDICTED, "predicted"))
         handles = [mpl.patches.Patch(color=colour, label=text) for colour, text in texts]

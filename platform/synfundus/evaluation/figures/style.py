@@ -44,6 +44,14 @@ def styled_figure(height_in: float) -> Iterator[Figure]:
         yield figure
 
 
+def panels(figure: Figure, count: int, columns: int) -> list[Axes]:
+    """Return this many panels in rows of `columns`, row by row; places that are left in the last row stay empty."""
+    grid = figure.subplots(-(-count // columns), columns, squeeze=False)
+    for axes in grid.flat[count:]:
+        axes.set_visible(False)
+    return list(grid.flat[:count])
+
+
 def svg_uri(figure: Figure) -> str:
     """Return a figure as a data URI."""
     sink = io.BytesIO()

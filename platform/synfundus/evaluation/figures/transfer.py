@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from synfundus.evaluation.figures.style import GRID, label_rows, styled_figure, svg_uri, wrapped
+from synfundus.evaluation.figures.style import GRID, label_rows, panels, styled_figure, svg_uri, wrapped
 from synfundus.measures.transfer_metrics import (
     ArmDifference,
     ComputedTransfer,
@@ -114,18 +114,15 @@ def plot_gain(transfer: ComputedTransfer, test_set: str) -> str | None:
     fractions = _fractions([entry.fraction for entry in entries])
     if len(fractions) < 2:
         return None
-    panels = list(dict.fromkeys((entry.target, entry.architecture) for entry in entries))
+    shown = list(dict.fromkeys((entry.target, entry.architecture) for entry in entries))
     contrasts = _in_order(transfer.contrasts, [entry.contrast for entry in entries])
     looks = _Look.of(contrasts)
-    rows = -(-len(panels) // GAIN_COLUMNS)
+    rows = -(-len(shown) // GAIN_COLUMNS)
     with styled_figure(0.7 + 0.2 * -(-len(contrasts) // 2) + 2.1 * rows) as figure:
-        grid = figure.subplots(rows, GAIN_COLUMNS, squeeze=False)
-        for axes, (target, architecture) in zip(grid.flat, panels, strict=False):
+        for axes, (target, architecture) in zip(panels(figure, len(shown), GAIN_COLUMNS), shown, strict=True):
             of_panel = [e for e in entries if e.target == target and e.architecture == architecture]
             _plot_gain_panel(axes, transfer, of_panel, fractions, looks)
             axes.set_title(wrapped(f"{_target_title(transfer, target)}, {architecture}", 52), loc="left")
-        for axes in grid.flat[len(panels) :]:
-            axes.set_visible(False)
         figure.supxlabel("fraction of the training patients whose photographs are used", fontsize=9)
         figure.supylabel("difference, with 95 % interval", fontsize=9)
         _line_legend(figure, {contrast_title(transfer, key): look for key, look in looks.items()}, columns=2)

@@ -1,7 +1,8 @@
 """Random alterations of photographs for the training of the encoder, on its device.
 
-A training pair is one photograph in two views. Every random number is a pure function of (seed, global sample position,
-view), so a resumed training sees the same views. Two views differ by up to twice each limit below.
+A training pair is one photograph in two views. The first view is moved little and stands for the stored photograph, the
+second one for a copy. Every random number is a pure function of (seed, global sample position, view), so a resumed
+training sees the same views.
 """
 
 import math
@@ -15,12 +16,17 @@ from synfundus.copies.config import CopyDetectorConfig
 from synfundus.copies.network import GREY_WEIGHTS, to_grey
 from synfundus.seeds import random_numbers
 
-ROTATION_DEG = 16.0
-"""Largest rotation of a view."""
-LARGEST_ZOOM, SMALLEST_ZOOM = 1.3, 0.85
-"""Limits of the magnification."""
-SHIFT = 0.10
-"""Largest shift in each direction, as a share of the image's side."""
+ROTATION_DEG = 18.0
+"""Largest rotation of the second view."""
+LARGEST_ZOOM, SMALLEST_ZOOM = 1.45, 0.8
+"""Limits of the magnification of the second view."""
+SHIFT = 0.14
+"""Largest shift of the second view in each direction, as a share of the image's side."""
+FIRST_VIEW = 0.3
+"""Share of rotation, magnification (of its logarithm) and shift in the first view. A search compares an altered copy
+with a photograph as it is. Training on two views that are both moved far spends the code on pairs that never occur."""
+NUM_PLACEMENTS = 4
+"""Random numbers of a view that place it: rotation, magnification, shift to the right and downwards."""
 GAMMA = 1.5
 """Largest exponent of the tone curve; the smallest is its inverse."""
 TINT = 0.25
@@ -40,18 +46,21 @@ def draw_views(config: CopyDetectorConfig, positions: range, view: int, device: 
     """Draw the alteration of the photographs at these global sample positions.
 
     Returns:
-        Uniform numbers in [-1, 1), (B, NUM_DRAWS), and standard normal numbers, (B, 1, S, S).
+        Uniform numbers in [-1, 1), (B, NUM_DRAWS), and standard normal numbers, (B, 1, S, S). The numbers that place
+        the first view lie in a smaller range.
     """
     size_px = config.image_size_px
     streams = [random_numbers("copy view", config.seed, position, view) for position in positions]
     u_BK = np.stack([2.0 * stream.random(NUM_DRAWS, np.float32) - 1.0 for stream in streams])
+    if view == 0:
+        u_BK[:, :NUM_PLACEMENTS] *= FIRST_VIEW
     noise_B1SS = np.stack([stream.standard_normal((1, size_px, size_px), np.float32) for stream in streams])
     return torch.from_numpy(u_BK).to(device), torch.from_numpy(noise_B1SS).to(device)
 
 
 def altered(x_BCSS: Tensor, u_BK: Tensor, noise_B1SS: Tensor) -> Tensor:
     """Return the grey channel (B, 1, S, S) of altered colour images in [0, 1]; arguments as `draw_views` returns."""
-    x_BCSS = _moved(x_BCSS, u_BK[:, :4])
+    x_BCSS = _moved(x_BCSS, u_BK[:, :NUM_PLACEMENTS])
     lit_B1SS = to_grey(x_BCSS) > 0.0
     grey_B1SS = (x_BCSS * _weights(u_BK[:, 4:7])).sum(1, keepdim=True).clamp(0.0, 1.0)
     gamma_B, sharpness_B, noise_B = u_BK[:, 7:10].reshape(-1, 3, 1, 1, 1).unbind(1)

@@ -8,13 +8,13 @@ from synfundus.training.config import OptimisationConfig
 class CopyDetectorConfig(OptimisationConfig):
     """Settings of the encoder and of its training. All of them are part of the detector's digest."""
 
-    image_size_px: int = 32
+    image_size_px: int = 64
     """Height and width to which images are resized: 16, 32, 64 or 128."""
     width: int = Field(default=32, ge=4)
     """Channels of the encoder's first level; each further level has twice as many."""
-    num_steps: int = Field(default=1500, ge=1)
+    num_steps: int = Field(default=2000, ge=1)
     """Optimiser steps."""
-    batch_size: int = Field(default=64, ge=2)
+    batch_size: int = Field(default=128, ge=2)
     """Photographs per step; each is seen in two altered views, and all others of the step are counter-examples."""
     learning_rate: float = Field(default=2e-3, gt=0.0)
     """Peak of the learning-rate curve, reached after warm-up."""
@@ -22,7 +22,7 @@ class CopyDetectorConfig(OptimisationConfig):
     """Steps of linear warm-up from 0."""
     weight_decay: float = Field(default=0.05, ge=0.0)
     """AdamW's decoupled weight decay; not applied to norms and biases."""
-    temperature: float = Field(default=0.1, gt=0.0)
+    temperature: float = Field(default=0.07, gt=0.0)
     """Temperature of the contrastive loss."""
     false_rejection_rate: float = Field(default=0.01, gt=0.0, lt=0.5)
     """Largest share of photographs of other people that may count as copies; it sets the threshold."""

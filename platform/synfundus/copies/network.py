@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 GREY_WEIGHTS = (0.25, 0.65, 0.10)
 """Weights of red, green and blue. Vessels have most contrast in green; red and blue help if green is under-exposed."""
-DARK = 0.04
-"""Grey level (0 to 1) up to which a pixel lies outside the field of view."""
+DARK = 10.225 / 255
+"""Grey level (0 to 1) up to which a pixel lies outside the field of view. Grey levels of 8-bit pixels are multiples of
+0.05 / 255, so none lies at the limit, where rounding on another device would move the rim of the field."""
 WINDOW = 4
 """Side of the window of local mean and deviation, as the share 1 / WINDOW of the image's side."""
 NOISE_LEVEL = 0.01

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from support.copies_example import untrained_encoder
 from synfundus.copies.encoder import DESCRIPTOR_DIM
-from synfundus.copies.network import CopyNetwork, fine_structure, resized, to_grey
+from synfundus.copies.network import DARK, GREY_WEIGHTS, CopyNetwork, fine_structure, resized, to_grey
 from synfundus.measures.nearest import nearest, reference_on
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_record
@@ -32,6 +32,13 @@ def test_a_uniform_image_and_a_black_one_have_no_structure() -> None:
     for level in (0, 120):
         inner = structure(np.full((1, 64, 64, 3), level, np.uint8))[:, :, 20:44, 20:44]
         assert np.abs(inner).max() < 0.05
+
+
+def test_no_grey_level_of_a_pixel_lies_at_the_limit_of_the_field() -> None:
+    """Rounding in float32 is about 1e-7, so a pixel is inside or outside on every device."""
+    r, g, b = np.meshgrid(np.arange(42), np.arange(17), np.arange(104), indexing="ij")  # larger values exceed the limit
+    grey = (GREY_WEIGHTS[0] * r + GREY_WEIGHTS[1] * g + GREY_WEIGHTS[2] * b) / 255
+    assert np.abs(grey - DARK).min() > 5e-5
 
 
 def test_values_are_bounded_and_finite_for_noise() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from support.datasets_of_phantoms import phantom_dataset
 from support.models_of_phantoms import COPY_DETECTOR
 from synfundus.copies import training
-from synfundus.copies.augmentation import NUM_DRAWS, altered, draw_views
+from synfundus.copies.augmentation import FIRST_VIEW, NUM_DRAWS, NUM_PLACEMENTS, altered, draw_views
 from synfundus.copies.training import UNKNOWN_EYE, CopyLearner, contrastive_loss, read_training_images
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
@@ -91,7 +91,14 @@ def test_the_limits_of_the_alterations_are_those_that_are_stated() -> None:
     u = torch.zeros(1, NUM_DRAWS)
     u[0, 2] = 1.0
     column = altered(x, u, torch.zeros(1, 1, 32, 32))[0, 0, 16].argmax()
-    assert int(column) in (13, 14)  # 10 % of 32 px to the left
+    assert int(column) in (12, 13)  # 14 % of 32 px to the left
+
+
+def test_the_first_view_is_moved_less_and_changes_colour_as_much() -> None:
+    first, second = (draw_views(COPY_DETECTOR, range(500), view, CPU)[0].abs().amax(0) for view in range(2))
+    assert first[:NUM_PLACEMENTS].max() < FIRST_VIEW
+    assert first[:NUM_PLACEMENTS].min() > 0.95 * FIRST_VIEW
+    assert torch.cat([first[NUM_PLACEMENTS:], second]).min() > 0.95
 
 
 @pytest.fixture

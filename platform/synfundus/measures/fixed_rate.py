@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr
 
 from synfundus.measures.inputs import Floats, Groups, binary_labels, select_groups
-from synfundus.measures.intervals import effective_n, exact_interval
+from synfundus.measures.intervals import effective_n, wilson
 from synfundus.measures.measure import Measure
 
 
@@ -24,9 +24,9 @@ def negatives_needed(false_positive_rate: float) -> int:
 def sensitivity_at(false_positive_rate: float, y_true: ArrayLike, score: ArrayLike, groups: Groups = None) -> Measure:
     """Return the share of positives whose score exceeds the threshold that this share of negatives exceeds.
 
-    The threshold is estimated, too. The interval joins two exact ones: Clopper & Pearson's of the sensitivity at the
-    estimated threshold, and that of the threshold between two ranks of the negatives, by MOVER (Zou & Donner 2008, doi
-    10.1002/sim.3095). n is the number of positives.
+    The threshold is estimated, too. The interval joins two by MOVER (Zou & Donner 2008, doi 10.1002/sim.3095): Wilson's
+    of the sensitivity at the estimated threshold, and that of the threshold between two ranks of the negatives. n is
+    the number of positives.
 
     Args:
         false_positive_rate: in (0, 1).
@@ -48,7 +48,7 @@ def sensitivity_at(false_positive_rate: float, y_true: ArrayLike, score: ArrayLi
         return Measure.not_measurable(text, num_positive)
     hit = (s[positive] > threshold).astype(np.float64)
     value, effective = float(hit.mean()), effective_n(hit, select_groups(groups, positive))
-    low, high = exact_interval(value * effective, effective)
+    low, high = wilson(value, effective)
     at_low, at_high = _within_threshold_ranks(s[positive], negatives, independent, false_positive_rate)
     low = value - float(np.hypot(value - low, max(value - at_low, 0.0)))
     high = value + float(np.hypot(high - value, max(at_high - value, 0.0)))
@@ -61,15 +61,18 @@ def _independent(above: NDArray[np.bool_], groups: Groups) -> int:
 
 
 def _within_threshold_ranks(positives: Floats, negatives: Floats, independent: int, rate: float) -> tuple[float, float]:
-    """Return the sensitivity at the upper and at the lower end of the exact 95 % interval of the threshold.
+    """Return the sensitivity at the upper and at the lower end of the 95 % interval of the threshold.
 
-    Of `independent` negatives a binomial number lies above the true threshold; its 2.5 % and 97.5 % quantiles are ranks
-    of the sorted negatives.
+    Of `independent` negatives a binomial number lies above the true threshold. Exact ranks are whole numbers and cover
+    more than 95 %, so the interval interpolates between them (Hettmansperger & Sheather 1986, Stat. Prob. Letters
+    4:75), with mid-P probabilities.
     """
-    at_most = bdtr(np.arange(independent + 1, dtype=np.float64), independent, rate)
-    scale = len(negatives) / independent
-    fewest = floor(float(np.searchsorted(at_most, 0.025, side="right") - 1) * scale)
-    most = ceil(float(np.searchsorted(at_most, 0.975)) * scale)
-    at_low = float((positives > negatives[max(fewest, 0)]).mean())
-    at_high = float((positives >= negatives[most]).mean()) if most < len(negatives) else 1.0
-    return at_low, at_high
+    count = np.arange(independent + 1, dtype=np.float64)
+    at_most = bdtr(count, independent, rate)
+    mid_p = at_most - np.diff(at_most, prepend=0.0) / 2.0
+    # With k negatives above it, the threshold lies between the ranks k - 1 and k.
+    ranks = np.interp([0.025, 0.975], mid_p, count) * (len(negatives) / independent) - 0.5
+    not_above = np.searchsorted(np.sort(positives), negatives, side="right") / len(positives)
+    above = np.r_[0.0, 1.0 - not_above, 1.0]
+    at_low, at_high = np.interp(ranks, np.arange(-1, len(negatives) + 1), above)
+    return float(at_low), float(at_high)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from synfundus.measures import performance, statistics
+from synfundus.measures.auc_difference import joined_difference
 from synfundus.measures.calibration import ece_interval, largest_bias
 from synfundus.measures.crossed import CrossedMean, crossed_mean
 from synfundus.measures.difference import Difference, independent_difference
@@ -54,6 +55,11 @@ class _Estimates:
     covariance_TT: Floats
     num_patients: int
 
+    def of_arms(self, num_seeds: int) -> list[tuple[Floats, Floats]]:
+        """Return values and covariance of the first `num_seeds` networks, and of the others."""
+        parts = slice(0, num_seeds), slice(num_seeds, None)
+        return [(self.values_T[part], self.covariance_TT[part, part]) for part in parts]
+
 
 def seed_mean(metric: MetricName, y_true: ArrayLike, predictions_SN: ArrayLike, groups: Groups = None) -> Measure:
     """Return the mean of a metric over S training seeds, with an interval for new patients and new seeds.
@@ -94,7 +100,8 @@ def paired_difference(
     """Return the mean over S training seeds of (metric of the first arm - metric of the second arm).
 
     The seed s of both arms is one pair: a subset of patients or an order of training that depends on the seed cancels
-    in the difference. Interval and P value come from the same Student's t. See `seed_mean` for the arguments.
+    in the difference. Interval and P value belong together; those of an AUC are `auc_difference`'s, all others those of
+    Student's t. See `seed_mean` for the arguments.
     """
     first, second = _matrix(first_SN, y_true), _matrix(second_SN, y_true)
     if first.shape != second.shape:
@@ -109,9 +116,16 @@ def paired_difference(
     if mean.standard_error <= 1e-9 and not np.array_equal(first, second):
         return _difference_without_variance(metric, y_true, first, second, groups, estimates.num_patients)
     width = mean.quantile * mean.standard_error
+    low, high, p_value = mean.value - width, mean.value + width, mean.p_value
+    if metric == "auc":
+        one, other = (
+            crossed_mean(values_S, covariance_SS, estimates.num_patients)
+            for values_S, covariance_SS in estimates.of_arms(num_seeds)
+        )
+        low, high, p_value = joined_difference(one, other, mean) or (low, high, p_value)
     return Difference(
-        measure=Measure.measured(mean.value, mean.value - width, mean.value + width, n),
-        p_value=mean.p_value,
+        measure=Measure.measured(mean.value, low, high, n),
+        p_value=p_value,
         standard_error=mean.standard_error,
         degrees_of_freedom=mean.degrees_of_freedom,
         num_patients=estimates.num_patients,

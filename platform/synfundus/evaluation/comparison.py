@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from synfundus.evaluation.diversity import overlap
-from synfundus.evaluation.feature_sets import ChosenSets, FeatureSet, jackknife
+from synfundus.evaluation.feature_sets import ChosenSets, FeatureSet, jackknife, jackknife_share
 from synfundus.evaluation.fidelity import effective_dimension, fit_gaussian, frechet_distance, kernel_distance
-from synfundus.evaluation.measure_texts import FRECHET_MULTIPLE, RANGES, UNBOUNDED
+from synfundus.evaluation.measure_texts import FRECHET_MULTIPLE, RANGES, SHARES
 from synfundus.labels import FloatArray
+from synfundus.measures.difference import independent_difference
 from synfundus.measures.measure import Measure
 from synfundus.measures.metrics import MEASURE_NAMES, Comparison, FidelityMeasures, MeasureName
 
@@ -83,12 +84,22 @@ def compare(
         _compare_values(features, num_neighbours, with_frechet=refused is None)
         for features in chosen.without_each_group()
     ]
+    patients = chosen.fewest_patients
+    held_out_measures = _with_intervals(whole.held_out, [values.held_out for values in without], n, patients)
+    synthetic_measures = _with_intervals(whole.synthetic, [values.synthetic for values in without], n, patients)
+    difference = {
+        name: jackknife(value, [values.difference[name] for values in without], n)
+        for name, value in whole.difference.items()
+    }
+    for name, measure in difference.items():
+        if measure.low == measure.high:  # without any group, both sets keep their shares, such as 1 and 1
+            difference[name] = independent_difference(synthetic_measures[name], held_out_measures[name])
     return Comparison(
         n=n,
         effective_dimension=dimension,
-        held_out=_with_intervals(whole.held_out, [values.held_out for values in without], n, RANGES, refused),
-        synthetic=_with_intervals(whole.synthetic, [values.synthetic for values in without], n, RANGES, refused),
-        difference=_with_intervals(whole.difference, [values.difference for values in without], n, {}, refused),
+        held_out=_complete(held_out_measures, refused),
+        synthetic=_complete(synthetic_measures, refused),
+        difference=_complete(difference, refused),
     )
 
 
@@ -117,15 +128,19 @@ def _not_measurable(reason: Measure) -> Comparison:
 
 
 def _with_intervals(
-    values: _Values,
-    without: Sequence[_Values],
-    n: int,
-    ranges: Mapping[MeasureName, tuple[float, float]],
-    refused: Measure | None,
-) -> FidelityMeasures:
-    """Return each value with its jackknife interval; `refused` where there is no Fréchet distance."""
-    measures = {
-        name: jackknife(value, [partial[name] for partial in without], n, ranges.get(name, UNBOUNDED))
-        for name, value in values.items()
-    }
+    values: _Values, without: Sequence[_Values], n: int, num_patients: int
+) -> dict[MeasureName, Measure]:
+    """Return each value with its jackknife interval."""
+    measures: dict[MeasureName, Measure] = {}
+    for name, value in values.items():
+        partial = [each[name] for each in without]
+        if name in SHARES:
+            measures[name] = jackknife_share(value, partial, n, num_patients)
+        else:
+            measures[name] = jackknife(value, partial, n, RANGES[name])
+    return measures
+
+
+def _complete(measures: Mapping[MeasureName, Measure], refused: Measure | None) -> FidelityMeasures:
+    """Return all measures; `refused` where there is no Fréchet distance."""
     return FidelityMeasures.model_validate({**dict.fromkeys(MEASURE_NAMES, refused), **measures})

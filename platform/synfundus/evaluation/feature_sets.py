@@ -2,7 +2,8 @@
 
 The 95 % intervals come from a delete-a-group jackknife (Kott 2001, Journal of Official Statistics 17(4)): all images of
 a patient get the same group, and every measure is computed again without each group. A bootstrap does not work here:
-its repeated images raise a Fréchet distance and change every neighbourhood.
+its repeated images raise a Fréchet distance and change every neighbourhood. The variance of a jackknife is too large
+rather than too small (Efron & Stein 1981, doi 10.1214/aos/1176345462).
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from scipy.special import stdtrit
 
 from synfundus.evaluation.measure_texts import UNBOUNDED
 from synfundus.labels import FloatArray
+from synfundus.measures.intervals import Z_95, wilson
 from synfundus.measures.measure import Measure
 
 NUM_GROUPS = 10
@@ -58,9 +60,14 @@ class ChosenSets:
         """Return `n` images of each set, chosen at random."""
         return cls([images.choose(n, seed + place) for place, images in enumerate(sets)], seed)
 
+    @property
+    def fewest_patients(self) -> int:
+        """Number of patients of the set that has the fewest."""
+        return min(len(set(images.groups)) for images in self.sets)
+
     def too_few_patients(self) -> Measure | None:
         """Return the reason why the sets have no jackknife, or None if they have one."""
-        fewest = min(len(set(images.groups)) for images in self.sets)
+        fewest = self.fewest_patients
         if fewest >= NUM_GROUPS:
             return None
         return Measure.not_measurable(f"{fewest} patients; needs {NUM_GROUPS} of each set", len(self.sets[0]))
@@ -76,7 +83,27 @@ class ChosenSets:
 
 def jackknife(value: float, without_group: Sequence[float], n: int, bounds: tuple[float, float] = UNBOUNDED) -> Measure:
     """Return a value with its interval, from the values without each group; `bounds` cut the interval."""
-    partial = np.asarray(without_group)
-    variance = (len(partial) - 1) / len(partial) * float(np.sum((partial - partial.mean()) ** 2))
-    width = float(stdtrit(len(partial) - 1, 0.975)) * variance**0.5
+    width = _quantile(without_group) * _variance(without_group) ** 0.5
     return Measure.measured(value, max(value - width, bounds[0]), min(value + width, bounds[1]), n)
+
+
+def jackknife_share(value: float, without_group: Sequence[float], n: int, num_patients: int) -> Measure:
+    """Return a share with Wilson's interval at the effective n of the jackknife, so that it has a width at 0 and 1.
+
+    The effective n has the variance of the jackknife, and its degrees of freedom (Korn & Graubard 1998, Survey
+    Methodology 24:193). It is at most `num_patients`.
+    """
+    variance = _variance(without_group) * (_quantile(without_group) / Z_95) ** 2
+    effective = value * (1.0 - value) / variance if variance > 0.0 else num_patients
+    low, high = wilson(value, min(effective, num_patients) if 0.0 < value < 1.0 else num_patients)
+    return Measure.measured(value, low, high, n)
+
+
+def _variance(without_group: Sequence[float]) -> float:
+    partial = np.asarray(without_group)
+    return (len(partial) - 1) / len(partial) * float(np.sum((partial - partial.mean()) ** 2))
+
+
+def _quantile(without_group: Sequence[float]) -> float:
+    """Return the two-sided 95 % quantile of Student's t."""
+    return float(stdtrit(len(without_group) - 1, 0.975))

@@ -54,3 +54,5 @@ RANGES: Mapping[MeasureName, tuple[float, float]] = {
     "frechet_distance": (0.0, math.inf),
 }
 """Lowest and highest possible value of each measure; intervals are cut to it."""
+SHARES: tuple[MeasureName, ...] = ("precision", "recall", "coverage")
+"""Measures that are shares of images."""

@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import norm
+from scipy.stats import t as student
+from statsmodels.stats.proportion import proportion_confint
 
 from synfundus.evaluation.comparison import compare, measure_pair
 from synfundus.evaluation.extrapolation import extrapolate
-from synfundus.evaluation.feature_sets import NUM_GROUPS, FeatureSet, jackknife
+from synfundus.evaluation.feature_sets import NUM_GROUPS, FeatureSet, jackknife, jackknife_share
 from synfundus.evaluation.fidelity import fit_gaussian, frechet_distance, kernel_distance
 from synfundus.evaluation.landmark import compare_with_phantoms
 from synfundus.evaluation.strata import STRATA
@@ -31,6 +34,34 @@ def test_jackknife_of_a_mean_is_the_standard_error_of_group_means() -> None:
     _, low, high = jackknife(float(values.mean()), without, values.size).interval
     standard_error = values.mean(axis=1).std(ddof=1) / NUM_GROUPS**0.5
     assert high - low == pytest.approx(2 * 2.2621571628 * standard_error, rel=1e-9)  # t with 9 degrees of freedom
+
+
+def test_jackknife_of_a_share_is_wilson_s_interval_at_its_effective_n() -> None:
+    values = (np.random.default_rng(0).random((NUM_GROUPS, 30)) < 0.8).astype(float)
+    without = [float(np.delete(values, g, axis=0).mean()) for g in range(NUM_GROUPS)]
+    share = float(values.mean())
+    effective = share * (1 - share) / (values.mean(axis=1).var(ddof=1) / NUM_GROUPS)
+    effective *= (norm.ppf(0.975) / student.ppf(0.975, NUM_GROUPS - 1)) ** 2
+    low, high = proportion_confint(share * effective, effective, method="wilson")
+    assert jackknife_share(share, without, 300, 300).interval == pytest.approx((share, low, high), rel=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_a_share_that_no_group_changes_counts_each_patient_once(share: float) -> None:
+    low, high = proportion_confint(share * 50, 50, method="wilson")
+    found = jackknife_share(share, [share] * NUM_GROUPS, 80, 50)
+    assert found.interval == pytest.approx((share, low, high), abs=1e-9)
+    assert found.n == 80
+
+
+def test_two_sets_that_cover_everything_still_have_a_difference_with_a_width() -> None:
+    rng = np.random.default_rng(12)
+    reference = FeatureSet(np.repeat(np.eye(4, dtype=np.float32), 20, axis=0), [str(i) for i in range(80)])
+    near = [FeatureSet(reference.features_ND, [f"{rng.random()}" for _ in range(80)]) for _ in range(2)]
+    found = compare(reference, *near, **SETTINGS).difference.coverage
+    assert found.value == 0.0
+    assert found.interval[1] < -0.01
+    assert found.interval[2] > 0.01
 
 
 def test_intervals_of_the_difference_hold_their_level() -> None:

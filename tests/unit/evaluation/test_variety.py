@@ -69,6 +69,17 @@ def test_distances_are_those_to_another_patient_and_to_another_sample() -> None:
     assert len(set(ids)) == len(ids)
 
 
+def test_twins_and_median_distances_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(6)
+    held_out, synthetic = images(rng, 80), images(rng, 80, scale=0.9)
+    found = compare_nearest_other(held_out, synthetic, min_images=50, seed=0)
+    distances = [cdist(one.features_ND.astype(float), one.features_ND.astype(float)) for one in (held_out, synthetic)]
+    real, made = ((d_NN + 1e9 * np.eye(80)).min(axis=1) for d_NN in distances)
+    assert found.threshold == pytest.approx(np.quantile(real, TWIN_QUANTILE), rel=1e-6)
+    assert found.twins.value == (made < found.threshold).mean()
+    assert found.median_ratio.value == pytest.approx(np.median(made) / np.median(real), rel=1e-6)
+
+
 def test_the_width_of_the_kernel_is_the_median_distance_of_training_photographs() -> None:
     rng = np.random.default_rng(4)
     reference, held_out = images(rng, 80), images(rng, 60)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 from sklearn.metrics import roc_curve
+from statsmodels.stats.proportion import proportion_confint
 
 from synfundus.measures.fixed_rate import negatives_needed, sensitivity_at
 
@@ -16,6 +17,14 @@ def test_value_is_the_highest_sensitivity_at_a_rate_no_larger_than_stated() -> N
     for allowed in (0.01, 0.05, 0.1):
         expected = sensitivity[rate <= allowed + 1e-12].max()
         assert sensitivity_at(allowed, y, score).value == pytest.approx(expected, rel=1e-12)
+
+
+def test_with_a_known_threshold_the_interval_is_wilson_s() -> None:
+    """Negatives that all score 0 leave no doubt about the threshold."""
+    score = np.r_[np.zeros(4000), np.ones(70), np.zeros(30)]
+    y = np.repeat([0, 1], [4000, 100])
+    low, high = proportion_confint(70, 100, method="wilson")
+    assert sensitivity_at(0.1, y, score).interval == pytest.approx((0.7, low, high), abs=1e-9)
 
 
 def test_needed_negatives_are_the_smallest_number_whose_largest_score_exceeds_the_threshold() -> None:

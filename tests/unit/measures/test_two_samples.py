@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from scipy.stats import ks_2samp, permutation_test, ttest_ind
 
 from synfundus.measures import two_samples
+from synfundus.measures.intervals import effective_n
 from synfundus.measures.two_samples import kolmogorov_smirnov, mean_difference
 
 
@@ -23,6 +25,20 @@ def test_mean_difference_of_independent_images_is_welch_s() -> None:
     interval = expected.confidence_interval()
     assert difference.measure.interval == pytest.approx((x.mean() - y.mean(), interval.low, interval.high), rel=1e-9)
     assert difference.degrees_of_freedom == pytest.approx(expected.df, rel=1e-9)
+
+
+def test_variance_between_patients_is_the_clustered_one_of_statsmodels() -> None:
+    rng = np.random.default_rng(6)
+    patients = rng.integers(0, 25, 80)
+    x, y = rng.normal(size=25)[patients] + rng.normal(size=80), rng.normal(size=60)
+    clusters = {"groups": patients}
+    of_mean = sm.OLS(x, np.ones(80)).fit(cov_type="cluster", cov_kwds=clusters).cov_params()[0, 0]
+    error = mean_difference(x, y, patients).standard_error
+    assert error == pytest.approx(np.sqrt(of_mean + y.var(ddof=1) / 60), rel=1e-9)
+    found = x > 0.5
+    of_share = sm.OLS(found.astype(float), np.ones(80)).fit(cov_type="cluster", cov_kwds=clusters).cov_params()[0, 0]
+    share = found.mean()
+    assert share * (1 - share) / effective_n(found.astype(float), patients) == pytest.approx(of_share, rel=1e-9)
 
 
 def test_permutation_p_value_equals_scipy() -> None:

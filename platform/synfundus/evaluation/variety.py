@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synfundus.evaluation.diversity import distance_chunks
-from synfundus.evaluation.feature_sets import NUM_GROUPS, ChosenSets, FeatureSet, jackknife, jackknife_share
+from synfundus.evaluation.feature_sets import NUM_GROUPS, ChosenSets, FeatureSet, jackknife
 from synfundus.measures.diversity_metrics import ClosePair, NearestOther, VendiComparison
 from synfundus.measures.inputs import Floats
 from synfundus.measures.measure import Measure
@@ -22,7 +22,7 @@ MAX_VENDI_IMAGES = 1000
 TWIN_QUANTILE = 0.05
 """Share of the held-out photographs that have a twin by definition. A smaller one needs more photographs."""
 NUM_CLOSEST = 6
-RATIO = (0.0, np.inf)
+SHARE, RATIO = (0.0, 1.0), (0.0, np.inf)
 _T = TypeVar("_T")
 
 
@@ -65,12 +65,11 @@ def compare_nearest_other(held_out: FeatureSet, synthetic: FeatureSet, *, min_im
         [d_NN[np.ix_(rows, rows)].min(axis=1) for d_NN, rows in zip(distances, kept, strict=True)]
         for kept in _kept_rows(chosen)
     ]
-    share_of_twins, *without = [_share_of_twins(distances) for distances in nearest]
     return NearestOther(
         n=n,
         quantile=TWIN_QUANTILE,
         threshold=float(np.quantile(nearest[0][0], TWIN_QUANTILE)),
-        twins=jackknife_share(share_of_twins, without, n, chosen.fewest_patients),
+        twins=_jackknifed(nearest, _share_of_twins, n, SHARE),
         median_ratio=_median_ratio(nearest, n),
         closest=_closest(chosen.sets[1], distances[1]),
     )

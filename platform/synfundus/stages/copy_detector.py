@@ -65,7 +65,7 @@ class TrainCopyDetectorStage(Stage[None]):
         if study.data.prepare.split_fractions.validation == 0 and not has_splits:
             raise WrongInputError(
                 "data.prepare.split_fractions.validation: is 0, so there are no photographs of other people, and no"
-                " distance to training images counts as too near; give validation a share"
+                " image counts as too near; give validation a share"
             )
 
     def describe(self, study: Study, storage: Storage, found: None) -> Rows:  # noqa: ARG002  nothing to look up

@@ -130,17 +130,18 @@ def _difference(storage: Storage, run: str, basis: Basis, names: KeyNames | None
         before = RunRecord.from_json(storage.read(name), name).basis
     except StorageError:
         return ""
-    return _first_difference(_renamed(before, names), _renamed(basis, names))
+    for key, old, new in _items(before, basis):
+        # Two keys may have one name: the settings of a section, and the digests of the files that it names.
+        found = _first_difference(old, new, (names or {}).get(key, key))
+        if found:
+            return found
+    return ""
 
 
-def _renamed(basis: Basis, names: KeyNames | None) -> Basis:
-    return {(names or {}).get(key, key): value for key, value in basis.items()}
-
-
-def _first_difference(before: JsonValue, now: JsonValue, path: str = "") -> str:
+def _first_difference(before: JsonValue, now: JsonValue, path: str) -> str:
     """Return the first key at which two trees of settings differ, with both values; nothing if they are equal."""
     for key, old, new in _items(before, now):
-        found = _first_difference(old, new, f"{path}.{key}" if path else key)
+        found = _first_difference(old, new, f"{path}.{key}")
         if found:
             return found
     return "" if before == now else f" ({path} was {_shown(before)}, is {_shown(now)})"

@@ -135,6 +135,16 @@ def refused(storage: Storage, before: Basis, now: Basis, names: KeyNames | None 
     return str(caught.value)
 
 
+def test_a_setting_is_named_though_another_key_has_the_same_place(storage: Storage) -> None:
+    """`evaluate` shows the digests of its files under the section that names the files."""
+    before: Basis = {"evaluation": {"seed": 0}, "files": {"weights": "a"}}
+    names = {"files": "evaluation"}
+    assert "evaluation.seed was 0, is 5" in refused(storage, before, {**before, "evaluation": {"seed": 5}}, names)
+    assert "evaluation.weights was 'a', is 'b'" in refused(
+        storage, before, {**before, "files": {"weights": "b"}}, names
+    )
+
+
 def test_a_difference_within_a_list_of_mappings_is_named_by_its_index(storage: Storage) -> None:
     sources: list[JsonValue] = [{"layout": "folder", "csv": "a.csv"}, {"layout": "phantom", "seed": 1}]
     message = refused(storage, {"sources": sources}, {"sources": [sources[0], {"layout": "phantom", "seed": 2}]})

@@ -35,6 +35,7 @@ def test_the_judge_is_the_network_that_the_annotators_training_makes_of_its_spli
     require_judge(storage, task, "cpu")
     other, _ = judged(tmp_path / "other", ("test", "train", "train", "validation", "test"))
     learner = AnnotatorLearner(PreparedImages(other, "data/p"), CONFIG, torch.device("cpu"))
+    torch.set_num_threads(CONFIG.resources.num_threads)  # another test of this process may have left another number
     for step in range(CONFIG.num_steps):
         learner.train_step(step)
     weights = load_file(tmp_path / "one" / "judges/p" / WEIGHTS)

@@ -59,8 +59,8 @@ def test_a_detector_depends_on_its_settings_and_on_the_photographs_alone(storage
 def test_the_summary_states_threshold_found_copies_and_false_rejections() -> None:
     rows = dict(CopyDetectorSummary(example_calibration(0.2), EXAMPLE_METRICS).rows())
     assert rows == {
-        "threshold": "0.200, which 1 % of photographs of other people are expected to be below; from 99 validation"
-        " photographs",
+        "threshold": "distance ratio 0.200; 1 % of photographs of other people are expected below it; from 99"
+        " validation photographs",
         "found, mirrored": "1.000 (0.980 to 1.000)",
         "found, all mixed": "0.970 (0.940 to 0.990)",
         "rejected test photographs": "0.010 (0.002 to 0.050); n = 100",

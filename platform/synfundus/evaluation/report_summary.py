@@ -103,12 +103,12 @@ def _transfer_tile(transfer: Transfer) -> SummaryTile:
     title = "Worth for training"
     if not isinstance(transfer, ComputedTransfer):
         return SummaryTile(title, NOT_MEASURABLE, transfer.reason)
-    families = transfer.primary.values()
+    families = transfer.families_of("primary").values()
     return SummaryTile(
         title,
         f"{sum(family.num_better for family in families)} better, {sum(family.num_worse for family in families)} worse",
-        f"of {transfer.num_measured} measured differences between ways of training survive Holm's correction;"
-        " the others do not show that the ways are equal",
+        f"of {transfer.num_measured('primary')} measured differences in mean AUC over all labels, between ways of"
+        " training, survive Holm's correction; the others do not show that the ways are equal",
     )
 
 

@@ -34,6 +34,8 @@ MEANINGS: Mapping[str, str] = {
 }
 
 TRANSFER_MEANINGS: Mapping[str, str] = {
+    "All labels together, mean AUC": "Mean over the binary targets that are measurable on the test set. Every label"
+    " counts the same, and the interval knows that labels of one patient depend on each other.",
     "Arm": "One way to train a model: what it starts from, and what it is trained on.",
     "Difference": "Metric of the first arm minus that of the reference, on the same photographs and with the same"
     " seeds, averaged over the seeds. A seed decides the initial weights, the order of training and, below 100 % of the"
@@ -44,7 +46,7 @@ TRANSFER_MEANINGS: Mapping[str, str] = {
     " covariance for clustered data for AUC (Obuchowski 1997), by a bootstrap of whole patients for the other metrics."
     " With a single seed, it covers patients only.",
     "p, corrected": "p value after Holm's correction over the family: the planned differences of one question, in the"
-    " primary metric or in one secondary metric. A difference survives if it is below 0.05.",
+    " mean AUC over all labels, by target, or in one secondary metric. A difference survives if it is below 0.05.",
     "Detectable": "Smallest true difference that the comparison finds with 80 % power at the strictest level of Holm's"
     " correction, 0.05 over the size of the family. It follows from the standard error, so from the number of patients"
     " and seeds, not from the observed difference. None: no possible difference is large enough; more seeds or patients"

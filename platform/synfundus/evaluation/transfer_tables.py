@@ -10,20 +10,27 @@ from synfundus.measures.transfer_metrics import (
     ComputedTransfer,
     Convergence,
     CorrectedDifference,
+    Role,
     TargetCounts,
     TrainingCounts,
     Verdict,
+    family_role,
 )
 from synfundus.measures.transfer_text import (
+    ENDPOINTS,
     METRIC_TITLES,
     contrast_title,
-    count_patients,
     detectable_text,
+    metric_title,
     nothing_survives,
+    patients_text,
     percent_of_patients,
     what_was_compared,
 )
 from synfundus.measures.wording import format_measure, format_number, format_p
+
+SHOWN: tuple[Role, ...] = ("primary", "by target")
+"""Families whose differences the tables and figures show one by one."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,11 @@ class CountRow:
 
 @dataclass(frozen=True)
 class FamilyRow:
-    """One question, and what survives Holm's correction over its differences of the primary metrics."""
+    """One family of a question, and what survives Holm's correction over it."""
 
     question: str
     title: str
+    endpoint: str
     num_planned: int
     num_measured: int
     num_better: int
@@ -53,8 +61,9 @@ class FamilyRow:
 
 @dataclass(frozen=True)
 class DifferenceRow:
-    """One planned difference of the primary metric."""
+    """One planned difference of a target's main metric."""
 
+    role: Role
     test_set: str
     target: str
     architecture: str
@@ -105,6 +114,17 @@ class ConvergenceRow:
 
 
 @dataclass(frozen=True)
+class Findings:
+    """What survives the correction over the families of a role."""
+
+    endpoint: str
+    rows: list[tuple[str, DifferenceRow]]
+    """Surviving differences, each with the title of its comparison."""
+    nothing_survives: str
+    """Sentence for a report without any; empty if there is one."""
+
+
+@dataclass(frozen=True)
 class TransferSection:
     """Everything that the section shows."""
 
@@ -112,10 +132,8 @@ class TransferSection:
     lead: str
     training: list[str]
     counts: list[CountRow]
-    findings: list[tuple[str, DifferenceRow]]
-    """Differences of the primary metrics that survive the correction, each with the title of its comparison."""
-    nothing_survives: str
-    """Sentence for a report without any; empty if there is one."""
+    findings: list[Findings]
+    """Of the primary endpoint, and by target."""
     families: list[FamilyRow]
     contrasts: list[ContrastTable]
     metric_titles: list[str]
@@ -126,20 +144,28 @@ class TransferSection:
 def transfer_section(transfer: ComputedTransfer) -> TransferSection:
     """Return the texts of the section."""
     contrasts = [_contrast_table(transfer, key) for key in transfer.contrasts]
-    findings = [(table.title, row) for table in contrasts for row in table.rows if row.verdict in ("better", "worse")]
     return TransferSection(
         transfer=transfer,
         lead=what_was_compared(transfer),
         training=[_training_text(row) for row in transfer.training],
         counts=[_count_row(transfer, row) for row in transfer.counts],
-        findings=findings,
-        nothing_survives="" if findings else nothing_survives(transfer),
+        findings=[_findings(transfer, contrasts, role) for role in SHOWN],
         families=_family_rows(transfer),
         contrasts=[table for table in contrasts if table.rows],
         metric_titles=list(METRIC_TITLES.values()),
         scores=[_score_row(transfer, score) for score in transfer.scores],
         convergence=[_convergence_row(transfer, row) for row in transfer.convergence],
     )
+
+
+def _findings(transfer: ComputedTransfer, contrasts: Sequence[ContrastTable], role: Role) -> Findings:
+    rows = [
+        (table.title, row)
+        for table in contrasts
+        for row in table.rows
+        if row.role == role and row.verdict in ("better", "worse")
+    ]
+    return Findings(ENDPOINTS[role], rows, "" if rows else nothing_survives(transfer, role))
 
 
 def _training_text(row: TrainingCounts) -> str:
@@ -150,8 +176,11 @@ def _training_text(row: TrainingCounts) -> str:
 def _count_row(transfer: ComputedTransfer, row: TargetCounts) -> CountRow:
     return CountRow(
         transfer.test_sets[row.test_set].title,
-        transfer.targets[row.target].title,
-        *(f"{n:,}" for n in (row.num_images, row.num_patients, row.num_positive, row.num_positive_patients)),
+        transfer.targets[row.target].title + (f" (mean of {row.num_labels})" if row.num_positive is None else ""),
+        *(
+            "" if number is None else f"{number:,}"
+            for number in (row.num_images, row.num_patients, row.num_positive, row.num_positive_patients)
+        ),
     )
 
 
@@ -160,13 +189,16 @@ def _family_rows(transfer: ComputedTransfer) -> list[FamilyRow]:
         FamilyRow(
             transfer.contrasts[key].question,
             contrast_title(transfer, key),
+            ENDPOINTS[role],
             family.num_planned,
             family.num_measured,
             family.num_better,
             family.num_worse,
             detectable_text(family),
         )
-        for key, family in transfer.primary.items()
+        for key in transfer.contrasts
+        for role in SHOWN
+        if (family := transfer.families_of(role).get(key)) is not None
     ]
 
 
@@ -196,14 +228,14 @@ def _difference_rows(transfer: ComputedTransfer, entries: Sequence[ArmDifference
     for entry in entries:
         metric = transfer.primary_metric(entry.target)
         found = entry.metrics[metric]
-        patients, positive = count_patients(transfer, entry.test_set, entry.target)
         yield DifferenceRow(
+            role=family_role(transfer.targets[entry.target].kind, metric),
             test_set=transfer.test_sets[entry.test_set].title,
             target=transfer.targets[entry.target].title,
             architecture=entry.architecture,
             training=percent_of_patients(entry.fraction),
-            patients=f"{patients:,} ({positive:,} with the finding)",
-            metric=METRIC_TITLES[metric],
+            patients=patients_text(transfer, entry.test_set, entry.target),
+            metric=metric_title(transfer, entry.target, metric),
             difference=format_measure(found.difference.measure),
             p_value=format_p(found.difference.p_value),
             adjusted=format_p(found.adjusted_p_value),

@@ -6,18 +6,21 @@ whole patients, which draws the same patients for both arms. `crossed` adds the 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from synfundus.measures import performance, statistics
-from synfundus.measures.auc_difference import joined_difference
 from synfundus.measures.calibration import ece_interval, largest_bias
-from synfundus.measures.crossed import CrossedMean, crossed_mean
-from synfundus.measures.difference import Difference, independent_difference
+from synfundus.measures.difference import Difference
+from synfundus.measures.estimates import (
+    NO_VARIANCE,
+    Estimates,
+    difference_of_estimates,
+    difference_without_variance,
+)
 from synfundus.measures.inputs import Floats, Groups, binary_labels, group_index
-from synfundus.measures.intervals import Z_95, bootstrap, logit_interval
+from synfundus.measures.intervals import bootstrap, logit_interval
 from synfundus.measures.measure import Measure
 from synfundus.measures.metric_names import MetricName
 from synfundus.measures.performance import Statistic
@@ -47,20 +50,6 @@ STATISTICS: dict[MetricName, Callable[[ArrayLike, ArrayLike, NDArray[np.int64]],
 """Every metric but the AUC, as a function of the patients' weights."""
 
 
-@dataclass(frozen=True)
-class _Estimates:
-    """A metric of T networks on the same images, with its covariance over patients."""
-
-    values_T: Floats
-    covariance_TT: Floats
-    num_patients: int
-
-    def of_arms(self, num_seeds: int) -> list[tuple[Floats, Floats]]:
-        """Return values and covariance of the first `num_seeds` networks, and of the others."""
-        parts = slice(0, num_seeds), slice(num_seeds, None)
-        return [(self.values_T[part], self.covariance_TT[part, part]) for part in parts]
-
-
 def seed_mean(metric: MetricName, y_true: ArrayLike, predictions_SN: ArrayLike, groups: Groups = None) -> Measure:
     """Return the mean of a metric over S training seeds, with an interval for new patients and new seeds.
 
@@ -81,7 +70,7 @@ def seed_mean(metric: MetricName, y_true: ArrayLike, predictions_SN: ArrayLike, 
     estimates = _estimates(metric, y_true, predictions, groups)
     if isinstance(estimates, str):
         return Measure.not_measurable(estimates, n)
-    mean = crossed_mean(estimates.values_T, estimates.covariance_TT, estimates.num_patients)
+    mean = estimates.mean()
     if metric == "ece":
         group = group_index(groups, n)
         bias = float(np.mean([largest_bias(y_true, probability, group) for probability in predictions]))
@@ -106,54 +95,14 @@ def paired_difference(
     first, second = _matrix(first_SN, y_true), _matrix(second_SN, y_true)
     if first.shape != second.shape:
         raise ValueError(f"the arms have {len(first)} and {len(second)} seeds; compare the same seeds of both")
-    num_seeds, n = first.shape
+    n = first.shape[1]
     estimates = _estimates(metric, y_true, np.concatenate([first, second]), groups)
     if isinstance(estimates, str):
         return Difference.not_measurable(estimates, n)
-    contrast = np.hstack([np.eye(num_seeds), -np.eye(num_seeds)])
-    covariance_SS = contrast @ estimates.covariance_TT @ contrast.T
-    mean = crossed_mean(contrast @ estimates.values_T, covariance_SS, estimates.num_patients)
-    if mean.standard_error <= 1e-9 and not np.array_equal(first, second):
-        return _difference_without_variance(metric, y_true, first, second, groups, estimates.num_patients)
-    width = mean.quantile * mean.standard_error
-    low, high, p_value = mean.value - width, mean.value + width, mean.p_value
-    if metric == "auc":
-        one, other = (
-            crossed_mean(values_S, covariance_SS, estimates.num_patients)
-            for values_S, covariance_SS in estimates.of_arms(num_seeds)
-        )
-        low, high, p_value = joined_difference(one, other, mean) or (low, high, p_value)
-    return Difference(
-        measure=Measure.measured(mean.value, low, high, n),
-        p_value=p_value,
-        standard_error=mean.standard_error,
-        degrees_of_freedom=mean.degrees_of_freedom,
-        num_patients=estimates.num_patients,
-    )
-
-
-def _difference_without_variance(
-    metric: MetricName, y_true: ArrayLike, first: Floats, second: Floats, groups: Groups, num_patients: int
-) -> Difference:
-    """Return the difference of arms that are both perfect, or both constant: no patient tells how sure it is.
-
-    Its interval is that of independent arms, whose own intervals have a width, and so is not too short.
-    """
-    measure = independent_difference(
-        seed_mean(metric, y_true, first, groups), seed_mean(metric, y_true, second, groups)
-    )
-    if not measure.measurable:
-        return Difference.not_measurable(str(measure.reason), measure.n, num_patients)
-    value, low, high = measure.interval
-    nearer = value - low if value > 0.0 else high - value
-    mean = CrossedMean(value, nearer / Z_95, np.inf)
-    return Difference(
-        measure=measure,
-        p_value=mean.p_value,
-        standard_error=mean.standard_error,
-        degrees_of_freedom=float(num_patients - 1),
-        num_patients=num_patients,
-    )
+    if estimates.difference().standard_error <= NO_VARIANCE and not np.array_equal(first, second):
+        one, other = (seed_mean(metric, y_true, arm, groups) for arm in (first, second))
+        return difference_without_variance(one, other, estimates.num_patients)
+    return difference_of_estimates(estimates, n, is_auc=metric == "auc")
 
 
 def _matrix(predictions: ArrayLike, y_true: ArrayLike) -> Floats:
@@ -164,7 +113,7 @@ def _matrix(predictions: ArrayLike, y_true: ArrayLike) -> Floats:
     return matrix
 
 
-def _estimates(metric: MetricName, y_true: ArrayLike, predictions_TN: Floats, groups: Groups) -> _Estimates | str:
+def _estimates(metric: MetricName, y_true: ArrayLike, predictions_TN: Floats, groups: Groups) -> Estimates | str:
     """Return the metric of each row of predictions with its covariance, or the reason why there is none."""
     y = np.asarray(y_true)
     group = group_index(groups, len(y))
@@ -182,7 +131,7 @@ def _estimates(metric: MetricName, y_true: ArrayLike, predictions_TN: Floats, gr
     if num_patients < 2:
         return f"{num_patients} patients carry the estimate; needs 2"
     if metric == "auc":
-        return _Estimates(*auc_covariance(y.astype(np.bool_), predictions_TN, group), num_patients)
+        return Estimates(*auc_covariance(y.astype(np.bool_), predictions_TN, group), num_patients)
     parts = [STATISTICS[metric](y, prediction, group) for prediction in predictions_TN]
     return _bootstrap_estimates(parts, group, num_patients)
 
@@ -201,7 +150,7 @@ def _carrying_rows(metric: MetricName, y: NDArray[np.generic], predictions_TN: F
     return [np.ones(len(y), np.bool_)]
 
 
-def _bootstrap_estimates(parts: list[Statistic], group: NDArray[np.int64], num_patients: int) -> _Estimates:
+def _bootstrap_estimates(parts: list[Statistic], group: NDArray[np.int64], num_patients: int) -> Estimates:
     """Return the values of some metrics and their covariance over bootstrap samples of patients."""
     num_groups = int(group.max()) + 1
 
@@ -212,4 +161,4 @@ def _bootstrap_estimates(parts: list[Statistic], group: NDArray[np.int64], num_p
     drawn_RT = drawn_RT[~np.isnan(drawn_RT).any(axis=1)]
     # A bootstrap of k patients has (k - 1) / k of the variance.
     covariance_TT = np.atleast_2d(np.cov(drawn_RT, rowvar=False)) * num_patients / (num_patients - 1)
-    return _Estimates(all_parts(np.ones((1, num_groups)))[0], covariance_TT, num_patients)
+    return Estimates(all_parts(np.ones((1, num_groups)))[0], covariance_TT, num_patients)

@@ -5,6 +5,8 @@ several images of a patient (1997, doi 10.2307/2533958), on the logit scale and 
 class. If that variance vanishes (complete separation), it is Newcombe's score interval (doi 10.1002/sim.2324).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
@@ -44,24 +46,60 @@ def auc_covariance(positive: NDArray[np.bool_], score_TN: Floats, group: NDArray
         score_TN: scores, any scale.
         group: (N,) number 0 … G-1 of each image's patient.
     """
+    found = auc_residuals(positive, score_TN, group, int(group.max()) + 1)
+    return found.auc_T, found.covariance()
+
+
+@dataclass(frozen=True)
+class AucResiduals:
+    """AUCs of T scores of the same images, and what each patient contributes to their errors."""
+
+    auc_T: Floats
+    residual_10_TG: Floats
+    """Contributions of each patient's positive images; 0 for a patient without one."""
+    residual_01_TG: Floats
+    """Contributions of each patient's negative images; 0 for a patient without one."""
+    groups_10: int
+    """Patients with a positive image."""
+    groups_01: int
+    """Patients with a negative image."""
+    num_groups: int
+    """Patients with an image of either class."""
+
+    def total(self) -> Floats:
+        """Return the contribution of each patient, (T, G)."""
+        return self.residual_10_TG + self.residual_01_TG
+
+    def covariance(self) -> Floats:
+        """Return Obuchowski's covariance, (T, T)."""
+        mixed_TT = self.residual_10_TG @ self.residual_01_TG.T
+        return np.asarray(
+            self.groups_10 / (self.groups_10 - 1) * (self.residual_10_TG @ self.residual_10_TG.T)
+            + self.groups_01 / (self.groups_01 - 1) * (self.residual_01_TG @ self.residual_01_TG.T)
+            + self.num_groups / (self.num_groups - 1) * (mixed_TT + mixed_TT.T)
+        )
+
+
+def auc_residuals(
+    positive: NDArray[np.bool_], score_TN: Floats, group: NDArray[np.int64], num_columns: int
+) -> AucResiduals:
+    """Return AUCs and residuals of `num_columns` patients, of whom some may have no image; see `auc_covariance`."""
     from scipy.stats import rankdata  # takes a second to import, which each worker would pay when it starts
 
-    num_positive, num_negative, num_groups = int(positive.sum()), int((~positive).sum()), int(group.max()) + 1
+    num_positive, num_negative = int(positive.sum()), int((~positive).sum())
     # Placement values: V10 of a positive is the share of negatives below it, V01 of a negative that of positives above.
     rank_TN = rankdata(score_TN, axis=1)
     v10_TP = (rank_TN[:, positive] - rankdata(score_TN[:, positive], axis=1)) / num_negative
     v01_TQ = 1.0 - (rank_TN[:, ~positive] - rankdata(score_TN[:, ~positive], axis=1)) / num_positive
     theta_T = v10_TP.mean(axis=1)
-    residual_10_TG = _group_sums(v10_TP - theta_T[:, None], group[positive], num_groups) / num_positive
-    residual_01_TG = _group_sums(v01_TQ - theta_T[:, None], group[~positive], num_groups) / num_negative
-    groups_10, groups_01 = len(np.unique(group[positive])), len(np.unique(group[~positive]))
-    mixed_TT = residual_10_TG @ residual_01_TG.T
-    covariance_TT = (
-        groups_10 / (groups_10 - 1) * (residual_10_TG @ residual_10_TG.T)
-        + groups_01 / (groups_01 - 1) * (residual_01_TG @ residual_01_TG.T)
-        + num_groups / (num_groups - 1) * (mixed_TT + mixed_TT.T)
+    return AucResiduals(
+        auc_T=theta_T,
+        residual_10_TG=_group_sums(v10_TP - theta_T[:, None], group[positive], num_columns) / num_positive,
+        residual_01_TG=_group_sums(v01_TQ - theta_T[:, None], group[~positive], num_columns) / num_negative,
+        groups_10=len(np.unique(group[positive])),
+        groups_01=len(np.unique(group[~positive])),
+        num_groups=len(np.unique(group)),
     )
-    return theta_T, covariance_TT
 
 
 def _group_sums(values_TN: Floats, group: NDArray[np.int64], num_groups: int) -> Floats:

@@ -15,8 +15,18 @@ from synfundus.measures.metric_names import MetricName
 from synfundus.metadata import Metadata
 
 PRIMARY: tuple[MetricName, ...] = ("auc", "quadratic_kappa")
-"""Primary metrics: AUC of a binary target, quadratic kappa of the grade."""
+"""Main metrics of targets: AUC of a binary one and of all labels together, quadratic kappa of the grade."""
+TargetKind = Literal["all labels", "binary", "ordinal"]
+Role = Literal["primary", "by target", "secondary"]
+"""Families of a question in their order: what decides it, where the difference is, and what supports it."""
 Verdict = Literal["better", "worse", "no difference shown", "not measurable"]
+
+
+def family_role(kind: TargetKind, metric: MetricName) -> Role:
+    """Return the role of the family that holds the differences of a metric of a target."""
+    if kind == "all labels":
+        return "primary"
+    return "by target" if metric in PRIMARY else "secondary"
 
 
 class TransferArm(Metadata):
@@ -51,12 +61,13 @@ class TransferTestSet(Metadata):
 
 
 class TransferTarget(Metadata):
-    """One thing to predict."""
+    """What models are tested on."""
 
     title: str
     """Name in plain words."""
-    ordinal: bool
-    """True for the grade, which is measured by quadratic kappa and by the share of exact grades."""
+    kind: TargetKind
+    """`all labels` is the mean over the measurable binary targets, the primary endpoint; `ordinal` is the grade, which
+    is measured by quadratic kappa and by the share of exact grades."""
 
 
 class TargetCounts(Metadata):
@@ -64,12 +75,15 @@ class TargetCounts(Metadata):
 
     test_set: str
     target: str
+    num_labels: int
+    """Binary targets in the mean of all labels together; 1 for a single target."""
     num_images: int
+    """Photographs; of all labels together, with an expert's label of one target or more."""
     num_patients: int
-    num_positive: int
-    """Photographs with the finding; of the ordinal grade, of grade 1 or more."""
-    num_positive_patients: int
-    """Patients with such a photograph."""
+    num_positive: int | None
+    """Photographs with the finding; of the ordinal grade, of grade 1 or more; null for all labels together."""
+    num_positive_patients: int | None
+    """Patients with such a photograph; null for all labels together."""
 
 
 class TrainingCounts(Metadata):
@@ -99,7 +113,7 @@ class ArmScore(Metadata):
     measures: dict[MetricName, Measure]
     """Mean over the seeds with an interval that counts both patients and seeds as random."""
     primary_by_seed: tuple[float, ...]
-    """Primary metric of each model, in the order of the seeds; empty if not measurable."""
+    """Main metric of each model, in the order of the seeds; empty if not measurable."""
 
 
 class CorrectedDifference(Metadata):
@@ -145,14 +159,15 @@ class DetectableRange(Metadata):
 
 
 class Family(Metadata):
-    """Planned differences over which one correction of Holm runs: those of one question and one metric.
+    """Planned differences over which one correction of Holm runs.
 
-    Both primary metrics share a family, so each question has one primary family.
+    Each question has one primary family, the AUC of all labels together; one family by target, the AUC of each binary
+    target and the kappa of the grade; and one family for each secondary metric.
     """
 
     contrast: str
     """Key of `contrasts`: the question."""
-    role: Literal["primary", "secondary"]
+    role: Role
     metrics: tuple[MetricName, ...]
     num_planned: int
     """Differences of the plan, over all test sets, targets, networks and fractions of the training patients."""
@@ -222,26 +237,24 @@ class ComputedTransfer(Metadata):
     notes: tuple[str, ...]
     """Everything that was not measured, with the reason; one line each."""
 
-    @property
-    def primary(self) -> dict[str, Family]:
-        """The primary family of each question, by the key of its comparison."""
-        return {family.contrast: family for family in self.families if family.role == "primary"}
+    def families_of(self, role: Role) -> dict[str, Family]:
+        """Return the primary family of each question, or that by target, by the key of its comparison."""
+        return {family.contrast: family for family in self.families if family.role == role}
 
-    @property
-    def num_measured(self) -> int:
-        """Measured differences of a primary metric, over all questions."""
-        return sum(family.num_measured for family in self.primary.values())
+    def num_measured(self, role: Role) -> int:
+        """Return the measured differences of the families of a role, over all questions."""
+        return sum(family.num_measured for family in self.families if family.role == role)
 
-    def surviving(self) -> Iterator[tuple[ArmDifference, MetricName]]:
-        """Yield the differences of a primary metric that survive Holm's correction."""
+    def surviving(self, role: Role) -> Iterator[tuple[ArmDifference, MetricName]]:
+        """Yield the differences that survive Holm's correction over the families of a role."""
         for entry in self.differences:
-            metric = self.primary_metric(entry.target)
-            if entry.metrics[metric].survives:
-                yield entry, metric
+            for metric, found in entry.metrics.items():
+                if found.survives and family_role(self.targets[entry.target].kind, metric) == role:
+                    yield entry, metric
 
     def primary_metric(self, target: str) -> MetricName:
-        """Return the primary metric of a target: AUC, or quadratic kappa for the grade."""
-        return "quadratic_kappa" if self.targets[target].ordinal else "auc"
+        """Return the main metric of a target: AUC, or quadratic kappa for the grade."""
+        return "quadratic_kappa" if self.targets[target].kind == "ordinal" else "auc"
 
 
 class SkippedTransfer(Metadata):

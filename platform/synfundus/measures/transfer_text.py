@@ -1,7 +1,7 @@
 """Results of the transfer in words, for the report, the dataset card and the summary of a stage."""
 
 from synfundus.measures.metric_names import MetricName
-from synfundus.measures.transfer_metrics import ArmDifference, ComputedTransfer, Family
+from synfundus.measures.transfer_metrics import ArmDifference, ComputedTransfer, Family, Role
 from synfundus.measures.wording import NOT_MEASURABLE, format_measure, format_number, format_p
 
 METRIC_TITLES: dict[MetricName, str] = {
@@ -40,12 +40,28 @@ def what_was_compared(transfer: ComputedTransfer) -> str:
     )
 
 
-def count_patients(transfer: ComputedTransfer, test_set: str, target: str) -> tuple[int, int]:
-    """Return the patients with an expert's label of a target, and those with the finding."""
+ENDPOINTS: dict[Role, str] = {
+    "primary": "Primary endpoint: mean AUC over all labels",
+    "by target": "By target: AUC of each label, quadratic kappa of the grade",
+    "secondary": "Secondary metrics",
+}
+"""Endpoint of the families of a role."""
+
+
+def metric_title(transfer: ComputedTransfer, target: str, metric: MetricName) -> str:
+    """Return the name of a metric of a target."""
+    return "Mean AUC" if transfer.targets[target].kind == "all labels" else METRIC_TITLES[metric]
+
+
+def patients_text(transfer: ComputedTransfer, test_set: str, target: str) -> str:
+    """Return `215 patients, 107 with the finding`; of all labels together, `215 patients, 16 labels`."""
     for row in transfer.counts:
         if (row.test_set, row.target) == (test_set, target):
-            return row.num_patients, row.num_positive_patients
-    return 0, 0
+            rest = f"{row.num_labels} label{'' if row.num_labels == 1 else 's'}"
+            if row.num_positive_patients is not None:
+                rest = f"{row.num_positive_patients:,} with the finding"
+            return f"{row.num_patients:,} patients, {rest}"
+    return ""
 
 
 def _setting(transfer: ComputedTransfer, entry: ArmDifference) -> str:
@@ -58,22 +74,22 @@ def _setting(transfer: ComputedTransfer, entry: ArmDifference) -> str:
 def finding_text(transfer: ComputedTransfer, entry: ArmDifference, metric: MetricName) -> str:
     """Return a surviving difference with its p value, setting and patients."""
     found = entry.metrics[metric]
-    patients, positive = count_patients(transfer, entry.test_set, entry.target)
     return (
-        f"{contrast_title(transfer, entry.contrast)}: {METRIC_TITLES[metric]}"
+        f"{contrast_title(transfer, entry.contrast)}: {metric_title(transfer, entry.target, metric)}"
         f" {format_measure(found.difference.measure)}, corrected p {format_p(found.adjusted_p_value)}."
-        f" {_setting(transfer, entry)}; {patients:,} patients, {positive:,} with the finding."
+        f" {_setting(transfer, entry)}; {patients_text(transfer, entry.test_set, entry.target)}."
     )
 
 
-def nothing_survives(transfer: ComputedTransfer) -> str:
-    """Return the statement for a study in which no primary difference survives."""
-    if not transfer.num_measured:
+def nothing_survives(transfer: ComputedTransfer, role: Role) -> str:
+    """Return the statement for a study in which no difference of a role survives."""
+    number = transfer.num_measured(role)
+    if not number:
         return "No planned difference is measurable."
+    of = "of the primary endpoint" if role == "primary" else "by target"
     return (
-        f"None of the {transfer.num_measured} measured differences of a primary metric survives the correction. That"
-        " does not show that the arms are equal: the detectable differences say what these patients and seeds could"
-        " have shown."
+        f"None of the {number} measured differences {of} survives the correction. That does not show that the arms are"
+        " equal: the detectable differences say what these patients and seeds could have shown."
     )
 
 

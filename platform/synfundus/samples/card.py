@@ -11,8 +11,8 @@ from synfundus.labels import HEAD_NAMES, HEADS, LABELS
 from synfundus.measures.editions import withhold
 from synfundus.measures.metrics import ComputedSpace, EvaluationMetrics, Extrapolation, Fidelity
 from synfundus.measures.templates import read_template
-from synfundus.measures.transfer_metrics import ComputedTransfer, Transfer
-from synfundus.measures.transfer_text import finding_text, nothing_survives, what_was_compared
+from synfundus.measures.transfer_metrics import ComputedTransfer, Role, Transfer
+from synfundus.measures.transfer_text import ENDPOINTS, finding_text, nothing_survives, what_was_compared
 from synfundus.measures.wording import RESEARCH_ONLY, describe_judge, format_measure, format_number, grader_name
 from synfundus.samples.chain import chain_sentences
 from synfundus.samples.croissant import citation, licence_url
@@ -47,6 +47,17 @@ class _FidelityRow:
     better: str
     held_out: str
     synthetic: str
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What survives the correction over one endpoint of the transfer, as text."""
+
+    endpoint: str
+    num_measured: int
+    surviving: list[str]
+    nothing_survives: str
+    """Sentence for a study in which nothing survives; empty otherwise."""
 
 
 @dataclass(frozen=True)
@@ -211,15 +222,21 @@ def _operating_row(title: str, head: str, annotator: AnnotatorMetrics) -> _Opera
     )
 
 
-def _transfer_texts(transfer: Transfer) -> dict[str, str | list[str]]:
+def _transfer_texts(transfer: Transfer) -> dict[str, str | list[_Finding]]:
     """Return the texts of the section on training; none if no model was trained on the samples."""
     if not isinstance(transfer, ComputedTransfer):
         return {}
     return {
         "what_was_compared": what_was_compared(transfer),
-        "surviving": [finding_text(transfer, entry, metric) for entry, metric in transfer.surviving()],
-        "nothing_survives": nothing_survives(transfer),
+        "transfer_findings": [_transfer_finding(transfer, role) for role in ("primary", "by target")],
     }
+
+
+def _transfer_finding(transfer: ComputedTransfer, role: Role) -> _Finding:
+    """Return what survives the correction over the families of a role."""
+    surviving = [finding_text(transfer, entry, metric) for entry, metric in transfer.surviving(role)]
+    nothing = "" if surviving else nothing_survives(transfer, role)
+    return _Finding(ENDPOINTS[role], transfer.num_measured(role), surviving, nothing)
 
 
 def _answers(privacy: PrivacyStatement) -> list[tuple[str, str]]:

@@ -98,13 +98,13 @@ def _distance_rows(fidelity: Fidelity) -> Rows:
 
 
 def _transfer_rows(transfer: ComputedTransfer) -> Rows:
-    """Return the verdicts on each planned question."""
+    """Return the verdicts on each planned question, of its primary endpoint."""
     return [
         (
             contrast_title(transfer, key),
-            f"{family.num_better} better, {family.num_worse} worse after correction, of {family.num_measured} measured",
+            f"mean AUC: {family.num_better} better, {family.num_worse} worse of {family.num_measured} after correction",
         )
-        for key, family in transfer.primary.items()
+        for key, family in transfer.families_of("primary").items()
     ]
 
 

@@ -8,15 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from synfundus.measures.difference import Difference
-from synfundus.measures.inputs import Floats
-from synfundus.measures.measure import Measure
 from synfundus.measures.metric_names import METRIC_NAMES, MetricName
 from synfundus.measures.multiplicity import holm
-from synfundus.measures.paired import SINGLE, paired_difference, seed_mean
 from synfundus.measures.power import ALPHA, detectable_difference
 from synfundus.measures.transfer_metrics import (
     PRIMARY,
@@ -25,106 +19,25 @@ from synfundus.measures.transfer_metrics import (
     CorrectedDifference,
     DetectableRange,
     Family,
-    TargetCounts,
+    Role,
     TransferContrast,
     Verdict,
+    family_role,
 )
-from synfundus.transfer.targets import TARGETS, Target, metric_input
-from synfundus.transfer.trained import Models, TestSet, TrainedModel
+from synfundus.transfer.all_labels import AnyTask
+from synfundus.transfer.trained import Models, TrainedModel
 
-MIN_PATIENTS = 2
-"""Smallest number of patients with and without a finding for which a target is measured."""
-FAMILIES: tuple[tuple[MetricName, ...], ...] = (
-    PRIMARY,
-    *((metric,) for metric in METRIC_NAMES if metric not in PRIMARY),
+FAMILIES: tuple[tuple[Role, tuple[MetricName, ...]], ...] = (
+    ("primary", ("auc",)),
+    ("by target", PRIMARY),
+    *(("secondary", (metric,)) for metric in METRIC_NAMES if metric not in PRIMARY),
 )
-"""Metrics of each family of a question: the primary ones together, each secondary one alone."""
+"""Families of a question: AUC of all labels together, the main metric of each target, each secondary metric alone."""
 LARGEST: dict[MetricName, float] = {"quadratic_kappa": 2.0}
 """Largest possible difference of a metric whose range is not [0, 1]."""
-UNDETERMINED = "validation does not determine calibration and threshold of this target"
 
 
-@dataclass(frozen=True)
-class Task:
-    """One target on one test set, with the photographs that an expert labelled."""
-
-    target: Target
-    test: TestSet
-    rows_N: NDArray[np.bool_]
-    truth: NDArray[np.int64]
-    """Labels (n,)."""
-    groups: NDArray[np.str_]
-    """Patients (n,)."""
-
-    @classmethod
-    def of(cls, target: Target, test: TestSet) -> "Task":
-        """Take the labelled photographs of a test set."""
-        rows_N = target.labelled(test.expert_NK)
-        return cls(target, test, rows_N, target.truth(test.value_NV)[rows_N], test.patients[rows_N])
-
-    @property
-    def reason(self) -> str | None:
-        """Reason why nothing can be measured; None if something can."""
-        if self.target.ordinal:
-            return None if len(np.unique(self.truth)) > 1 else "needs at least two different grades"
-        with_finding, without = (len(np.unique(self.groups[self.truth == value])) for value in (1, 0))
-        if min(with_finding, without) >= MIN_PATIENTS:
-            return None
-        return f"needs {MIN_PATIENTS} patients of each class, has {with_finding} with and {without} without the finding"
-
-    @property
-    def counts(self) -> TargetCounts:
-        """Numbers of photographs and patients."""
-        positive = self.truth > 0
-        return TargetCounts(
-            test_set=self.test.name,
-            target=self.target.name,
-            num_images=len(self.truth),
-            num_patients=len(np.unique(self.groups)),
-            num_positive=int(positive.sum()),
-            num_positive_patients=len(np.unique(self.groups[positive])),
-        )
-
-    def score(self, metric: MetricName, models: Sequence[TrainedModel]) -> Measure:
-        """Return the mean of a metric over the models of several seeds."""
-        inputs_SN = self._inputs(metric, models)
-        if np.isnan(inputs_SN).any():
-            return Measure.not_measurable(UNDETERMINED, len(self.truth))
-        return seed_mean(metric, self.truth, inputs_SN, self.groups)
-
-    def difference(
-        self, metric: MetricName, models: Sequence[TrainedModel], references: Sequence[TrainedModel]
-    ) -> Difference:
-        """Return the mean difference of a metric over pairs of models with the same seeds."""
-        n = len(self.truth)
-        if not models:
-            return Difference.not_measurable("no seed of which both arms have a model", n)
-        first_SN, second_SN = self._inputs(metric, models), self._inputs(metric, references)
-        if np.isnan(first_SN).any() or np.isnan(second_SN).any():
-            return Difference.not_measurable(UNDETERMINED, n)
-        return paired_difference(metric, self.truth, first_SN, second_SN, self.groups)
-
-    def primary_values(self, models: Sequence[TrainedModel]) -> tuple[float, ...]:
-        """Return the primary metric of each model; nothing if one has none."""
-        metric = self.target.metrics[0]
-        inputs_SN = self._inputs(metric, models)
-        if np.isnan(inputs_SN).any():
-            return ()
-        found = [SINGLE[metric](self.truth, row, self.groups).value for row in inputs_SN]
-        return tuple(value for value in found if value is not None) if None not in found else ()
-
-    def _inputs(self, metric: MetricName, models: Sequence[TrainedModel]) -> Floats:
-        """Return what `metric` compares with the truth, for each model: (S, n)."""
-        outputs = [model.outputs[self.test.name] for model in models]
-        return np.stack([metric_input(self.target, metric, output)[self.rows_N] for output in outputs])
-
-
-def tasks_of(tests: Sequence[TestSet]) -> list[Task]:
-    """Return every target on every test set."""
-    return [Task.of(target, test) for test in tests for target in TARGETS]
-
-
-def scores_of(settings: Models, tasks: Sequence[Task]) -> Iterator[ArmScore]:
+def scores_of(settings: Models, tasks: Sequence[AnyTask]) -> Iterator[ArmScore]:
     """Yield the scores of every arm, network and fraction on every measurable task."""
     for (arm, architecture, fraction), by_seed in settings.items():
         models = [by_seed[seed] for seed in sorted(by_seed)]
@@ -148,13 +61,13 @@ class _Compared:
     contrast: str
     architecture: str
     fraction: float | None
-    task: Task
+    task: AnyTask
     num_seeds: int
     differences: Mapping[MetricName, Difference]
 
 
 def differences_of(
-    settings: Models, tasks: Sequence[Task], contrasts: Mapping[str, TransferContrast]
+    settings: Models, tasks: Sequence[AnyTask], contrasts: Mapping[str, TransferContrast]
 ) -> tuple[list[ArmDifference], list[Family]]:
     """Return every planned difference with Holm's correction, and the families over which it ran."""
     compared = [
@@ -185,16 +98,18 @@ def _corrected_families(
     """Return each family, and each difference after the correction over its family, by place and metric."""
     families, corrected = list[Family](), dict[tuple[int, MetricName], CorrectedDifference]()
     for key in contrasts:
-        for metrics in FAMILIES:
+        for role, metrics in FAMILIES:
             members = [
                 (i, metric)
                 for i, entry in enumerate(compared)
                 for metric in metrics
-                if entry.contrast == key and metric in entry.differences
+                if entry.contrast == key
+                and metric in entry.differences
+                and family_role(entry.task.target.kind, metric) == role
             ]
             of_family = _correct([(metric, compared[i].differences[metric]) for i, metric in members])
             corrected |= dict(zip(members, of_family, strict=True))
-            families.append(_family(key, metrics, [metric for _, metric in members], of_family))
+            families.append(_family(key, role, metrics, [metric for _, metric in members], of_family))
     return families, corrected
 
 
@@ -225,7 +140,7 @@ def pairs_of(settings: Models, contrast: TransferContrast) -> Iterator[Pair]:
             yield Pair(architecture, at, [models[seed] for seed in seeds], [references[seed] for seed in seeds])
 
 
-def _compare(contrast: str, pair: Pair, task: Task) -> _Compared:
+def _compare(contrast: str, pair: Pair, task: AnyTask) -> _Compared:
     return _Compared(
         contrast,
         pair.architecture,
@@ -270,6 +185,7 @@ def _verdict(metric: MetricName, difference: Difference, adjusted: float | None)
 
 def _family(
     contrast: str,
+    role: Role,
     metrics: tuple[MetricName, ...],
     names: Sequence[MetricName],
     members: Sequence[CorrectedDifference],
@@ -282,7 +198,7 @@ def _family(
     measured = [member for member in members if member.difference.measurable]
     return Family(
         contrast=contrast,
-        role="primary" if metrics == PRIMARY else "secondary",
+        role=role,
         metrics=metrics,
         num_planned=len(members),
         num_measured=len(measured),

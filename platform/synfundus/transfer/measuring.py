@@ -17,12 +17,13 @@ from synfundus.measures.transfer_metrics import (
     TransferTestSet,
 )
 from synfundus.storage import Storage
-from synfundus.transfer.comparisons import Task, differences_of, pairs_of, scores_of, tasks_of
+from synfundus.transfer.all_labels import AnyTask, tasks_of
+from synfundus.transfer.comparisons import differences_of, pairs_of, scores_of
 from synfundus.transfer.contrasts import describe_arm, distinct_arms, planned_contrasts
 from synfundus.transfer.convergence import own_steps, steps_difference, steps_to
 from synfundus.transfer.predictions import read_predictions
 from synfundus.transfer.results import TransferResults, read_results
-from synfundus.transfer.targets import TARGETS
+from synfundus.transfer.targets import ALL_LABELS, TARGETS
 from synfundus.transfer.trained import Models, TestSet, TrainedModel, by_setting, trained_models
 
 GENERATOR_SAW_ALL = (
@@ -64,8 +65,8 @@ def compare_models(
         arms={name: describe_arm(arm) for name, arm in arms.items()},
         contrasts=contrasts,
         targets={
-            target.name: TransferTarget(title=target.title, ordinal=target.ordinal)
-            for target in TARGETS
+            target.name: TransferTarget(title=target.title, kind=target.kind)
+            for target in (ALL_LABELS, *TARGETS)
             if target.name in targets
         },
         test_sets={test.name: _describe_test(test) for test in tests},
@@ -136,12 +137,15 @@ def _convergence(settings: Models, contrasts: Mapping[str, TransferContrast]) ->
 
 
 def _notes(
-    results: TransferResults, models: Sequence[TrainedModel], tasks: Sequence[Task], measurable: Sequence[Task]
+    results: TransferResults,
+    models: Sequence[TrainedModel],
+    tasks: Sequence[AnyTask],
+    measurable: Sequence[AnyTask],
 ) -> Iterator[str]:
     """Yield what was not measured, and why, one line each."""
     yield from _missing_places(results)
     for task in tasks:
-        if task.reason is not None and (len(task.truth) or not task.test.external):
+        if task.reason is not None and (task.num_images or not task.test.external):
             yield f"{task.target.title}, {task.test.title}: {task.reason}"
     yield from _untrained_heads(models, measurable)
     yield from _external_notes(results)
@@ -163,7 +167,7 @@ def _missing_places(results: TransferResults) -> Iterator[str]:
         yield f"Arm {arm}, {architecture}, {_counted(count, 'model')}: {reason}"
 
 
-def _untrained_heads(models: Sequence[TrainedModel], measurable: Sequence[Task]) -> Iterator[str]:
+def _untrained_heads(models: Sequence[TrainedModel], measurable: Sequence[AnyTask]) -> Iterator[str]:
     """Yield for each arm and fraction the targets that it could not learn, because its images lack a class."""
     titles = {task.target.name: task.target.title for task in measurable if task.target.name in HEAD_NAMES}
     lacking: dict[tuple[str, float | None], dict[str, set[int]]] = {}

@@ -9,30 +9,42 @@ from numpy.typing import NDArray
 from synfundus.labels import HEAD_NAMES, HEADS, LABEL_NAMES, LABELS, FloatArray
 from synfundus.measures.inputs import Floats
 from synfundus.measures.metric_names import MetricName
+from synfundus.measures.transfer_metrics import TargetKind
 from synfundus.transfer.outputs import ModelOutputs
 
 REFERABLE: Final = "dr_grade>=2"
 """Head of referable diabetic retinopathy."""
-_BINARY: Final[tuple[MetricName, ...]] = (
-    "auc", "average_precision", "accuracy", "precision", "recall", "f1", "ece",
-)  # fmt: skip
-_ORDINAL: Final[tuple[MetricName, ...]] = ("quadratic_kappa", "accuracy")
+_METRICS: Final[dict[TargetKind, tuple[MetricName, ...]]] = {
+    "all labels": ("auc",),
+    "binary": ("auc", "average_precision", "accuracy", "precision", "recall", "f1", "ece"),
+    "ordinal": ("quadratic_kappa", "accuracy"),
+}
 
 
 @dataclass(frozen=True)
 class Target:
-    """One thing to predict: a binary label, referable diabetic retinopathy, or its grade."""
+    """What models are tested on."""
 
     name: str
     title: str
-    label: str
-    """Label whose experts' values are the truth."""
-    ordinal: bool = False
+    kind: TargetKind
 
     @property
     def metrics(self) -> tuple[MetricName, ...]:
-        """Metrics of this target, the primary one first."""
-        return _ORDINAL if self.ordinal else _BINARY
+        """Metrics of this target, the main one first."""
+        return _METRICS[self.kind]
+
+
+@dataclass(frozen=True)
+class SingleTarget(Target):
+    """One thing to predict: a binary label, referable diabetic retinopathy, or its grade."""
+
+    label: str
+    """Label whose experts' values are the truth."""
+
+    @property
+    def ordinal(self) -> bool:
+        return self.kind == "ordinal"
 
     def labelled(self, expert_NK: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which images (N,) an expert labelled."""
@@ -44,15 +56,17 @@ class Target:
         return np.asarray(columns_N.sum(axis=1).round(), np.int64)
 
 
-TARGETS: Final[tuple[Target, ...]] = (
-    Target(REFERABLE, "Referable diabetic retinopathy (grade ≥ 2)", "dr_grade"),
-    Target("dr_grade", LABELS[0].title, "dr_grade", ordinal=True),
-    *(Target(label.name, label.title, label.name) for label in LABELS[1:]),
+ALL_LABELS: Final = Target("all_labels", "All labels together", "all labels")
+"""Mean over the measurable binary targets; the primary endpoint."""
+TARGETS: Final[tuple[SingleTarget, ...]] = (
+    SingleTarget(REFERABLE, "Referable diabetic retinopathy (grade ≥ 2)", "binary", "dr_grade"),
+    SingleTarget("dr_grade", LABELS[0].title, "ordinal", "dr_grade"),
+    *(SingleTarget(label.name, label.title, "binary", label.name) for label in LABELS[1:]),
 )
-"""All targets, in the order of the report."""
+"""All single targets, in the order of the report."""
 
 
-def metric_input(target: Target, metric: MetricName, outputs: ModelOutputs) -> Floats:
+def metric_input(target: SingleTarget, metric: MetricName, outputs: ModelOutputs) -> Floats:
     """Return what a metric compares with the truth, (N,): score, probability or decision. NaN if there is none.
 
     A grade is the number of its heads that are decided 1; a head that validation does not determine counts as 0.

@@ -144,9 +144,9 @@ def test_the_summary_gives_the_verdict_on_each_planned_question(tmp_path: Path) 
     written = storage.write_once(f"{REPORT}/{METRICS}", metrics.to_json())
     write_manifest(storage, REPORT, [written], ReportManifest(digest="digest"))
     rows = dict(STAGE.summary(study(), storage).rows())
-    family = transfer.primary["pretrained-against-real"]
+    family = transfer.families_of("primary")["pretrained-against-real"]
     assert rows["Pre-trained on samples \N{MINUS SIGN} Photographs, from scratch"] == (
-        f"{family.num_better} better, {family.num_worse} worse after correction, of {family.num_measured} measured"
+        f"mean AUC: {family.num_better} better, {family.num_worse} worse of {family.num_measured} after correction"
     )
 
 

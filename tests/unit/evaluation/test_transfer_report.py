@@ -57,32 +57,36 @@ def test_what_was_compared_and_on_how_many_patients(edition: Edition) -> None:
         assert arm.title in text
         assert arm.training in text
     for row in transfer.counts:
-        numbers = (row.num_images, row.num_patients, row.num_positive, row.num_positive_patients)
-        assert f"{transfer.targets[row.target].title} {' '.join(map(str, numbers))}" in text
+        numbers = [n for n in (row.num_images, row.num_patients, row.num_positive, row.num_positive_patients) if n]
+        mean = f" (mean of {row.num_labels})" if row.num_positive is None else ""
+        assert f"{transfer.targets[row.target].title}{mean} {' '.join(map(str, numbers))}" in text
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
 def test_which_differences_survive_with_their_patients(edition: Edition) -> None:
     text, transfer = section(edition), example_transfer()
-    findings = transfer_section(transfer).findings
-    assert len(findings) == len(list(transfer.surviving())) > 5
-    for title, row in findings:
+    primary, by_target = (found.rows for found in transfer_section(transfer).findings)
+    assert len(primary) == len(list(transfer.surviving("primary"))) > 2
+    assert len(by_target) == len(list(transfer.surviving("by target"))) > 5
+    assert all(row.metric == "Mean AUC" for _, row in primary)
+    for title, row in [*primary, *by_target]:
         cells = (title, row.test_set, row.target, row.architecture, row.training, row.patients, row.metric)
         difference = row.difference.replace("(", "").removesuffix(")")
         assert " ".join([*cells, difference, row.adjusted, row.verdict]) in text
         assert re.fullmatch(r"0\.0[0-4]\d|below 0\.001", row.adjusted)
-        assert re.fullmatch(r"50 \(\d+ with the finding\)", row.patients)
+        assert re.fullmatch(r"50 patients, (\d+ with the finding|3 labels)", row.patients)
 
 
 def test_every_planned_difference_has_a_row_with_patients_and_detectable_difference() -> None:
     transfer = example_transfer()
     tables = transfer_section(transfer).contrasts
     assert {table.key: len(table.rows) for table in tables} == {
-        key: family.num_planned for key, family in transfer.primary.items()
+        key: family.num_planned + transfer.families_of("by target")[key].num_planned
+        for key, family in transfer.families_of("primary").items()
     }
     for table in tables:
         for row in table.rows:
-            assert row.patients.startswith("50 (")
+            assert row.patients.startswith("50 patients, ")
             assert row.reason is None
             assert re.fullmatch(r"none|\d\.\d+", row.detectable)
 
@@ -90,8 +94,9 @@ def test_every_planned_difference_has_a_row_with_patients_and_detectable_differe
 @pytest.mark.parametrize("edition", EDITIONS)
 def test_a_report_without_survivors_says_so_and_does_not_call_the_arms_equal(edition: Edition) -> None:
     text = section(edition, "none")
-    measured = example_transfer().num_measured
-    assert f"None of the {measured} measured differences of a primary metric survives the correction." in text
+    for role, of in (("primary", "of the primary endpoint"), ("by target", "by target")):
+        measured = example_transfer().num_measured(role)
+        assert f"None of the {measured} measured differences {of} survives the correction." in text
     assert "That does not show that the arms are equal" in text
     assert re.search(r"AUC 0\.\d+ to 0\.\d+; Quadratic kappa 0\.\d+ to \d\.\d+; none for \d+ of \d+", text)
 
@@ -116,8 +121,7 @@ def test_the_summary_counts_survivors_in_both_directions() -> None:
     (tile,) = [
         tile for tile in summary_tiles(metrics, example_annotator_metrics()) if tile.title == "Worth for training"
     ]
-    better, worse = (
-        sum(getattr(found, name) for found in transfer.primary.values()) for name in ("num_better", "num_worse")
-    )
+    families = transfer.families_of("primary").values()
+    better, worse = (sum(getattr(found, name) for found in families) for name in ("num_better", "num_worse"))
     assert tile.value == f"{better} better, {worse} worse"
-    assert f"of {transfer.num_measured} measured differences" in tile.comment
+    assert f"of {transfer.num_measured('primary')} measured differences in mean AUC" in tile.comment

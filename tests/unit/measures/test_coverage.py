@@ -33,6 +33,7 @@ SMALL = (
     "difference of AUC, none, 40 patients",
     "difference of AUC 0.98 and 0.92, 120 patients",
     "difference of auc, 3 seeds",
+    "difference of mean AUC of 8 labels, 3 seeds",
     "difference of f1",
     "difference of quadratic_kappa",
     "sensitivity at 5 % false positives",

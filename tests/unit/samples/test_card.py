@@ -13,6 +13,7 @@ from support.transfer_example import example_transfer
 from synfundus.diagnosis.operating_points import OperatingPoint
 from synfundus.fundus.origin import GateOverride
 from synfundus.labels import HEAD_NAMES, LABELS
+from synfundus.measures.transfer_text import ENDPOINTS
 from synfundus.measures.wording import format_measure
 from synfundus.samples.card import NOT_STATED, QUESTIONS, dataset_card, header
 from synfundus.samples.release_config import ReleaseConfig
@@ -191,9 +192,10 @@ def test_the_card_states_what_models_learnt_from_the_samples(metadata: ReleaseMe
     text = dataset_card(config(), metadata, metrics, example_annotator_metrics())
     section = text.split("## Worth for training")[1].split("\n## ")[0]
     assert "Test split (50 patients, 100 photographs)" in section
-    assert f"{transfer.num_measured} differences are measured in all." in section
+    for role in ("primary", "by target"):
+        assert f"{ENDPOINTS[role]}; {transfer.num_measured(role)} differences are measured in all." in section
     surviving = [line for line in section.splitlines() if line.startswith("- ") and "corrected p" in line]
-    assert len(surviving) == len(list(transfer.surviving())) > 5
+    assert len(surviving) == sum(len(list(transfer.surviving(role))) for role in ("primary", "by target")) > 5
     for arm in transfer.arms.values():
         assert f"| {arm.title} | {arm.training} |" in section
     for note in transfer.notes:

@@ -18,11 +18,11 @@ from support.transfer_example import (
 )
 from synfundus.labels import HEADS
 from synfundus.measures.metric_names import MetricName
-from synfundus.measures.transfer_metrics import PRIMARY, ArmDifference, ComputedTransfer
-from synfundus.transfer.comparisons import Task
+from synfundus.measures.transfer_metrics import PRIMARY, ArmDifference, ComputedTransfer, family_role
 from synfundus.transfer.measuring import GENERATOR_SAW_ALL, compare_models
 from synfundus.transfer.predictions import external_key
-from synfundus.transfer.targets import TARGETS, metric_input
+from synfundus.transfer.targets import ALL_LABELS, TARGETS, metric_input
+from synfundus.transfer.tasks import Task
 
 REFERENCES: dict[MetricName, Callable[[Any, Any], float]] = {
     "auc": sklearn_metrics.roc_auc_score,
@@ -57,6 +57,8 @@ def test_every_score_is_the_mean_of_scikit_learns_over_the_seeds(grid: Any) -> N
     transfer, models, tests = grid
     checked = set()
     for score in transfer.scores:
+        if score.target == ALL_LABELS.name:
+            continue
         target = next(target for target in TARGETS if target.name == score.target)
         task = Task.of(target, tests[score.test_set])
         for metric, measure in score.measures.items():
@@ -107,7 +109,9 @@ def test_holms_correction_runs_over_the_stated_family(grid: Any) -> None:
             found
             for entry in transfer.differences
             for metric, found in entry.metrics.items()
-            if metric in family.metrics and entry.contrast == family.contrast
+            if (entry.contrast, family_role(transfer.targets[entry.target].kind, metric))
+            == (family.contrast, family.role)
+            and metric in family.metrics
         ]
         tested = [found for found in members if found.difference.measurable]
         assert (family.num_planned, family.num_measured) == (len(members), len(tested))
@@ -117,13 +121,25 @@ def test_holms_correction_runs_over_the_stated_family(grid: Any) -> None:
         assert family.num_better + family.num_worse == int(reject.sum())
 
 
-def test_the_primary_family_of_a_question_holds_each_target_once_on_each_test_set(grid: Any) -> None:
+def test_all_labels_together_are_the_mean_of_the_binary_targets(grid: Any) -> None:
+    transfer, _, _ = grid
+    scores = [score for score in transfer.scores if "auc" in score.measures]
+    values = {(s.arm, s.fraction, s.test_set, s.target): s.measures["auc"].value for s in scores}
+    binary = [name for name, target in transfer.targets.items() if target.kind == "binary"]
+    for (arm, fraction, test_set, target), value in values.items():
+        if target == ALL_LABELS.name:
+            assert value == pytest.approx(np.mean([values[arm, fraction, test_set, name] for name in binary]))
+    assert [row.num_labels for row in transfer.counts if row.target == ALL_LABELS.name] == [len(binary)] * 2
+
+
+def test_the_primary_family_holds_all_labels_and_the_next_one_each_target_once_on_each_test_set(grid: Any) -> None:
     transfer, _, _ = grid
     settings = {"synthetic-against-synthetic-shuffled": 1, "synthetic-against-real": 2, "pretrained-against-real": 2}
-    assert set(transfer.targets) == {"dr_grade>=2", "dr_grade", "eye_side", "is_gc"}
-    assert {key: family.num_planned for key, family in transfer.primary.items()} == {
-        key: number * len(transfer.targets) * len(transfer.test_sets) for key, number in settings.items()
-    }
+    assert set(transfer.targets) == {"all_labels", "dr_grade>=2", "dr_grade", "eye_side", "is_gc"}
+    assert next(iter(transfer.targets)) == ALL_LABELS.name
+    for role, num_targets in (("primary", 1), ("by target", 4)):
+        planned = {key: family.num_planned for key, family in transfer.families_of(role).items()}
+        assert planned == {key: number * num_targets * len(transfer.test_sets) for key, number in settings.items()}
 
 
 def test_a_real_gain_survives_and_a_missing_one_does_not(grid: Any) -> None:
@@ -151,8 +167,9 @@ def test_arms_that_learn_nothing_show_no_difference(monkeypatch: pytest.MonkeyPa
         monkeypatch.setitem(SEPARATION, key, 0.0)
     results = example_results(("resnet10t",), SEEDS, SMALL)
     transfer = compare_models(results, *example_models(results))
-    assert transfer.num_measured > 30
-    assert list(transfer.surviving()) == []
+    assert transfer.num_measured("by target") > 30
+    assert list(transfer.surviving("primary")) == []
+    assert list(transfer.surviving("by target")) == []
 
 
 def test_a_lower_calibration_error_is_better() -> None:
@@ -190,7 +207,7 @@ def test_notes_name_what_was_not_measured_and_why() -> None:
 def test_one_seed_is_measured_and_said() -> None:
     results = example_results(("resnet10t",), (0,), ("real", "pretrained"))
     transfer = compare_models(results, *example_models(results))
-    assert transfer.num_measured > 0
+    assert transfer.num_measured("primary") > 0
     assert any("there is one seed" in note for note in transfer.notes)
     assert all(row.difference.reason == "needs 2 seeds, has 1" for row in transfer.convergence)
 

@@ -23,6 +23,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5
 MARKERS = ("o", "D", "s", "^", "v", "P", "X")
 DASHED = (0, (3, 2))
 GAIN_COLUMNS = 3
+SUMMARY = "#e8edf1"
+"""Background of the primary endpoint in a forest plot."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ def plot_forest(transfer: ComputedTransfer, contrast: str) -> str | None:
     """Plot the primary difference of one comparison for each target; None if none is measurable.
 
     A row of panels is a test set, a column a fraction of the training patients. A filled point survives the correction.
+    All labels together, the primary endpoint, stand first: shaded, with thicker lines.
     """
     entries = [entry for entry in transfer.differences if entry.contrast == contrast and _primary(entry, transfer)]
     targets = [name for name in transfer.targets if any(entry.target == name for entry in entries)]
@@ -64,7 +67,7 @@ def plot_forest(transfer: ComputedTransfer, contrast: str) -> str | None:
         for row, test_set in enumerate(test_sets):
             for column, fraction in enumerate(fractions):
                 title = f"{transfer.test_sets[test_set].title}\n{percent_of_patients(fraction)}"
-                _finish_forest(grid[row, column], title, [_target_title(transfer, name) for name in targets])
+                _finish_forest(grid[row, column], title, targets, transfer)
         label = "first arm minus reference: AUC (quadratic kappa for the grade), with 95 % interval"
         figure.supxlabel(label, fontsize=9)
         _forest_legend(figure, looks)
@@ -75,18 +78,24 @@ def _plot_difference(axes: Axes, y: float, entry: ArmDifference, transfer: Compu
     found = _primary(entry, transfer)
     assert found is not None
     value, low, high = found.difference.measure.interval
-    axes.plot([low, high], [y, y], color=look.colour, linewidth=1.6, solid_capstyle="butt")
+    summary = transfer.targets[entry.target].kind == "all labels"
+    axes.plot([low, high], [y, y], color=look.colour, linewidth=2.8 if summary else 1.6, solid_capstyle="butt")
     face = look.colour if found.survives else "white"
-    axes.plot(value, y, look.marker, color=look.colour, markerfacecolor=face, markersize=5)
+    axes.plot(value, y, look.marker, color=look.colour, markerfacecolor=face, markersize=8 if summary else 5)
 
 
-def _finish_forest(axes: Axes, title: str, targets: Sequence[str]) -> None:
+def _finish_forest(axes: Axes, title: str, targets: Sequence[str], transfer: ComputedTransfer) -> None:
     axes.axvline(0.0, color="#7a868e", linewidth=0.9, zorder=0.5)
     axes.set_title(title, loc="left")
     axes.grid(axis="x", color=GRID)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.margins(x=0.05)
-    label_rows(axes, targets)
+    label_rows(axes, [_target_title(transfer, name) for name in targets])
+    for row, name in enumerate(targets):
+        if transfer.targets[name].kind == "all labels":
+            axes.axhspan(row - 0.5, row + 0.5, color=SUMMARY, zorder=0)
+            for label in axes.get_yticklabels()[row : row + 1]:  # panels of further columns have none
+                label.set_fontweight("bold")
 
 
 def _forest_legend(figure: Figure, looks: Mapping[str, _Look]) -> None:
@@ -222,7 +231,7 @@ def _primary(entry: ArmDifference, transfer: ComputedTransfer) -> CorrectedDiffe
 
 def _target_title(transfer: ComputedTransfer, target: str) -> str:
     found = transfer.targets[target]
-    return f"{found.title} (kappa)" if found.ordinal else found.title
+    return found.title + {"ordinal": " (kappa)", "all labels": " (mean AUC)", "binary": ""}[found.kind]
 
 
 def _fractions(found: Sequence[float | None]) -> list[float | None]:

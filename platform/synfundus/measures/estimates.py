@@ -1,0 +1,84 @@
+"""A metric of several networks on the same images, and the paired difference of two arms that follows from it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from synfundus.measures.auc_difference import joined_difference
+from synfundus.measures.crossed import CrossedMean, crossed_mean
+from synfundus.measures.difference import Difference, independent_difference
+from synfundus.measures.inputs import Floats
+from synfundus.measures.intervals import Z_95
+from synfundus.measures.measure import Measure
+
+NO_VARIANCE = 1e-9
+"""Standard error up to which no patient tells how sure a number is."""
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """A metric of T networks on the same images, with its covariance over patients.
+
+    Of two arms with S seeds each, the first S networks are those of the first arm.
+    """
+
+    values_T: Floats
+    covariance_TT: Floats
+    num_patients: int
+    """Patients that carry the covariance."""
+
+    def mean(self) -> CrossedMean:
+        """Return the mean over the networks of one arm."""
+        return crossed_mean(self.values_T, self.covariance_TT, self.num_patients)
+
+    def arms(self) -> tuple["Estimates", "Estimates"]:
+        """Return the estimates of each of two arms."""
+        half = len(self.values_T) // 2
+        first, second = (
+            Estimates(self.values_T[part], self.covariance_TT[part, part], self.num_patients)
+            for part in (slice(0, half), slice(half, None))
+        )
+        return first, second
+
+    def difference(self) -> CrossedMean:
+        """Return the mean over the seeds of (first arm - second arm)."""
+        half = len(self.values_T) // 2
+        contrast = np.hstack([np.eye(half), -np.eye(half)])
+        return crossed_mean(contrast @ self.values_T, contrast @ self.covariance_TT @ contrast.T, self.num_patients)
+
+
+def difference_of_estimates(estimates: Estimates, n: int, *, is_auc: bool) -> Difference:
+    """Return the difference of two arms on n images; interval and P value of AUCs are those of `auc_difference`."""
+    mean = estimates.difference()
+    width = mean.quantile * mean.standard_error
+    low, high, p_value = mean.value - width, mean.value + width, mean.p_value
+    if is_auc:
+        first, second = (arm.mean() for arm in estimates.arms())
+        low, high, p_value = joined_difference(first, second, mean) or (low, high, p_value)
+    return Difference(
+        measure=Measure.measured(mean.value, low, high, n),
+        p_value=p_value,
+        standard_error=mean.standard_error,
+        degrees_of_freedom=mean.degrees_of_freedom,
+        num_patients=estimates.num_patients,
+    )
+
+
+def difference_without_variance(first: Measure, second: Measure, num_patients: int) -> Difference:
+    """Return the difference of arms that are both perfect, or both constant: no patient tells how sure it is.
+
+    Its interval is that of independent arms, whose own intervals have a width, and so is not too short.
+    """
+    measure = independent_difference(first, second)
+    if not measure.measurable:
+        return Difference.not_measurable(str(measure.reason), measure.n, num_patients)
+    value, low, high = measure.interval
+    nearer = value - low if value > 0.0 else high - value
+    mean = CrossedMean(value, nearer / Z_95, np.inf)
+    return Difference(
+        measure=measure,
+        p_value=mean.p_value,
+        standard_error=mean.standard_error,
+        degrees_of_freedom=float(num_patients - 1),
+        num_patients=num_patients,
+    )

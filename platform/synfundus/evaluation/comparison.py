@@ -18,7 +18,6 @@ from synfundus.evaluation.diversity import overlap
 from synfundus.evaluation.feature_sets import ChosenSets, FeatureSet, jackknife, jackknife_share
 from synfundus.evaluation.fidelity import effective_dimension, fit_gaussian, frechet_distance, kernel_distance
 from synfundus.evaluation.measure_texts import FRECHET_MULTIPLE, RANGES, SHARES
-from synfundus.labels import FloatArray
 from synfundus.measures.difference import independent_difference
 from synfundus.measures.measure import Measure
 from synfundus.measures.metrics import MEASURE_NAMES, Comparison, FidelityMeasures, MeasureName
@@ -27,19 +26,20 @@ _Values = Mapping[MeasureName, float]
 
 
 def measure_pair(
-    reference_ND: FloatArray, candidate_ND: FloatArray, num_neighbours: int, *, with_frechet: bool = True
+    reference: FeatureSet, candidate: FeatureSet, num_neighbours: int, *, with_frechet: bool = True
 ) -> dict[MeasureName, float]:
     """Return the measures of a candidate set against a reference set; the Fréchet distance is optional."""
-    overlapping = overlap(reference_ND, candidate_ND, num_neighbours)
+    overlapping = overlap(reference.features_ND, candidate.features_ND, num_neighbours)
     values: dict[MeasureName, float] = {
-        "kid": kernel_distance(reference_ND, candidate_ND),
+        "kid": kernel_distance(reference, candidate),
         "precision": overlapping.precision,
         "recall": overlapping.recall,
         "density": overlapping.density,
         "coverage": overlapping.coverage,
     }
     if with_frechet:
-        values["frechet_distance"] = frechet_distance(fit_gaussian(reference_ND), fit_gaussian(candidate_ND))
+        gaussians = [fit_gaussian(images.features_ND) for images in (reference, candidate)]
+        values["frechet_distance"] = frechet_distance(*gaussians)
     return values
 
 
@@ -81,8 +81,7 @@ def compare(
     dimension = effective_dimension(reference.features_ND)
     refused = _refused_frechet(dimension, n)
     whole, *without = [
-        _compare_values(features, num_neighbours, with_frechet=refused is None)
-        for features in chosen.without_each_group()
+        _compare_values(rest, num_neighbours, with_frechet=refused is None) for rest in chosen.without_each_group()
     ]
     patients = chosen.fewest_patients
     held_out_measures = _with_intervals(whole.held_out, [values.held_out for values in without], n, patients)
@@ -103,12 +102,12 @@ def compare(
     )
 
 
-def _compare_values(sets: Sequence[FloatArray], num_neighbours: int, *, with_frechet: bool) -> _ComparedValues:
-    """Measure held-out and synthetic features against the reference's, all of one size."""
-    reference_ND, held_out_ND, synthetic_ND = sets
+def _compare_values(sets: Sequence[FeatureSet], num_neighbours: int, *, with_frechet: bool) -> _ComparedValues:
+    """Measure held-out photographs and samples against the reference, all of one size."""
+    reference, held_out, synthetic = sets
     return _ComparedValues(
-        measure_pair(reference_ND, held_out_ND, num_neighbours, with_frechet=with_frechet),
-        measure_pair(reference_ND, synthetic_ND, num_neighbours, with_frechet=with_frechet),
+        measure_pair(reference, held_out, num_neighbours, with_frechet=with_frechet),
+        measure_pair(reference, synthetic, num_neighbours, with_frechet=with_frechet),
     )
 
 

@@ -63,7 +63,7 @@ def extrapolate(sets: Sequence[FeatureSet], compared: Comparison, seed: int) -> 
     return Extrapolation(points=tuple(points), held_out=intervals[0], synthetic=intervals[1], difference=intervals[2])
 
 
-def _curves(sets: Sequence[FloatArray]) -> tuple[Floats, Floats]:
+def _curves(sets: Sequence[FeatureSet]) -> tuple[Floats, Floats]:
     """Return the distances of held-out photographs and of samples from the reference, at each size of subset."""
-    reference_ND, held_out_ND, synthetic_ND = sets
+    reference_ND, held_out_ND, synthetic_ND = (images.features_ND for images in sets)
     return distances_of_subsets(reference_ND, held_out_ND), distances_of_subsets(reference_ND, synthetic_ND)

@@ -30,8 +30,17 @@ class FeatureSet:
     groups: Sequence[str]
     """(N,) patient of each image; each sample counts as a patient."""
 
+    @classmethod
+    def of_independent(cls, features_ND: FloatArray) -> "FeatureSet":
+        """Return images that each count as a patient."""
+        return cls(features_ND, [str(row) for row in range(len(features_ND))])
+
     def __len__(self) -> int:
         return len(self.groups)
+
+    def rows(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "FeatureSet":
+        """Return the images of these rows, or those where a mask is true."""
+        return FeatureSet(self.features_ND[rows], np.asarray(self.groups, np.str_)[rows].tolist())
 
     def choose(self, n: int, seed: int) -> "FeatureSet":
         """Return `n` of the images, chosen at random by the seed, with the patients in random order."""
@@ -39,7 +48,7 @@ class FeatureSet:
         rows = np.sort(rng.permutation(len(self))[:n])
         names, of_image = np.unique(np.asarray([self.groups[row] for row in rows], np.str_), return_inverse=True)
         rows = rows[np.argsort(rng.permutation(len(names))[of_image], kind="stable")]
-        return FeatureSet(self.features_ND[rows], [self.groups[row] for row in rows])
+        return self.rows(rows)
 
     def jackknife_groups(self, seed: int) -> NDArray[np.int64]:
         """Return the jackknife group of each image, (N,): patients are assigned in an order drawn by the seed."""
@@ -72,13 +81,13 @@ class ChosenSets:
             return None
         return Measure.not_measurable(f"{fewest} patients; needs {NUM_GROUPS} of each set", len(self.sets[0]))
 
-    def without_each_group(self) -> Iterator[list[FloatArray]]:
-        """Yield the features of the sets: whole, then without each group, cut to the smallest of the sets."""
+    def without_each_group(self) -> Iterator[list[FeatureSet]]:
+        """Yield the sets: whole, then without each group, cut to the smallest of the sets."""
         groups = [images.jackknife_groups(self.seed + place) for place, images in enumerate(self.sets)]
         for group in (-1, *range(NUM_GROUPS)):
-            rest = [images.features_ND[of_N != group] for images, of_N in zip(self.sets, groups, strict=True)]
+            rest = [images.rows(of_N != group) for images, of_N in zip(self.sets, groups, strict=True)]
             n = min(map(len, rest))
-            yield [features_ND[:n] for features_ND in rest]
+            yield [images.rows(np.arange(n)) for images in rest]
 
 
 def jackknife(value: float, without_group: Sequence[float], n: int, bounds: tuple[float, float] = UNBOUNDED) -> Measure:

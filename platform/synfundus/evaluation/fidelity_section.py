@@ -71,7 +71,7 @@ def _landmark(space: str, sets: ComparedSets, phantoms_ND: FloatArray, instrumen
     return compare_with_phantoms(
         chosen_features(sets.held_out, space),
         chosen_features(sets.samples, space),
-        FeatureSet(phantoms_ND, [str(i) for i in range(len(phantoms_ND))]),
+        FeatureSet.of_independent(phantoms_ND),
         min_images=instruments.config.min_images,
         seed=instruments.config.seed,
     )

@@ -18,8 +18,8 @@ def compare_with_phantoms(
     if (reason := chosen.too_few_patients()) is not None:
         return Landmark(n=n, synthetic=reason, phantoms=reason)
     distances = [
-        (kernel_distance(real_ND, synthetic_ND), kernel_distance(real_ND, phantoms_ND))
-        for real_ND, synthetic_ND, phantoms_ND in chosen.without_each_group()
+        (kernel_distance(real, made), kernel_distance(real, rendered))
+        for real, made, rendered in chosen.without_each_group()
     ]
     of_samples, of_phantoms = ([pair[place] for pair in distances] for place in (0, 1))
     return Landmark(

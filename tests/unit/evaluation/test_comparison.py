@@ -135,8 +135,8 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
 
 
 def test_a_copy_of_the_reference_is_at_distance_zero_and_covers_it() -> None:
-    features = feature_set(np.random.default_rng(7), 100).features_ND
-    found = measure_pair(features, features, 5)
+    images = feature_set(np.random.default_rng(7), 100)
+    found = measure_pair(images, images, 5)
     assert found["frechet_distance"] == pytest.approx(0.0, abs=1e-6)
     assert found["precision"] == found["recall"] == found["coverage"] == 1.0
 
@@ -160,10 +160,7 @@ def test_lost_variety_is_not_rewarded_at_small_n() -> None:
         gaussian = fit_gaussian(reference.features_ND[:50])
         distances = [frechet_distance(gaussian, fit_gaussian(images.features_ND)) for images in (held_out, lost)]
         rewarded.append(distances[1] < distances[0])
-        kid.append(
-            kernel_distance(reference.features_ND, lost.features_ND)
-            - kernel_distance(reference.features_ND, held_out.features_ND)
-        )
+        kid.append(kernel_distance(reference, lost) - kernel_distance(reference, held_out))
     assert np.mean(rewarded) > 0.5
     assert np.mean(kid) > 0.0
     found = compare(reference, held_out, lost, **SETTINGS)

@@ -8,6 +8,7 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from torchmetrics.image.kid import poly_mmd
 
 from synfundus.evaluation import fidelity
+from synfundus.evaluation.feature_sets import FeatureSet
 from synfundus.evaluation.fidelity import effective_dimension, fit_gaussian, frechet_distance, kernel_distance
 
 
@@ -16,6 +17,11 @@ def _features(n: int, dim: int, seed: int, shift: float = 0.0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     mixing = np.random.default_rng(99).normal(0, 1, (dim, dim)) / np.sqrt(dim)
     return np.asarray(np.maximum(rng.normal(shift, 1.0, (n, dim)) @ mixing + 0.3, 0), np.float32)
+
+
+def _kid(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the kernel distance of images that each count as a patient."""
+    return kernel_distance(FeatureSet.of_independent(x), FeatureSet.of_independent(y))
 
 
 def _frechet(x: np.ndarray, y: np.ndarray) -> float:
@@ -57,22 +63,52 @@ def test_kernel_distance_equals_torch_fidelity_and_torchmetrics_on_one_subset_of
         torch.from_numpy(x), torch.from_numpy(y), kid_subsets=1, kid_subset_size=150, verbose=False
     )["kernel_inception_distance_mean"]
     metrics_kid = float(poly_mmd(torch.from_numpy(x).double(), torch.from_numpy(y).double()))
-    assert kernel_distance(x, y) == pytest.approx(fidelity_kid, rel=1e-3)
-    assert kernel_distance(x, y) == pytest.approx(metrics_kid, rel=1e-3)
+    assert _kid(x, y) == pytest.approx(fidelity_kid, rel=1e-3)
+    assert _kid(x, y) == pytest.approx(metrics_kid, rel=1e-3)
 
 
 def test_kernel_distance_is_unbiased() -> None:
     rng = np.random.default_rng(0)
-    values = [kernel_distance(rng.normal(0, 1, (12, 4)), rng.normal(0, 1, (20, 4))) for _ in range(2000)]
+    values = [_kid(rng.normal(0, 1, (12, 4)), rng.normal(0, 1, (20, 4))) for _ in range(2000)]
     assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values))
     assert min(values) < 0
 
 
 def test_kernel_distance_does_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = _features(50, 8, 0), _features(61, 8, 1)
-    whole = kernel_distance(x, y)
+    whole = _kid(x, y)
     monkeypatch.setattr(fidelity, "CHUNK_ROWS", 7)
-    assert kernel_distance(x, y) == pytest.approx(whole, rel=1e-12)
+    assert _kid(x, y) == pytest.approx(whole, rel=1e-12)
+
+
+def test_kernel_distance_is_unbiased_where_photographs_of_a_patient_are_alike() -> None:
+    """Pairs of one patient would raise it: with one to three photographs each, half of the variance shared, by 0.18."""
+    rng = np.random.default_rng(1)
+
+    def photographs(num_patients: int) -> FeatureSet:
+        patients = np.arange(num_patients).repeat(rng.integers(1, 4, num_patients))
+        shared = rng.normal(0, 1, (num_patients, 4))[patients]
+        order = rng.permutation(len(patients))
+        features = (shared + rng.normal(0, 1, shared.shape)) / 2**0.5
+        return FeatureSet(features[order].astype(np.float32), [f"p{patient}" for patient in patients[order]])
+
+    values = []
+    for _ in range(2000):
+        made = FeatureSet.of_independent(rng.normal(0, 1, (20, 4)).astype(np.float32))
+        values.append(kernel_distance(photographs(12), made))
+    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values))
+
+
+def test_kernel_distance_is_the_mean_over_pairs_of_two_patients() -> None:
+    x, y = _features(7, 3, 0), _features(4, 3, 1)
+    of_x, of_y = list("abacbca"), list("zyzz")
+
+    def mean(a: np.ndarray, b: np.ndarray, of_a: list[str], of_b: list[str]) -> float:
+        pairs = [(i, j) for i in range(len(a)) for j in range(len(b)) if of_a[i] != of_b[j]]
+        return float(np.mean([(float(a[i].astype(float) @ b[j].astype(float)) / 3 + 1) ** 3 for i, j in pairs]))
+
+    expected = mean(x, x, of_x, of_x) + mean(y, y, of_y, of_y) - 2 * mean(x, y, of_x, of_y)
+    assert kernel_distance(FeatureSet(x, of_x), FeatureSet(y, of_y)) == pytest.approx(expected, rel=1e-9)
 
 
 def _exact_covariance(value_D: np.ndarray) -> np.ndarray:

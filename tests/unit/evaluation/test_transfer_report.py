@@ -11,7 +11,7 @@ from synfundus.evaluation.report import ReportContent, render_report
 from synfundus.evaluation.report_summary import summary_tiles
 from synfundus.evaluation.transfer_tables import transfer_section
 from synfundus.measures.editions import Edition
-from synfundus.measures.transfer_metrics import ComputedTransfer, Transfer
+from synfundus.measures.transfer_metrics import ComputedTransfer, Role, Transfer
 
 EDITIONS: tuple[Edition, ...] = ("private", "public")
 
@@ -94,7 +94,8 @@ def test_every_planned_difference_has_a_row_with_patients_and_detectable_differe
 @pytest.mark.parametrize("edition", EDITIONS)
 def test_a_report_without_survivors_says_so_and_does_not_call_the_arms_equal(edition: Edition) -> None:
     text = section(edition, "none")
-    for role, of in (("primary", "of the primary endpoint"), ("by target", "by target")):
+    roles: tuple[tuple[Role, str], ...] = (("primary", "of the primary endpoint"), ("by target", "by target"))
+    for role, of in roles:
         measured = example_transfer().num_measured(role)
         assert f"None of the {measured} measured differences {of} survives the correction." in text
     assert "That does not show that the arms are equal" in text

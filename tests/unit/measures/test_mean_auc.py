@@ -50,7 +50,8 @@ def bootstrapped(images: LabelledImages, scores_TNK: Floats, num_draws: int) -> 
             won_PQ = (high > low) + 0.5 * (high == low)
             with np.errstate(invalid="ignore"):
                 out[:, t] += ((positive_RP @ won_PQ) * negative_RQ).sum(axis=1) / pairs_R
-    return out[np.isfinite(out).all(axis=1)] / images.y_NK.shape[1]
+    finite = np.isfinite(out).all(axis=1)
+    return np.asarray(out[finite] / images.y_NK.shape[1], float)
 
 
 def numbers(difference: Difference) -> list[float | None]:

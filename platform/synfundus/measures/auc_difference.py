@@ -9,13 +9,12 @@ correlation of both estimates (Zou & Donner 2008, doi 10.1002/sim.3095; for two 
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import stdtr
 
 from synfundus.measures.crossed import CrossedMean
 from synfundus.measures.intervals import logit_interval
 
 LARGEST_QUANTILE = 40.0
-"""Quantile of Student's t beyond which a P value is not searched."""
+"""Quantile beyond which a P value is not searched."""
 
 
 def joined_difference(
@@ -25,7 +24,7 @@ def joined_difference(
 
     Args:
         first, second: AUCs.
-        difference: first - second, whose standard error gives the correlation and whose degrees of freedom give t.
+        difference: first - second, whose standard error gives the correlation, and whose quantiles are used.
     """
     errors = first.standard_error, second.standard_error
     if min(*errors, difference.standard_error) <= 1e-9 or not (0.0 < first.value < 1.0 and 0.0 < second.value < 1.0):
@@ -67,4 +66,4 @@ def _p_value(ends: Callable[[float], tuple[float, float]], difference: CrossedMe
         quantile = max(difference.quantile, LARGEST_QUANTILE)
     else:
         quantile = float(brentq(nearer_end, *bracket))
-    return float(2.0 * stdtr(difference.degrees_of_freedom, -quantile))
+    return difference.p_of(quantile)

@@ -1,9 +1,14 @@
 """The mean of a metric over training seeds, whose networks all predict the same patients.
 
 Patients and seeds are two crossed samples: other patients would give another value, and so would other seeds. This is
-the design of a multi-reader study, with trained networks as readers, and its standard analysis is used: Obuchowski &
-Rockette 1995 (doi 10.1080/03610919508813243) with the degrees of freedom of Hillis 2007 (doi 10.1002/sim.2532). The
-conclusion holds for new patients and for networks of new seeds. With one seed it holds for new patients only.
+the design of a multi-reader study, with trained networks as readers, and the variance is that of its standard analysis:
+Obuchowski & Rockette 1995 (doi 10.1080/03610919508813243). The conclusion holds for new patients and for networks of
+new seeds. With one seed it holds for new patients only.
+
+The quantile is Cochran and Cox's (Experimental Designs, 1950): those of Student's t for both parts of the variance,
+weighted by the parts. Satterthwaite's degrees of freedom, which Hillis 2007 (doi 10.1002/sim.2532) proposes, follow
+the estimated parts. Where three seeds happen to agree, they are too large: 95 % intervals then cover 92 %, and P values
+below 0.004 come up to six times too often. Cochran and Cox's intervals cover 95 to 97 %.
 """
 
 from dataclasses import dataclass
@@ -13,6 +18,8 @@ from scipy.special import stdtr, stdtrit
 
 from synfundus.measures.inputs import Floats
 
+SMALLEST_TAIL = 1e-200
+
 
 @dataclass(frozen=True)
 class CrossedMean:
@@ -20,41 +27,70 @@ class CrossedMean:
 
     value: float
     standard_error: float
-    degrees_of_freedom: float
-    """Infinite for many patients and no difference between seeds."""
+    patient_freedom: float
+    """Degrees of freedom of the variance between patients."""
+    seed_freedom: float = np.inf
+    """Degrees of freedom of the variance between seeds."""
+    seed_share: float = 0.0
+    """Share of the variance that lies between seeds, 0 to 1; 0 with one seed."""
 
     @property
     def quantile(self) -> float:
-        """Two-sided 95 % quantile of Student's t."""
-        return float(stdtrit(self.degrees_of_freedom, 0.975))
+        """Two-sided 95 % quantile."""
+        return self._quantile(0.025)
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        """Degrees of freedom of the Student's t that has the same 95 % quantile."""
+        if self.seed_share in (0.0, 1.0):
+            return self.seed_freedom if self.seed_share else self.patient_freedom
+        from scipy.optimize import brentq  # takes a second to import, which each worker would pay when it starts
+
+        fewest, most = sorted((self.seed_freedom, min(self.patient_freedom, 1e9)))
+        return float(brentq(lambda freedom: -stdtrit(freedom, 0.025) - self.quantile, fewest, most))
 
     @property
     def p_value(self) -> float:
         """Two-sided P value of the hypothesis that the mean is 0."""
         if self.standard_error == 0.0:
             return 1.0 if self.value == 0.0 else 0.0
-        return float(2.0 * stdtr(self.degrees_of_freedom, -abs(self.value) / self.standard_error))
+        return self.p_of(abs(self.value) / self.standard_error)
+
+    def p_of(self, quantile: float) -> float:
+        """Return the two-sided P value at a quantile >= 0."""
+        if self.seed_share == 0.0:
+            return float(2.0 * stdtr(self.patient_freedom, -quantile))
+        from scipy.optimize import brentq
+
+        if quantile >= self._quantile(SMALLEST_TAIL):
+            return 2.0 * SMALLEST_TAIL
+        log_tail = brentq(lambda x: self._quantile(float(np.exp(x))) - quantile, np.log(SMALLEST_TAIL), np.log(0.5))
+        return float(2.0 * np.exp(log_tail))
+
+    def _quantile(self, tail: float) -> float:
+        """Return the quantile with this probability above it."""
+        of_seeds, of_patients = -stdtrit(np.array([self.seed_freedom, self.patient_freedom]), tail)
+        return float(self.seed_share * of_seeds + (1.0 - self.seed_share) * of_patients)
 
 
 def crossed_mean(values_S: Floats, covariance_SS: Floats, num_patients: int) -> CrossedMean:
     """Return the mean over seeds.
 
     The variance is s^2 / S + c. s^2 is the variance between seeds, which holds the noise of patients that the seeds do
-    not share, and c is the mean covariance of two seeds, the noise of patients that they share. The degrees of freedom
-    are Satterthwaite's: S - 1 for the first part, and `num_patients` - 1 for the second, where Hillis has infinity. A
-    few seeds may agree by chance, so the variance is at least that of these networks for new patients alone.
+    not share, and c is the mean covariance of two seeds, the noise of patients that they share. The first part has
+    S - 1 degrees of freedom, the second `num_patients` - 1. A few seeds may agree by chance, so the variance is at
+    least that of these networks for new patients alone.
 
     Args:
         values_S: metric, or difference of two metrics, of each seed.
         covariance_SS: covariance of the values over patients.
         num_patients: patients that carry the covariance.
     """
-    num_seeds = len(values_S)
+    num_seeds, patient_freedom = len(values_S), num_patients - 1.0
     if num_seeds == 1:
-        return CrossedMean(float(values_S[0]), float(np.sqrt(covariance_SS[0, 0])), num_patients - 1.0)
+        return CrossedMean(float(values_S[0]), float(np.sqrt(covariance_SS[0, 0])), patient_freedom)
     between = float(values_S.var(ddof=1)) / num_seeds
     shared = max(float(covariance_SS.sum() - np.trace(covariance_SS)) / (num_seeds * (num_seeds - 1)), 0.0)
     variance = max(between + shared, float(covariance_SS.mean()))
-    squares = between**2 / (num_seeds - 1) + shared**2 / (num_patients - 1)
-    freedom = variance**2 / squares if squares > 0.0 else num_patients - 1.0
-    return CrossedMean(float(values_S.mean()), float(np.sqrt(variance)), freedom)
+    share = between / variance if variance > 0.0 else 0.0
+    return CrossedMean(float(values_S.mean()), float(np.sqrt(variance)), patient_freedom, num_seeds - 1.0, share)

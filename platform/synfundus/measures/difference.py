@@ -17,7 +17,7 @@ class Difference(Metadata):
     standard_error: float | None = None
     """Standard error of the difference; null if not measurable."""
     degrees_of_freedom: float | None = None
-    """Degrees of freedom of Student's t behind interval and P value; null if not measurable."""
+    """Degrees of freedom of the Student's t that has the 95 % quantile of the interval; null if not measurable."""
     num_patients: int
     """Patients that carry the estimate: for an AUC, those of the smaller class."""
 

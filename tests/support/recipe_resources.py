@@ -8,12 +8,14 @@ from pathlib import Path
 
 import yaml
 
-from synfundus.cluster.capacity import demands_of
+from synfundus.cluster.capacity import Demand, demand_of_grid, demands_of
 from synfundus.study import Study, read_recipe, recipe_names, resolve
+from synfundus.transfer.config import CellResources
 
 FILE = Path(__file__).parents[2] / "helm" / "synfundus" / "files" / "resources.yaml"
 HEADER = """\
-# Resources of the stages and of the endpoints' replicas by recipe; `none` is a study without a recipe.
+# Resources of the stages and of the endpoints' replicas by recipe; `none` is a study without a recipe;
+# `transfer` is the grid of a study that has one.
 # Written by tests/support/recipe_resources.py.
 """
 PHANTOMS = {"layout": "phantom", "num_images": 100, "size_px": 64}
@@ -37,12 +39,15 @@ def study_of(recipe: str) -> Study:
     return resolve(text, recipe, Path(tempfile.gettempdir()))
 
 
-def _text_of(name: str, study: Study) -> str:
-    stages = "".join(
-        f"  - {{place: {demand.place}, count_key: '{demand.count_key or ''}', num_workers: {demand.num_workers},"
+def _line(demand: Demand) -> str:
+    return (
+        f"{{place: {demand.place}, count_key: '{demand.count_key or ''}', num_workers: {demand.num_workers},"
         f" num_gpus: {demand.num_gpus:g}, pool: '{demand.pool or ''}'}}\n"
-        for demand in demands_of(study)
     )
+
+
+def _text_of(name: str, study: Study) -> str:
+    stages = "".join(f"  - {_line(demand)}" for demand in demands_of(study))
     serving = study.serving
     shares = f"{{generation: {serving.generation.num_gpus:g}, diagnosis: {serving.diagnosis.num_gpus:g}}}"
     return f"{name}:\n{stages}{name}/serving: {shares}\n"
@@ -51,7 +56,8 @@ def _text_of(name: str, study: Study) -> str:
 def recipe_resources() -> str:
     """Return the content of the file."""
     studies = {"none": study_without_recipe()} | {name: study_of(name) for name in recipe_names()}
-    return HEADER + "".join(_text_of(name, study) for name, study in studies.items())
+    recipes = "".join(_text_of(name, study) for name, study in studies.items())
+    return f"{HEADER}{recipes}transfer: {_line(demand_of_grid(CellResources()))}"
 
 
 if __name__ == "__main__":

@@ -63,6 +63,33 @@ file (the study), settings (overrides). files/resources.yaml gives the resources
 {{- $prepared := include "synfundus.setting" (merge (dict "path" "data.prepared" "default" "") $study) }}
 {{- range get $recipes $recipe | default $recipes.none }}
 {{- if not (and $prepared (eq .place "data.prepare.resources")) }}
+{{- include "synfundus.requireRoom" (merge (dict "stage" .) $) }}
+{{- end }}
+{{- end }}
+{{- if include "synfundus.hasGrid" $study }}
+{{- $workers := include "synfundus.setting" (merge (dict "path" "transfer.resources.num_workers" "default" 1) $study) | float64 }}
+{{- $count := ternary "num_workers" "pool_size" (gt $workers 1.0) }}
+{{- include "synfundus.requireRoom" (merge (dict "stage" (merge (dict "count_key" $count) $recipes.transfer)) $) }}
+{{- end }}
+{{- end }}
+
+{{/* "true" if the study has a section `transfer`, in its file or in an override. Arguments: file, settings. */}}
+{{- define "synfundus.hasGrid" -}}
+{{- $found := get .file "transfer" | kindIs "map" }}
+{{- range .settings }}
+{{- if or (hasPrefix "transfer=" .) (hasPrefix "transfer." .) }}{{ $found = true }}{{ end }}
+{{- end }}
+{{- if $found }}true{{ end }}
+{{- end }}
+
+{{/*
+Refuses a stage that needs more workers at once than the pods hold. Arguments: those of `synfundus.requireCapacity`, and
+stage (a line of files/resources.yaml).
+*/}}
+{{- define "synfundus.requireRoom" -}}
+{{- $ := . }}
+{{- $study := dict "file" .file "settings" .settings }}
+{{- with .stage }}
 {{- $gpus := include "synfundus.setting" (merge (dict "path" (printf "%s.num_gpus" .place) "default" .num_gpus) $study) | float64 }}
 {{- $workers := .num_workers | int }}
 {{- if .count_key }}
@@ -88,7 +115,6 @@ file (the study), settings (overrides). files/resources.yaml gives the resources
 {{- $where := ternary (printf "the pool %s" .pool) "head and pools together" (ne .pool "") }}
 {{- $lower := without (list .count_key (ternary "num_gpus" "" (gt $gpus 0.0))) "" | join " or " }}
 {{- fail (printf "%s: %s: needs %d x (%s) at once, and %s can hold %d; lower %s, or raise logicalCpus, gpus or maxWorkers in the chart's values" $.where .place $workers (join " and " $needed) $where $room $lower) }}
-{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -83,7 +83,7 @@ def demands_of(study: Study) -> tuple[Demand, ...]:
         _of_training("copy_detector.resources", study.copy_detector.resources),
         _of_training("generator.resources", study.generator.resources),
         _of_pool("samples.resources", study.samples.resources, SAMPLING_POOL),
-        *(() if study.transfer is None else (_of_cells(study.transfer.resources),)),
+        *(() if study.transfer is None else (demand_of_grid(study.transfer.resources),)),
         Demand("evaluation.resources", None, 1, evaluation.num_gpus, 1, None),
     )
 
@@ -98,8 +98,8 @@ def _of_training(place: str, resources: TrainingResources) -> Demand:
     return Demand(place, "num_workers", resources.num_workers, resources.num_gpus, num_cpus, None)
 
 
-def _of_cells(resources: CellResources) -> Demand:
-    """Return the workers of the stage `transfer`: a pool of cells, or Ray Train for cells with several workers."""
+def demand_of_grid(resources: CellResources) -> Demand:
+    """Return what the stage `transfer` needs: a pool of cells, or Ray Train for cells with several workers."""
     place = "transfer.resources"
     if resources.num_workers > 1:
         return _of_training(place, resources)

@@ -17,6 +17,13 @@ EIGHT = [*GPU, "pools.sampling.logicalCpus=8"]
 THIRDS = ["samples.resources.num_gpus=0.3"]
 RELEASE = "release={title: x, data_statement: x, date_published: 2026-01-01}"
 ON_GPUS = ["recipe=small-128", RELEASE, "samples.shard_rows=64", "generator.num_steps=2000", "annotator.num_steps=500"]
+
+
+def grid(resources: str) -> str:
+    """Return the setting of a study's grid with these resources."""
+    return f"transfer={{architectures: [resnet10t], resources: {{{resources}}}}}"
+
+
 CASES: list[tuple[list[str], list[str], str | None]] = [
     ([], [], None),
     (["samples.resources.pool_size=4"], [], None),
@@ -49,6 +56,13 @@ CASES: list[tuple[list[str], list[str], str | None]] = [
     (ON_GPUS, [], "annotator.resources: needs 1 x (1 GPU) at once"),
     (ON_GPUS, GPU, None),
     ([*ON_GPUS, "annotator.resources.num_gpus=0"], [], "fill.resources: needs 1 x (1 CPU and 1 GPU)"),
+    ([grid("pool_size: 8")], [], None),
+    ([grid("pool_size: 9")], [], "transfer.resources: needs 9 x (1 CPU) at once, and head and pools"),
+    ([grid("num_gpus: 0.5")], [], "transfer.resources: needs 2 x (1 CPU and 0.5 GPU) at once"),
+    ([grid("num_gpus: 0.5")], GPU, None),
+    ([grid("num_workers: 9, pool_size: 1")], [], "transfer.resources: needs 9 x (1 CPU) at once"),
+    ([grid("num_workers: 8, pool_size: 20")], [], None),
+    (["transfer.architectures=[resnet10t]", "transfer.resources.pool_size=9"], [], "needs 9 x (1 CPU) at once"),
 ]
 """Settings of the study, values of the chart, and the message; None if the study is accepted."""
 
@@ -126,24 +140,13 @@ def test_a_prepared_dataset_needs_no_room_for_prepare(tmp_path: Path) -> None:
     assert helm(*arguments, "--set", f"studies.demo.set[0]={ROOT}").returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("resources", "message"),
-    [
-        ("pool_size: 8", None),
-        ("pool_size: 9", "transfer.resources: needs 9 x (1 CPU) at once"),
-        ("num_gpus: 0.5", "transfer.resources: needs 2 x (1 CPU and 0.5 GPU) at once"),
-        ("num_workers: 9, pool_size: 1", "transfer.resources: needs 9 x (1 CPU) at once"),
-    ],
-)
-def test_a_grid_that_finds_no_room_is_refused(resources: str, message: str | None) -> None:
-    grid = f"transfer={{architectures: [resnet10t], resources: {{{resources}}}}}"
-    study = load_study(STUDY_FILE, [ROOT, grid])
-    if message is None:
-        require_capacity(study, job_spec())
-        return
+def test_a_grid_in_the_study_file_is_checked(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(STUDY_FILE.read_text() + "transfer: {architectures: [resnet10t], resources: {pool_size: 9}}\n")
+    outcome = helm("--set-file", f"studies.demo.file={file}", "--set", f"studies.demo.set[0]={ROOT}")
     with pytest.raises(WrongInputError) as caught:
-        require_capacity(study, job_spec())
-    assert message in str(caught.value)
+        require_capacity(load_study(file, [ROOT]), job_spec())
+    assert f"studies.demo: {caught.value}" in outcome.stderr
 
 
 def test_the_chart_has_the_resources_of_all_recipes() -> None:

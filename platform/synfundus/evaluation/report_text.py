@@ -41,7 +41,7 @@ TRANSFER_MEANINGS: Mapping[str, str] = {
     " seeds, averaged over the seeds. A seed decides the initial weights, the order of training and, below 100 % of the"
     " patients, which patients are used.",
     "95 % interval of a difference": "It counts patients and seeds as random, as a study of several readers counts"
-    " cases and readers (Obuchowski and Rockette 1995, with Cochran and Cox's quantiles). So it speaks of other patients"
+    " cases and readers (Obuchowski and Rockette 1995; quantiles: Cochran and Cox). So it speaks of other patients"
     " of the same kind and of models with other seeds. Photographs of one patient count as dependent: by DeLong's"
     " covariance for clustered data for AUC (Obuchowski 1997), by a bootstrap of whole patients for the other metrics."
     " With a single seed, it covers patients only.",

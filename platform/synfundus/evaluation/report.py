@@ -6,6 +6,7 @@ The private edition may show real photographs. The public one shows none, and no
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from pydantic import JsonValue
 
@@ -17,7 +18,7 @@ from synfundus.evaluation.examples import Pixels
 from synfundus.evaluation.figures.labels import labels_not_measurable, labels_without_values
 from synfundus.evaluation.figures.training import LossCurves
 from synfundus.evaluation.privacy_page import attack_rows, gate_view
-from synfundus.evaluation.report_figures import plot_figures
+from synfundus.evaluation.report_figures import ReportFigures, plot_figures
 from synfundus.evaluation.report_summary import summary_tiles
 from synfundus.evaluation.report_text import MEANINGS, TRANSFER_MEANINGS
 from synfundus.evaluation.transfer_tables import transfer_section
@@ -55,6 +56,12 @@ class ReportContent:
     """(sample, nearest training photograph, distance ratio), smallest first. Private."""
     provenance: Mapping[str, JsonValue] = field(default_factory=dict)
     """Versions and digests."""
+
+    @cached_property
+    def figures(self) -> ReportFigures:
+        """The figures of both editions, plotted once from what the public edition may show."""
+        shown = public_content(self)
+        return plot_figures(shown.metrics, shown.curves)
 
 
 def public_content(content: ReportContent) -> ReportContent:
@@ -110,7 +117,7 @@ def render_report(content: ReportContent, edition: Edition) -> str:
         **_diversity_tables(metrics),
         without_values=labels_without_values(metrics.label_distributions),
         without_score=labels_not_measurable(metrics.consistency),
-        figures=plot_figures(metrics, shown.curves),
+        figures=content.figures,
         gate=gate_view(metrics.verdict),
         audit=metrics.audit,
         attacks=attack_rows([metrics.audit.attack_on_images, metrics.audit.attack_on_weights]),

@@ -39,7 +39,6 @@ from synfundus.evaluation.privacy_audit import GeneratorEvidence
 from synfundus.evaluation.privacy_page import render_privacy_page
 from synfundus.evaluation.protocol import closest_rows, evaluate
 from synfundus.evaluation.report import ReportContent, render_report
-from synfundus.evaluation.report_figures import plot_figures
 from synfundus.evaluation.spaces import Extractor, Extractors, feature_spaces
 from synfundus.evaluation.weights_attack import Choice, attack_weights
 from synfundus.fundus.dataset import PreparedImages
@@ -292,13 +291,12 @@ def _finding_detector(task: EvaluationTask, size_px: int) -> FindingDetector | s
 
 
 def _write(task: EvaluationTask, content: ReportContent) -> None:
-    figures = plot_figures(content.metrics, content.curves).files()
     files = {
         METRICS: content.metrics.to_json(),
         PRIVATE: render_report(content, "private").encode(),
         PUBLIC: render_report(content, "public").encode(),
         PRIVACY_PAGE: render_privacy_page(content.title, content.metrics).encode(),
-        **{f"figures/{name}.svg": svg for name, svg in figures.items()},
+        **{f"figures/{name}.svg": svg for name, svg in content.figures.files().items()},
     }
     written = [task.storage.write_once(f"{task.report_folder}/{name}", data) for name, data in files.items()]
     write_manifest(task.storage, task.report_folder, written, ReportManifest(digest=task.digest))

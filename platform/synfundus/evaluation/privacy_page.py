@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from synfundus.evaluation.figures.memorisation import plot_memorisation
 from synfundus.evaluation.privacy_gate import headings_of
+from synfundus.fundus.origin import OTHER_SOURCES, Origin
 from synfundus.measures.editions import edition_mark, withhold
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
 from synfundus.measures.privacy import HEADINGS, Heading, MembershipAttack, PrivacyCheck, PrivacyVerdict, Subject
 from synfundus.measures.templates import read_template
 from synfundus.measures.wording import NOT_MEASURABLE, RESEARCH_ONLY, format_measure
+from synfundus.samples.chain import chain_sentences
 
 HEADING_TEXTS: Mapping[Heading, str] = {
     "singling out": "Can somebody isolate the data of one person in the release? For images: does a sample repeat the"
@@ -99,14 +101,23 @@ def attack_rows(attacks: list[MembershipAttack]) -> list[list[str]]:
     ]
 
 
-def render_privacy_page(title: str, metrics: EvaluationMetrics) -> str:
-    """Return the page. The same metrics give the same text."""
+def render_privacy_page(
+    title: str, metrics: EvaluationMetrics, origin: Origin = OTHER_SOURCES, *, real_photographs: bool = True
+) -> str:
+    """Return the page. The same metrics give the same text.
+
+    Args:
+        origin: releases that the study's photographs come from: the page then says that they are synthetic.
+        real_photographs: false if the study's photographs are phantoms: the page then says so.
+    """
     public = withhold(metrics)
     audit, privacy = public.audit, public.privacy
     return read_template("synfundus.evaluation", "privacy.html.j2").render(
         edition_mark=edition_mark("public"),
         research_only=RESEARCH_ONLY,
         title=withhold(title),
+        real_photographs=real_photographs,
+        chain=chain_sentences(withhold(origin)),
         gate=gate_view(public.verdict),
         counts=public.counts,
         privacy=privacy,

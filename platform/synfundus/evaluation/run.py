@@ -295,7 +295,9 @@ def _write(task: EvaluationTask, content: ReportContent) -> None:
         METRICS: content.metrics.to_json(),
         PRIVATE: render_report(content, "private").encode(),
         PUBLIC: render_report(content, "public").encode(),
-        PRIVACY_PAGE: render_privacy_page(content.title, content.metrics).encode(),
+        PRIVACY_PAGE: render_privacy_page(
+            content.title, content.metrics, content.origin, real_photographs=content.real_photographs
+        ).encode(),
         **{f"figures/{name}.svg": svg for name, svg in content.figures.files().items()},
     }
     written = [task.storage.write_once(f"{task.report_folder}/{name}", data) for name, data in files.items()]

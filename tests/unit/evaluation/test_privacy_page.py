@@ -6,11 +6,13 @@ import re
 import pytest
 
 from support.metrics_example import IMAGE_ID, example_attack, example_audit, example_metrics, measure
+from support.origin_example import only, release_origin
 from synfundus.evaluation.privacy_gate import privacy_verdict
 from synfundus.evaluation.privacy_page import NOT_COVERED, render_privacy_page
-from synfundus.measures.editions import is_public
+from synfundus.measures.editions import is_public, withhold
 from synfundus.measures.metrics import EvaluationMetrics, UnmeasuredPrivacy
 from synfundus.measures.privacy import CanaryShare
+from synfundus.samples.chain import chain_sentences
 
 TITLE = "Study of tests"
 
@@ -65,6 +67,19 @@ def test_the_page_is_public_and_names_nobody() -> None:
     assert IMAGE_ID not in page
     assert "/home/doctor" not in page
     assert "http" not in re.sub(r"data:image/[^\"]+", "", page)
+
+
+def test_a_page_about_images_that_show_no_person_says_so() -> None:
+    photographs = text_of(render_privacy_page(TITLE, example_metrics()))
+    assert "phantoms" not in photographs
+    phantoms = text_of(render_privacy_page(TITLE, example_metrics(), real_photographs=False))
+    assert "The photographs of this study are phantoms : a program rendered them" in phantoms
+    origin = only(release_origin("Eyes of /home/doctor"))
+    chain = text_of(render_privacy_page(TITLE, example_metrics(), origin))
+    for sentence in chain_sentences(withhold(origin)):
+        assert sentence not in photographs
+        assert sentence in chain
+    assert "/home/doctor" not in chain
 
 
 @pytest.mark.parametrize("memorisation", [(), None])

@@ -32,7 +32,7 @@ from synfundus.training.learner import Learner, image_indices
 
 DETECTOR_SEED = 20260514
 """Seed reserved for the detector's phantoms, so that they never coincide with a study's."""
-NUM_TRAINING, NUM_TEST = 1000, 600
+NUM_TRAINING, NUM_TEST = 1500, 600
 MIN_SAMPLES = 200
 """Smallest number of samples for which a detector is trained; fewer would give each finding a handful of requests."""
 MIN_RENDERED_PX = 64
@@ -101,10 +101,10 @@ def _config(size_px: int) -> AnnotatorConfig:
     return AnnotatorConfig(
         architecture="resnet10t",
         image_size_px=max(64, min(2 * size_px, 256)),
-        num_steps=200,
+        num_steps=300,
         batch_size=32,
         learning_rate=2e-3,
-        warmup_steps=20,
+        warmup_steps=30,
         seed=DETECTOR_SEED,
     )
 

@@ -1,6 +1,7 @@
 """Stages `train-annotator`, `fill` and `train-generator`: refused settings, digests and summaries."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,15 @@ from synfundus.labels import HEAD_NAMES, LABEL_NAMES
 from synfundus.measures.measure import Measure
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.stages.annotator import AnnotatorSummary, TrainAnnotatorStage
+from synfundus.stages.evaluate import EvaluateStage
 from synfundus.stages.fill import FillStage
 from synfundus.stages.generator import TrainGeneratorStage
 from synfundus.stages.publish import PublishStage, read_evidence
-from synfundus.storage import METRICS, Storage, read_manifest, write_manifest
+from synfundus.stages.record import require_same_digest, start_record
+from synfundus.storage import METRICS, LocalStorage, Storage, read_manifest, write_manifest
 from synfundus.study import Study, resolve
 from synfundus.training.metadata import HeldOutLoss, StepMetrics
+from synfundus.transfer.manifest import TransferManifest
 
 REPORT = "reports/demo"
 SOURCES = {name: LabelSources(filled={"eye_side": 7, "is_gc": 3}.get(name, 0)) for name in LABEL_NAMES}
@@ -195,6 +199,29 @@ def test_the_plan_of_a_release_refuses_samples_that_nobody_evaluated(
     write_manifest(finished, demo.copy_detector_folder, [], CopyDetectorManifest(digest="", data="data/p"))
     with pytest.raises(WrongInputError, match=f"{REPORT}: evaluated other samples than those of {FOLDER}"):
         PublishStage().describe(demo, finished, None)
+
+
+def test_a_report_of_before_the_transfer_is_refused_by_its_folder_and_made_anew_once_that_is_deleted(
+    finished: Storage, sampled: SamplesManifest
+) -> None:
+    """docs/transfer.md says what to do."""
+    write_manifest(finished, "samples/p", [], sampled)
+    stage, own = EvaluateStage(), study(finished)
+    basis = stage.basis(own, finished)
+    start_record(finished, stage.run_name(own), "reports/p", basis)
+    write_manifest(finished, "reports/p", [], report_manifest(sampled).model_copy(update={"digest": digest_of(basis)}))
+    write_manifest(finished, "transfers/p", [], TransferManifest(digest=""))
+    with_grid = study(finished, "transfer.architectures=[resnet10t]")
+    changed = stage.basis(with_grid, finished)
+    with pytest.raises(WrongInputError) as caught:
+        require_same_digest(finished, stage.run_name(own), "reports/p", changed)
+    message = (
+        f"reports/p below {finished.root} was made with other settings or inputs (inputs.transfers/p was None, is "
+    )
+    assert str(caught.value).startswith(message)
+    assert isinstance(finished, LocalStorage)
+    shutil.rmtree(finished.path("reports/p"))
+    start_record(finished, stage.run_name(own), "reports/p", changed)
 
 
 def test_an_annotator_depends_on_its_settings_and_its_dataset(finished: Storage) -> None:

@@ -31,6 +31,7 @@ from synfundus.copies.config import CopyDetectorConfig
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diffusion.config import GeneratorConfig
+from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.distributed.train import train
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.run import EvaluationTask, run_evaluation
@@ -120,7 +121,8 @@ def run_sample(storage: Storage, num_images: int, num_samples: int) -> None:
     config = SamplesConfig.model_validate({**SAMPLES, "num_samples": num_samples})
     labels = read_labels(storage, "data/filled", "train")
     annotator = read_manifest(storage, "annotators/tiny", AnnotatorManifest).annotator_digest
-    plan = make_plan(config, labels, generator_digest="g", annotator_digest=annotator, data_digest="d")
+    generator = read_manifest(storage, "generators/tiny", GeneratorManifest).generator_digest
+    plan = make_plan(config, labels, generator_digest=generator, annotator_digest=annotator, data_digest="d")
     folders = (f"samples/of-{num_samples}", "generators/tiny", "annotators/tiny", "copy_detectors/tiny")
     sample_on_pool(SamplingTask(storage, *folders, plan), "", Silent())
 
@@ -167,7 +169,7 @@ def run_publish(storage: Storage, num_images: int, num_samples: int) -> None:
         }
     )
     inputs = read_release_inputs(storage, config, samples, report, annotator)
-    evidence = read_evidence(storage, samples, report, annotator)
+    evidence = read_evidence(storage, samples, report, annotator, "copy_detectors/tiny")
     publish(storage, samples, f"releases/of-{num_samples}", inputs, evidence, "")
 
 

@@ -69,11 +69,14 @@ def _write_shard(storage: Storage, attempt: int, shard: int, sample_ids: Sequenc
     return storage.write_once(name, encode_shard([_sample(i, attempt) for i in sample_ids]))
 
 
-def phantom_samples(storage: Storage, origin: Origin = OTHER_SOURCES) -> SamplesManifest:
+def phantom_samples(
+    storage: Storage, origin: Origin = OTHER_SOURCES, annotator_digest: str = ANNOTATOR
+) -> SamplesManifest:
     """Write `samples/demo`: three shards at attempt 0, one of replacements at attempt 1.
 
     Args:
         origin: origin of the images that the generator was trained on.
+        annotator_digest: digest of the annotator that the manifest names.
     """
     plan = example_plan()
     objects = [
@@ -92,7 +95,7 @@ def phantom_samples(storage: Storage, origin: Origin = OTHER_SOURCES) -> Samples
         digest="12" * 32,
         plan_digest=plan.digest,
         generator_digest=GENERATOR,
-        annotator_digest=ANNOTATOR,
+        annotator_digest=annotator_digest,
         origin=origin,
         summary=summary,
     )

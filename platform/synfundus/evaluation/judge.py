@@ -15,7 +15,7 @@ from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.diagnosis.training import AnnotatorLearner
 from synfundus.errors import WrongInputError
 from synfundus.fundus.dataset import PreparedImages
-from synfundus.storage import Storage, is_complete, read_manifest
+from synfundus.storage import Storage, is_complete, read_manifest, refusing_other_content
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ def require_judge(storage: Storage, task: JudgeTask, device: str) -> None:
     """Train the judge unless it is complete.
 
     Raises:
-        WrongInputError: other settings or images made the judge, or no label has both values in the split `judge`.
+        WrongInputError: other settings or images made the judge, no label has both values in the split `judge`, or an
+            interrupted run left files of a judge that this machine trains differently.
         TrainingDivergedError: loss or gradient is not finite.
     """
     if is_complete(storage, task.folder):
@@ -60,4 +61,5 @@ def _train(storage: Storage, task: JudgeTask, device: str) -> None:
         images.copy_to_this_machine()  # after the checks of the learner, which open no shard
         for step in range(task.config.num_steps):
             learner.train_step(step)
-        learner.save(storage, task.folder, task.digest)
+        with refusing_other_content(task.folder):
+            learner.save(storage, task.folder, task.digest)

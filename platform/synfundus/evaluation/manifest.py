@@ -15,9 +15,17 @@ PRIVACY_PAGE: Final = "privacy.html"
 
 
 class ReportManifest(Manifest):
-    """Manifest of a report."""
+    """Manifest of a report. It names what was evaluated, so that `publish` releases no other samples."""
 
+    version: Literal[2] = 2
+    """Version 1 does not name what was evaluated."""
     kind: Literal["report"] = "report"
+    samples_manifest_sha256: str
+    """SHA-256 of the samples' manifest."""
+    generator_digest: str
+    """Digest of the generator whose training and weights were evaluated."""
+    copy_detector_digest: str
+    """Digest of the copy detector that searched the samples for copies."""
 
 
 def read_metrics(storage: Storage, folder: str) -> EvaluationMetrics:

@@ -18,9 +18,11 @@ from pydantic import JsonValue
 from synfundus.copies.descriptors import read_descriptors
 from synfundus.copies.detector import CopyDetector, load_copy_detector
 from synfundus.copies.gate import read_gate
+from synfundus.copies.manifest import CopyDetectorManifest
 from synfundus.diagnosis.annotator import Annotator
 from synfundus.diagnosis.checkpoint import load_annotator
 from synfundus.diagnosis.decisions import read_annotator_metrics, read_held_out
+from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.diffusion.metrics import read_generator_metrics
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
@@ -55,7 +57,7 @@ from synfundus.phantom.records import phantom_labels, phantom_record
 from synfundus.samples.manifest import SamplesManifest
 from synfundus.samples.plan import Plan, read_plan
 from synfundus.samples.shards import read_shard
-from synfundus.storage import METRICS, Storage, read_manifest, write_manifest
+from synfundus.storage import METRICS, Storage, manifest_digest, read_manifest, write_manifest
 from synfundus.transfer.measuring import measure_transfer
 
 NO_GRID = "the study has no section transfer"
@@ -106,6 +108,7 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
         WrongInputError: an earlier stage has not finished, no sample was accepted, or the weights are wrong.
     """
     torch.set_num_threads(task.config.resources.num_threads)
+    manifest = _report_manifest(task)
     images = PreparedImages(task.storage, task.data_folder)
     plan = read_plan(task.storage, task.samples_folder, _samples_manifest(task))
     models = _load_models(task, plan, images.size_px, inception_weights)
@@ -118,7 +121,19 @@ def run_evaluation(task: EvaluationTask, inception_weights: bytes | None = None)
         generator=_generator_evidence(task, images),
     )
     pairs = _closest_pairs(task, images, sets.samples, near) if near is not None else ()
-    _write(task, _content(task, metrics, plan, models.annotator, real, synthetic, pairs))
+    _write(task, manifest, _content(task, metrics, plan, models.annotator, real, synthetic, pairs))
+
+
+def _report_manifest(task: EvaluationTask) -> ReportManifest:
+    """Return the manifest of the report, without its files."""
+    generator = read_manifest(task.storage, task.generator_folder, GeneratorManifest)
+    detector = read_manifest(task.storage, task.copy_detector_folder, CopyDetectorManifest)
+    return ReportManifest(
+        digest=task.digest,
+        samples_manifest_sha256=manifest_digest(_samples_manifest(task)),
+        generator_digest=generator.generator_digest,
+        copy_detector_digest=detector.detector_digest,
+    )
 
 
 def _samples_manifest(task: EvaluationTask) -> SamplesManifest:
@@ -290,7 +305,7 @@ def _finding_detector(task: EvaluationTask, size_px: int) -> FindingDetector | s
     return reason or train_finding_detector(size_px, task.config.resources.device)
 
 
-def _write(task: EvaluationTask, content: ReportContent) -> None:
+def _write(task: EvaluationTask, manifest: ReportManifest, content: ReportContent) -> None:
     files = {
         METRICS: content.metrics.to_json(),
         PRIVATE: render_report(content, "private").encode(),
@@ -301,7 +316,7 @@ def _write(task: EvaluationTask, content: ReportContent) -> None:
         **{f"figures/{name}.svg": svg for name, svg in content.figures.files().items()},
     }
     written = [task.storage.write_once(f"{task.report_folder}/{name}", data) for name, data in files.items()]
-    write_manifest(task.storage, task.report_folder, written, ReportManifest(digest=task.digest))
+    write_manifest(task.storage, task.report_folder, written, manifest)
 
 
 def _phantom_features(extractors: Extractors, num_images: int, size_px: int) -> dict[str, FloatArray]:

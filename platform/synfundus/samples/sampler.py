@@ -1,4 +1,4 @@
-"""One worker of the sampling: it denoises, annotates, encodes and checks a shard, and writes it with its record."""
+"""One worker of the sampling: it denoises, encodes, annotates and checks a shard, and writes it with its record."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +19,7 @@ from synfundus.samples.image_file import encode_image
 from synfundus.samples.plan import Plan
 from synfundus.samples.rejection import SampleRejection
 from synfundus.samples.shards import Sample, encode_shard
-from synfundus.samples.verify import CopyReference, check_copies, check_files
+from synfundus.samples.verify import CopyReference, check_copies, check_files, decode_files
 from synfundus.samples.work import ShardRecord, ShardWork
 from synfundus.storage import Storage
 
@@ -107,21 +107,23 @@ class ShardSampler:
     def _finish(
         self, sample_ids: list[int], conditions: Sequence[LabelRow], seeds: Sequence[int], pixels: NDArray[np.uint8]
     ) -> "_Batch":
-        """Annotate, encode and check one micro-batch."""
+        """Encode one micro-batch, then annotate and check the images that the files decode to (JPEG changes pixels)."""
         config = self.task.plan.config
         torch.set_num_threads(config.resources.num_threads)  # torch keeps this number per thread
-        predicted = self.annotator.predict(pixels)
         encoded = [
             encode_image(image, config.image_format, seed=seed, model=self.generator_digest)
             for image, seed in zip(pixels, seeds, strict=True)
         ]
+        decoded = decode_files(encoded, pixels.shape[1:])
+        stored = np.stack([raw if image is None else image for raw, image in zip(pixels, decoded, strict=True)])
+        predicted = self.annotator.predict(stored)
         samples = [
             Sample(sample_id, image, condition, annotation, p_V, seed)
             for sample_id, image, condition, annotation, p_V, seed in zip(
                 sample_ids, encoded, conditions, predicted.annotations, predicted.probability_BV, seeds, strict=True
             )
         ]
-        return _Batch(samples, check_files(sample_ids, encoded, pixels), self.detector.descriptors(pixels))
+        return _Batch(samples, check_files(sample_ids, decoded), self.detector.descriptors(stored))
 
     def _write(self, work: ShardWork, samples: Sequence[Sample], rejections: Sequence[SampleRejection]) -> None:
         """Write the shard, then its record, which marks the shard as finished."""

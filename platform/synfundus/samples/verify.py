@@ -41,16 +41,23 @@ def copy_reference(storage: Storage, folder: str) -> CopyReference:
     return CopyReference(read_reference(storage, folder), read_gate(storage, folder).calibration)
 
 
-def check_files(
-    sample_ids: Sequence[int], encoded: Sequence[bytes], pixels_BHWC: NDArray[np.uint8]
-) -> list[SampleRejection]:
-    """Return a rejection for each image that does not decode or is blank.
+def decode_files(encoded: Sequence[bytes], shape: tuple[int, ...]) -> list[NDArray[np.uint8] | None]:
+    """Return the pixels of each image file; None if it does not decode, or decodes to another shape.
 
     Args:
         encoded: image files as they will be stored.
-        pixels_BHWC: images as the engine returned them.
+        shape: height, width and channels.
     """
-    reasons = [_file_reason(data, pixels.shape) for data, pixels in zip(encoded, pixels_BHWC, strict=True)]
+    return [_decode(data, shape) for data in encoded]
+
+
+def check_files(sample_ids: Sequence[int], decoded: Sequence[NDArray[np.uint8] | None]) -> list[SampleRejection]:
+    """Return a rejection for each image that does not decode or is blank.
+
+    Args:
+        decoded: result of `decode_files`.
+    """
+    reasons = [_file_reason(pixels_HWC) for pixels_HWC in decoded]
     return [
         SampleRejection(sample_id=sample_id, reason=reason)
         for sample_id, reason in zip(sample_ids, reasons, strict=True)
@@ -77,13 +84,17 @@ def check_copies(
     ]
 
 
-def _file_reason(data: bytes, shape: tuple[int, ...]) -> SampleRejectionReason | None:
-    """Return the reason to reject an image file by itself; None if there is none."""
+def _decode(data: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     try:
-        decoded_HWC = decode_pixels(data)
+        pixels_HWC = decode_pixels(data)
     except (OSError, SyntaxError, ValueError):  # what Pillow raises on a broken file
-        return SampleRejectionReason.UNDECODABLE
-    if decoded_HWC.shape != shape:
+        return None
+    return pixels_HWC if pixels_HWC.shape == shape else None
+
+
+def _file_reason(decoded_HWC: NDArray[np.uint8] | None) -> SampleRejectionReason | None:
+    """Return the reason to reject an image file by itself; None if there is none."""
+    if decoded_HWC is None:
         return SampleRejectionReason.UNDECODABLE
     if decoded_HWC.std(axis=(0, 1)).max() < BLANK_STANDARD_DEVIATION:
         return SampleRejectionReason.BLANK

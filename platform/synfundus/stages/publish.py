@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from synfundus.copies.manifest import CopyDetectorManifest
 from synfundus.diagnosis.manifest import AnnotatorManifest
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.manifest import PRIVACY_PAGE, PUBLIC, ReportManifest, read_metrics
@@ -43,7 +44,7 @@ class PublishStage(Stage[None]):
     help = "Make a release of the accepted samples: data, dataset card, Croissant file, public report."
 
     def inputs(self, study: Study) -> tuple[str, ...]:
-        return study.samples_folder, study.report_folder, study.annotator_folder
+        return study.samples_folder, study.report_folder, study.annotator_folder, study.copy_detector_folder
 
     def output(self, study: Study) -> str:
         return study.release_folder
@@ -56,6 +57,7 @@ class PublishStage(Stage[None]):
         """Refuse nothing: every setting of a release was checked when the study was read."""
 
     def describe(self, study: Study, storage: Storage, found: None) -> Rows:  # noqa: ARG002  nothing was found
+        require_evaluated(storage, study.samples_folder, study.report_folder, study.copy_detector_folder)
         manifest = read_manifest(storage, study.samples_folder, SamplesManifest)
         num_bytes = sum(manifest.files[name].size_bytes for name in manifest.shards)
         copies = 2 if study.release.synfundus_export else 1
@@ -71,7 +73,9 @@ class PublishStage(Stage[None]):
     def run(self, study: Study, storage: Storage, digest: str, found: None) -> None:  # noqa: ARG002  nothing was found
         from synfundus.samples.publish import publish
 
-        evidence = read_evidence(storage, study.samples_folder, study.report_folder, study.annotator_folder)
+        evidence = read_evidence(
+            storage, study.samples_folder, study.report_folder, study.annotator_folder, study.copy_detector_folder
+        )
         inputs = _read_inputs(study, storage)
         publish(storage, study.samples_folder, study.release_folder, inputs, evidence, digest)
 
@@ -113,11 +117,36 @@ def read_release_inputs(
     )
 
 
-def read_evidence(storage: Storage, samples_folder: str, report_folder: str, annotator_folder: str) -> "Evidence":
+def require_evaluated(storage: Storage, samples_folder: str, report_folder: str, copy_detector_folder: str) -> None:
+    """Refuse a report of other samples, for example of samples that were made anew after the evaluation.
+
+    Raises:
+        WrongInputError: an input is not complete, or the report evaluated other samples, a generator that did not make
+            them, or another copy detector.
+    """
+    samples = read_manifest(storage, samples_folder, SamplesManifest)
+    report = read_manifest(storage, report_folder, ReportManifest)
+    detector = read_manifest(storage, copy_detector_folder, CopyDetectorManifest)
+    remedy = f"delete {report_folder} below {storage.root} and run `evaluate` again"
+    if report.samples_manifest_sha256 != manifest_digest(samples):
+        raise WrongInputError(f"{report_folder}: evaluated other samples than those of {samples_folder}; {remedy}")
+    if report.generator_digest != samples.generator_digest:
+        raise WrongInputError(
+            f"{report_folder}: evaluated another generator than the one that made {samples_folder}; restore that one,"
+            f" then {remedy}"
+        )
+    if report.copy_detector_digest != detector.detector_digest:
+        raise WrongInputError(f"{report_folder}: evaluated another copy detector than {copy_detector_folder}; {remedy}")
+
+
+def read_evidence(
+    storage: Storage, samples_folder: str, report_folder: str, annotator_folder: str, copy_detector_folder: str
+) -> "Evidence":
     """Return the results that a release shows; those of the annotator at the operating points of the samples.
 
     Raises:
-        WrongInputError: an input is not complete, or the annotator is not that of the samples.
+        WrongInputError: an input is not complete, the annotator is not that of the samples, or the report is not one of
+            these samples.
         StorageError: a file differs from its manifest.
     """
     from synfundus.diagnosis.decisions import read_annotator_metrics
@@ -130,6 +159,7 @@ def read_evidence(storage: Storage, samples_folder: str, report_folder: str, ann
             f"{annotator_folder}: not the annotator that annotated {samples_folder}; restore that one, or delete"
             f" {samples_folder} and {report_folder} and run the study again"
         )
+    require_evaluated(storage, samples_folder, report_folder, copy_detector_folder)
     plan = read_plan(storage, samples_folder, samples)
     report = read_manifest(storage, report_folder, ReportManifest)
     return Evidence(

@@ -16,7 +16,7 @@ from synfundus.digests import digest_of
 from synfundus.distributed.session import ray_session
 from synfundus.errors import WrongInputError
 from synfundus.stages.record import Basis, KeyNames, require_same_digest, start_record
-from synfundus.storage import Storage, is_complete
+from synfundus.storage import Storage, is_complete, refusing_other_content
 from synfundus.study import Study
 
 Rows = list[tuple[str, str]]
@@ -131,7 +131,8 @@ def run_stages(stages: Sequence[Stage[Any]], study: Study, storage: Storage, sho
         The summary of each stage, by name.
 
     Raises:
-        WrongInputError: a check refuses, or other settings or inputs made an output.
+        WrongInputError: a check refuses, other settings or inputs made an output, or an interrupted run left files that
+            this machine makes differently.
     """
     found = check_stages(stages, study, storage)
     summaries: dict[str, Summary] = {}
@@ -184,7 +185,8 @@ def _run_stage(stage: Stage[Any], study: Study, storage: Storage, found: Any, st
     start_record(storage, stage.run_name(study), stage.output(study), basis, stage.names_of_basis)
     if stage.num_workers(study):
         start_ray()
-    stage.run(study, storage, digest_of(basis), found)
+    with refusing_other_content(stage.output(study)):
+        stage.run(study, storage, digest_of(basis), found)
 
 
 def _require_same_output(stage: Stage[Any], study: Study, storage: Storage) -> None:

@@ -1,6 +1,6 @@
 """Write-once objects below one root URI, on disk or on S3."""
 
-from synfundus.storage.base import FULL_DISK, MUTABLE, Storage, Written, below_root
+from synfundus.storage.base import FULL_DISK, MUTABLE, Storage, Written, below_root, refusing_other_content
 from synfundus.storage.local import LocalStorage
 from synfundus.storage.local_copies import LocalCopies
 from synfundus.storage.manifest import (
@@ -35,5 +35,6 @@ __all__ = [
     "read_manifest",
     "read_record",
     "read_trusted",
+    "refusing_other_content",
     "write_manifest",
 ]

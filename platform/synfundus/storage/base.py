@@ -6,11 +6,12 @@ succeeds, because another writer may have been first; writing other bytes raises
 
 import errno
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
-from synfundus.errors import FullDiskError, StorageError
+from synfundus.errors import AlreadyExistsError, FullDiskError, StorageError, WrongInputError
 
 if TYPE_CHECKING:  # Arrow takes a tenth of a second to import
     import pyarrow as pa
@@ -79,6 +80,24 @@ class Storage(Protocol):
     def arrow_location(self, name: str) -> "tuple[pyarrow.fs.FileSystem, str]":
         """Return Arrow's file system and path of a name, for Ray Train."""
         ...
+
+
+@contextmanager
+def refusing_other_content(folder: str) -> Iterator[None]:
+    """Say what to do if a run cannot complete the files that an interrupted run left in `folder`.
+
+    The runs have the same settings and inputs, but models on other hardware round differently.
+
+    Raises:
+        WrongInputError: an object exists with other content.
+    """
+    try:
+        yield
+    except AlreadyExistsError as error:
+        raise WrongInputError(
+            f"{folder} holds files of an interrupted run that this run makes differently, for example because this"
+            f" machine rounds differently ({error}); delete {folder} and run the same command again"
+        ) from error
 
 
 def below_root(name: str) -> PurePosixPath:

@@ -72,6 +72,18 @@ def test_a_judge_of_other_settings_is_refused(tmp_path: Path) -> None:
         require_judge(storage, changed, "cpu")
 
 
+def test_a_judge_that_was_begun_on_other_hardware_is_refused_with_the_folder_to_delete(tmp_path: Path) -> None:
+    storage, task = judged(tmp_path)
+    storage.write_once(f"judges/p/{WEIGHTS}", b"weights that another machine rounded")
+    with pytest.raises(
+        WrongInputError, match=r"^judges/p holds files of an interrupted run .*; delete judges/p and run"
+    ):
+        require_judge(storage, task, "cpu")
+    for file in (tmp_path / "judges/p").iterdir():
+        file.unlink()
+    require_judge(storage, task, "cpu")
+
+
 def test_the_judge_takes_the_annotators_settings_with_half_the_steps_and_another_seed() -> None:
     resources = ANNOTATOR.resources.model_copy(update={"num_workers": 2})
     annotator = ANNOTATOR.model_copy(update={"num_steps": 700, "warmup_steps": 50, "resources": resources})

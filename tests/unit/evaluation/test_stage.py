@@ -8,13 +8,14 @@ import pytest
 
 from support.data_manifest import data_manifest
 from support.metrics_example import example_metrics, judged
+from support.report_example import report_manifest
 from support.transfer_example import example_transfer
 from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.inception_weights import PUBLISHED_SHA256
 from synfundus.evaluation.judge_config import judge_config
-from synfundus.evaluation.manifest import ReportManifest, read_metrics
+from synfundus.evaluation.manifest import read_metrics
 from synfundus.fundus.manifest import SplitCounts
 from synfundus.measures.metrics import ProtocolSettings
 from synfundus.stages.evaluate import EvaluateStage, _judge_task, _settings_that_matter
@@ -40,7 +41,7 @@ def storage(tmp_path: Path) -> Storage:
     """Return a root with a complete report."""
     storage = open_storage(str(tmp_path))
     written = storage.write_once(f"{REPORT}/{METRICS}", example_metrics().to_json())
-    write_manifest(storage, REPORT, [written], ReportManifest(digest="digest"))
+    write_manifest(storage, REPORT, [written], report_manifest())
     return storage
 
 
@@ -68,7 +69,7 @@ def test_summary_names_the_main_results_and_the_private_report(storage: Storage)
 def test_summary_names_an_independent_judge(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
     written = storage.write_once(f"{REPORT}/{METRICS}", judged(example_metrics()).to_json())
-    write_manifest(storage, REPORT, [written], ReportManifest(digest="digest"))
+    write_manifest(storage, REPORT, [written], report_manifest())
     assert dict(STAGE.summary(study(), storage).rows())["judge"] == (
         "An independent judge (resnet10t) graded 800 samples. It was trained on 412 photographs of 206 patients, whom"
         " neither annotator nor generator was trained on."
@@ -142,7 +143,7 @@ def test_the_summary_gives_the_verdict_on_each_planned_question(tmp_path: Path) 
     storage, transfer = open_storage(str(tmp_path)), example_transfer()
     metrics = example_metrics().model_copy(update={"transfer": transfer})
     written = storage.write_once(f"{REPORT}/{METRICS}", metrics.to_json())
-    write_manifest(storage, REPORT, [written], ReportManifest(digest="digest"))
+    write_manifest(storage, REPORT, [written], report_manifest())
     rows = dict(STAGE.summary(study(), storage).rows())
     family = transfer.families_of("primary")["pretrained-against-real"]
     assert rows["Pre-trained on samples \N{MINUS SIGN} Photographs, from scratch"] == (

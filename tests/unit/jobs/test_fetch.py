@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from support.report_example import report_manifest
 from support.tiny_study import NAME, PHANTOMS, Outcome, run_here
 from synfundus.digests import sha256_hex
-from synfundus.evaluation.manifest import ReportManifest
 from synfundus.storage import FileEntry
 
 Capture = pytest.CaptureFixture[str]
@@ -24,7 +24,7 @@ def fetch(capsys: Capture, folder: Path, name: str, sha256: str) -> Outcome:
         path.write_bytes(PAGE)
     page = FileEntry(size_bytes=len(PAGE), sha256=sha256_hex(PAGE))
     files = {"index.html": page, name: page.model_copy(update={"sha256": sha256})}
-    (root / "manifest.json").write_bytes(ReportManifest(digest="0", files=files).to_json())
+    (root / "manifest.json").write_bytes(report_manifest().model_copy(update={"files": files}).to_json())
     return run_here(capsys, "fetch", study_file, "--to", folder / "here" / "report")
 
 

@@ -17,7 +17,7 @@ from synfundus.measures.nearest import reference_on
 from synfundus.phantom.config import PhantomConfig
 from synfundus.phantom.records import phantom_record
 from synfundus.samples.rejection import SampleRejectionReason
-from synfundus.samples.verify import check_copies, check_files, copy_reference
+from synfundus.samples.verify import check_copies, check_files, copy_reference, decode_files
 from synfundus.storage import Storage
 
 SIZE_PX = 32
@@ -41,7 +41,7 @@ REFERENCE = reference_on(ENCODER.descriptors(TRAINING), np.arange(8), "cpu")
 
 def rejected(images: NDArray[np.uint8], encoded: list[bytes] | None = None) -> dict[int, SampleRejectionReason]:
     ids = list(range(100, 100 + len(images)))
-    rejections = check_files(ids, encoded or [png(image) for image in images], images)
+    rejections = check_files(ids, decode_files(encoded or [png(image) for image in images], images.shape[1:]))
     sound = [row for row, sample_id in enumerate(ids) if sample_id not in {item.sample_id for item in rejections}]
     rejections += check_copies([ids[row] for row in sound], ENCODER.descriptors(images[sound]), REFERENCE, 1e-3)
     return {rejection.sample_id: rejection.reason for rejection in rejections}

@@ -1,11 +1,15 @@
 """Stages `train-annotator`, `fill` and `train-generator`: refused settings, digests and summaries."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from support.data_manifest import data_manifest
+from support.metrics_example import example_metrics
 from support.operating_points import no_predictions
+from support.report_example import report_manifest
 from support.samples_example import FOLDER, phantom_samples
 from synfundus.copies.manifest import CopyDetectorManifest
 from synfundus.diagnosis.assessment import assess
@@ -17,18 +21,24 @@ from synfundus.diffusion.config import ScheduleConfig
 from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.diffusion.metrics import GeneratorMetrics
 from synfundus.digests import digest_of
-from synfundus.errors import WrongInputError
+from synfundus.errors import StorageError, WrongInputError
+from synfundus.evaluation.manifest import PRIVACY_PAGE, PUBLIC
 from synfundus.fundus.manifest import LabelSources
 from synfundus.labels import HEAD_NAMES, LABEL_NAMES
 from synfundus.measures.measure import Measure
+from synfundus.samples.manifest import SamplesManifest
 from synfundus.stages.annotator import AnnotatorSummary, TrainAnnotatorStage
+from synfundus.stages.evaluate import EvaluateStage
 from synfundus.stages.fill import FillStage
 from synfundus.stages.generator import TrainGeneratorStage
-from synfundus.stages.publish import read_evidence
-from synfundus.storage import Storage, write_manifest
+from synfundus.stages.publish import PublishStage, read_evidence
+from synfundus.stages.record import require_same_digest, start_record
+from synfundus.storage import METRICS, LocalStorage, Storage, read_manifest, write_manifest
 from synfundus.study import Study, resolve
 from synfundus.training.metadata import HeldOutLoss, StepMetrics
+from synfundus.transfer.manifest import TransferManifest
 
+REPORT = "reports/demo"
 SOURCES = {name: LabelSources(filled={"eye_side": 7, "is_gc": 3}.get(name, 0)) for name in LABEL_NAMES}
 CHANCE = "AUC 0.50 on validation, interval 0.40 to 0.60: chance"
 
@@ -116,7 +126,102 @@ def test_a_release_refuses_an_annotator_other_than_that_of_its_samples(finished:
     """Thresholds would be chosen anew from the other one's predictions."""
     phantom_samples(finished)
     with pytest.raises(WrongInputError, match=f"annotators/p: not the annotator that annotated {FOLDER}; restore"):
-        read_evidence(finished, FOLDER, "reports/demo", "annotators/p")
+        read_evidence(finished, FOLDER, REPORT, "annotators/p", "copy_detectors/p")
+
+
+@pytest.fixture
+def sampled(finished: Storage) -> SamplesManifest:
+    """The manifest of samples on the root `finished`, annotated by its annotator."""
+    annotator = read_manifest(finished, "annotators/p", AnnotatorManifest).annotator_digest
+    return phantom_samples(finished, annotator_digest=annotator)
+
+
+def write_report(storage: Storage, evaluated: SamplesManifest, **changes: str) -> None:
+    """Write a report of the samples `evaluated`, with other digests in its manifest if `changes` has some."""
+    contents = {METRICS: example_metrics().to_json(), PUBLIC: b"public", PRIVACY_PAGE: b"privacy"}
+    written = [storage.write_once(f"{REPORT}/{name}", data) for name, data in contents.items()]
+    detector = read_manifest(storage, "copy_detectors/p", CopyDetectorManifest).detector_digest
+    manifest = report_manifest(evaluated, detector).model_copy(update=changes)
+    write_manifest(storage, REPORT, written, manifest)
+
+
+def refusal(storage: Storage) -> str:
+    """Return why `publish` refuses the report."""
+    with pytest.raises(WrongInputError) as caught:
+        read_evidence(storage, FOLDER, REPORT, "annotators/p", "copy_detectors/p")
+    return str(caught.value)
+
+
+def test_a_release_shows_the_report_of_its_samples(finished: Storage, sampled: SamplesManifest) -> None:
+    write_report(finished, sampled)
+    evidence = read_evidence(finished, FOLDER, REPORT, "annotators/p", "copy_detectors/p")
+    assert (evidence.metrics, evidence.report_html) == (example_metrics(), "public")
+
+
+def test_samples_made_anew_after_the_evaluation_are_not_released(finished: Storage, sampled: SamplesManifest) -> None:
+    """The old report may have passed the privacy gate; nobody evaluated the new samples."""
+    write_report(finished, sampled.model_copy(update={"plan_digest": "of the samples before"}))
+    assert refusal(finished) == (
+        f"{REPORT}: evaluated other samples than those of {FOLDER}; delete {REPORT} below {finished.root} and run"
+        " `evaluate` again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("generator_digest", f"another generator than the one that made {FOLDER}; restore that one, then delete"),
+        ("copy_detector_digest", "another copy detector than copy_detectors/p; delete"),
+    ],
+)
+def test_a_report_of_another_model_is_refused(
+    finished: Storage, sampled: SamplesManifest, key: str, message: str
+) -> None:
+    write_report(finished, sampled, **{key: "other"})
+    assert refusal(finished) == (
+        f"{REPORT}: evaluated {message} {REPORT} below {finished.root} and run `evaluate` again"
+    )
+
+
+def test_a_report_that_does_not_name_what_it_evaluated_is_refused(finished: Storage, sampled: SamplesManifest) -> None:
+    """Version 1 had no such keys."""
+    old = {"version": 1, "kind": "report", "digest": "digest", "files": {}}
+    finished.write_once(f"{REPORT}/manifest.json", json.dumps(old).encode())
+    with pytest.raises(StorageError, match=rf"{REPORT}/manifest\.json has version 1, .* or delete {REPORT} and run"):
+        read_evidence(finished, FOLDER, REPORT, "annotators/p", "copy_detectors/p")
+
+
+def test_the_plan_of_a_release_refuses_samples_that_nobody_evaluated(
+    finished: Storage, sampled: SamplesManifest
+) -> None:
+    write_report(finished, sampled.model_copy(update={"plan_digest": "of the samples before"}))
+    demo = study(finished, "name=demo")
+    write_manifest(finished, demo.copy_detector_folder, [], CopyDetectorManifest(digest="", data="data/p"))
+    with pytest.raises(WrongInputError, match=f"{REPORT}: evaluated other samples than those of {FOLDER}"):
+        PublishStage().describe(demo, finished, None)
+
+
+def test_a_report_of_before_the_transfer_is_refused_by_its_folder_and_made_anew_once_that_is_deleted(
+    finished: Storage, sampled: SamplesManifest
+) -> None:
+    """docs/transfer.md says what to do."""
+    write_manifest(finished, "samples/p", [], sampled)
+    stage, own = EvaluateStage(), study(finished)
+    basis = stage.basis(own, finished)
+    start_record(finished, stage.run_name(own), "reports/p", basis)
+    write_manifest(finished, "reports/p", [], report_manifest(sampled).model_copy(update={"digest": digest_of(basis)}))
+    write_manifest(finished, "transfers/p", [], TransferManifest(digest=""))
+    with_grid = study(finished, "transfer.architectures=[resnet10t]")
+    changed = stage.basis(with_grid, finished)
+    with pytest.raises(WrongInputError) as caught:
+        require_same_digest(finished, stage.run_name(own), "reports/p", changed)
+    message = (
+        f"reports/p below {finished.root} was made with other settings or inputs (inputs.transfers/p was None, is "
+    )
+    assert str(caught.value).startswith(message)
+    assert isinstance(finished, LocalStorage)
+    shutil.rmtree(finished.path("reports/p"))
+    start_record(finished, stage.run_name(own), "reports/p", changed)
 
 
 def test_an_annotator_depends_on_its_settings_and_its_dataset(finished: Storage) -> None:

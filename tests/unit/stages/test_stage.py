@@ -1,5 +1,6 @@
 """The runner of stages: small stages that write real objects to a real storage."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -241,6 +242,25 @@ def test_a_stage_interrupted_before_its_manifest_resumes_and_ends_the_same(study
     summaries = run_stages([WriteLines(), AddLines()], study, storage, Screen())
     assert summaries["add"] == Total("total", 6)
     assert storage.read("runs/tiny-write/run.json") == record
+
+
+def test_an_interrupted_stage_whose_files_this_machine_makes_differently_names_the_folder_to_delete(
+    study: Study, storage: Storage, tmp_path: Path
+) -> None:
+    with pytest.raises(StorageError):
+        run_stages([WriteLines(fails_at=3)], study, storage, Screen())
+    line = tmp_path / "root" / LINES / "2"
+    line.write_text("2.0000001")
+    for _ in range(2):
+        with pytest.raises(WrongInputError) as caught:
+            run_stages([WriteLines()], study, storage, Screen())
+        message = str(caught.value)
+        assert message.startswith(f"{LINES} holds files of an interrupted run that this run makes differently")
+        assert f"({LINES}/2 exists with other content below {storage.root})" in message
+        assert message.endswith(f"delete {LINES} and run the same command again")
+        assert "\n" not in message
+    shutil.rmtree(line.parent)
+    assert run_stages([WriteLines()], study, storage, Screen())["write"] == Total("lines", 3)
 
 
 def test_an_interrupted_stage_is_not_resumed_with_other_settings(study: Study, storage: Storage) -> None:

@@ -56,8 +56,9 @@ def bootstrapped(images: LabelledImages, scores_TNK: Floats, num_draws: int) -> 
 
 def numbers(difference: Difference) -> list[float | None]:
     """Return every number of a difference."""
-    error, freedom = difference.standard_error, difference.degrees_of_freedom
-    return [*difference.measure.interval, difference.p_value, error, freedom, difference.num_patients]
+    freedom = [difference.patient_freedom, difference.seed_freedom or 0.0, difference.seed_share]
+    error = difference.standard_error
+    return [*difference.measure.interval, difference.p_value, error, *freedom, difference.num_patients]
 
 
 def test_the_value_is_the_mean_of_scikit_learns_over_labels_and_seeds() -> None:

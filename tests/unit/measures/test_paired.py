@@ -247,12 +247,23 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
     assert wide > 5 * narrow
 
 
-def test_equal_predictions_differ_by_exactly_0() -> None:
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_equal_predictions_still_have_a_width(num_seeds: int) -> None:
+    """Two networks that agree on these patients may disagree on others."""
     for metric in METRIC_NAMES:
-        y, arms, patients = _predictions(metric)
-        difference = paired_difference(metric, y, arms[0], arms[0], patients)
-        assert difference.measure.interval == (0.0, 0.0, 0.0)
-        assert difference.p_value == 1.0
+        y, arms, patients = _predictions(metric, num_seeds)
+        perfect = np.stack([y] * num_seeds).astype(float)
+        for arm in (arms[0], perfect):
+            difference = paired_difference(metric, y, arm, arm, patients)
+            if metric == "ece" and arm is perfect:
+                assert difference.measure.reason == "neither arm's value has an interval"
+                continue
+            value, low, high = difference.measure.interval
+            assert value == 0.0
+            assert low < -0.005 < 0.005 < high, metric
+            assert difference.p_value == 1.0
+            assert difference.standard_error is not None
+            assert difference.standard_error > 0.0
 
 
 def test_difference_of_two_perfect_networks_still_has_a_width() -> None:

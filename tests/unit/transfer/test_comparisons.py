@@ -162,6 +162,20 @@ def test_the_detectable_difference_is_larger_than_half_the_interval() -> None:
                 assert found.detectable > value - low
 
 
+def test_equal_outputs_of_two_arms_are_not_certain() -> None:
+    """Arms that are equal on every photograph have an interval with a width, or none, and no difference is free."""
+    results = example_results(("resnet10t",), SEEDS, ("real", "pretrained"))
+    models, tests = example_models(results)
+    outputs = {(model.fraction, model.seed): model.outputs for model in models if model.arm == "real"}
+    models = [replace(model, outputs=outputs[model.fraction, model.seed]) for model in models]
+    for entry in compare_models(results, models, tests).differences:
+        for found in entry.metrics.values():
+            if found.difference.measurable:
+                value, low, high = found.difference.measure.interval
+                assert low < value == 0.0 < high
+            assert found.detectable is None or found.detectable > 0.0
+
+
 def test_arms_that_learn_nothing_show_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     for key in SEPARATION:
         monkeypatch.setitem(SEPARATION, key, 0.0)

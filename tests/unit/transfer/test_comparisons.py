@@ -205,6 +205,21 @@ def test_the_order_of_the_places_changes_nothing(grid: Any) -> None:
     assert again.families == transfer.families
 
 
+def test_the_models_of_an_arm_that_another_repeats_in_part_are_compared() -> None:
+    """The arm `real` has the first of two architectures, and `scratch` has both."""
+    results = example_results(("resnet10t", "vit_tiny"), SEEDS, ("real", "scratch", "pretrained"))
+    real, *rest = results.arms
+    results = results.model_copy(
+        update={
+            "arms": (real.model_copy(update={"architectures": ("resnet10t",)}), *rest),
+            "places": tuple(p for p in results.places if (p.arm, p.architecture) != ("real", "vit_tiny")),
+        }
+    )
+    transfer = compare_models(results, *example_models(results))
+    found = {(entry.contrast, entry.architecture) for entry in transfer.differences}
+    assert found == {("pretrained-against-scratch", name) for name in ("resnet10t", "vit_tiny")}
+
+
 def test_notes_name_what_was_not_measured_and_why() -> None:
     notes = "\n".join(example_transfer().notes)
     assert "Arm imagenet, vit_tiny, 6 models: transfer.arms.imagenet.weights.vit_tiny: no file is named" in notes

@@ -13,7 +13,7 @@ from safetensors.torch import save as save_tensors
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.distributed.map import run_on_pool
 from synfundus.distributed.train import train
-from synfundus.errors import TrainingDivergedError, WrongInputError
+from synfundus.errors import TrainingDivergedError, WrongInputError, WrongWeightsError
 from synfundus.progress import Progress
 from synfundus.resources import PoolResources
 from synfundus.storage import Storage, is_complete
@@ -62,13 +62,20 @@ def _on_pool(places: CellPlaces, cells: Sequence[Cell], resources: CellResources
 
 
 def _on_ray_train(places: CellPlaces, cells: Sequence[Cell], run: str) -> Iterator[str]:
-    """Train one cell after the other, each trial on Ray Train; the cell is finished on one more worker."""
+    """Train one cell after the other, each trial on Ray Train; the cell is finished on one more worker.
+
+    Raises:
+        WrongWeightsError: a file of initial weights cannot be read. Its cell is not written, so that the next run tries
+            again.
+    """
     for cell in cells:
         reason: str | None = None
         for number in range(len(cell.learning_rates)):
             try:
                 TrialTask(places, cell, number, run).train()
-            except WrongInputError as error:
+            except WrongWeightsError:
+                raise
+            except WrongInputError as error:  # of the cell itself, as in `CellTrainer`
                 reason = str(error)
                 break
         one = PoolResources(pool_size=1, num_gpus=cell.training.resources.num_gpus)

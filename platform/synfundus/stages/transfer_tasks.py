@@ -146,6 +146,11 @@ class TrialTask:
         record = Trial.from_json(self.storage.read(self._name(TRIAL)), self._name(TRIAL))
         return TrainedTrial(record, load_tensors(self.storage.read(self._name(WEIGHTS))))
 
+    def remove(self) -> None:
+        """Remove result and checkpoints. Checkpoints would stop the grid from being extended; see `start_record`."""
+        for name in list(self.storage.names(f"runs/{self.run_name}")):
+            self.storage.remove(name)
+
     def _keep(self, trial: TrainedTrial) -> None:
         self.storage.replace(self._name(WEIGHTS), save_tensors(trial.weights))
         self.storage.replace(self._name(TRIAL), trial.record.to_json())  # last: it marks the trial as finished
@@ -162,7 +167,7 @@ class CellFinisher:
         self.sources, self.run = CellSources(places), run
 
     def __call__(self, item: tuple[Cell, str | None]) -> str:
-        """Write a cell and return its digest.
+        """Write a cell, remove what its trials left below `runs/`, and return its digest.
 
         Args:
             item: the cell, and why it was not computed, if so.
@@ -178,4 +183,6 @@ class CellFinisher:
         else:
             outcome = Outcome.not_computed(cell, reason)
         write_cell(self.sources.storage, cell, outcome)
+        for number in range(len(cell.learning_rates)):
+            TrialTask(self.sources.places, cell, number, self.run).remove()
         return cell.digest

@@ -145,3 +145,10 @@ def test_a_file_of_weights_that_cannot_be_read_ends_the_stage_and_is_named(
         train_cells(storage, num_workers, path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_several_workers_leave_nothing_of_a_complete_cell_below_runs(storage: Storage) -> None:
+    cell = train_cells(storage, 2)
+    assert read_cell(storage, cell.digest)[1].chosen == 0
+    assert list(storage.names("runs/p-transfer")) == []

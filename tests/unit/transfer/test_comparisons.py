@@ -228,6 +228,10 @@ def test_notes_name_what_was_not_measured_and_why() -> None:
         "Arm real at 10 % of the patients could not learn what its training images show in one class only: Glaucoma"
         " (1 seed); its scores are shown as they are"
     ) in notes
+    assert (
+        "Arm pretrained at 10 % of the patients could not learn in fine-tuning what its images show in one class only:"
+        " Glaucoma (1 seed); its scores are shown as they are"
+    ) in notes
     assert "External other-clinic: 2 photographs, because their patients are in the study's own dataset" in notes
     assert GENERATOR_SAW_ALL in notes
     assert "one seed" not in notes

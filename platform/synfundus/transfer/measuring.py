@@ -187,7 +187,9 @@ def _untrained_heads(
         at = "" if fraction is None else f" at {100 * fraction:g} % of the patients"
         targets = ", ".join(f"{title} ({_counted(len(found), 'seed')})" for title, found in seeds.items())
         what = "what its training images" if arm in from_scratch else "in fine-tuning what its images"
-        yield f"Arm {arm}{at} could not learn {what} show in one class only: {targets}; its scores are shown as they are"
+        yield (
+            f"Arm {arm}{at} could not learn {what} show in one class only: {targets}; its scores are shown as they are"
+        )
 
 
 def _counted(number: int, noun: str) -> str:

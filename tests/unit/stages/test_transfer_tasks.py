@@ -87,7 +87,7 @@ def test_a_reason_ends_in_a_cell_without_a_network(storage: Storage) -> None:
 class InProcess:
     """Ray Train and the pool without Ray: a trial takes all its steps in this process."""
 
-    def train(self, task: TrialTask, progress: object) -> None:  # noqa: ARG002  the signature of `train`
+    def train(self, task: TrialTask, progress: object) -> None:
         learner = task.build(torch.device("cpu"), 0, 1)
         for step in range(task.config.num_steps):
             learner.train_step(step)
@@ -98,7 +98,7 @@ class InProcess:
 
     def run_on_pool(
         self, work: Callable[..., Any], arguments: tuple[Any, ...], items: Sequence[Any], resources: object
-    ) -> Iterator[Any]:  # noqa: ARG002  the signature of `run_on_pool`
+    ) -> Iterator[Any]:
         yield from map(work(*arguments), items)
 
 

@@ -161,7 +161,7 @@ def test_every_share_of_the_seeds_has_degrees_of_freedom() -> None:
     shares = [*rng.random(300), *(10.0 ** -rng.uniform(1, 18, 300)), *(1.0 - 10.0 ** -rng.uniform(1, 18, 300))]
     for share in shares:
         seed_freedom, level = float(rng.integers(1, 10)), 0.05 / rng.integers(1, 200)
-        patient_freedom = float(rng.choice([1.0, seed_freedom, rng.integers(1, 1000), 10**9 - 1, np.inf]))
+        patient_freedom = float(rng.choice([1.0, seed_freedom, float(rng.integers(1, 1000)), 1e9 - 1, np.inf]))
         mean = CrossedMean(0.1, 0.1, patient_freedom, seed_freedom, share)
         freedom = mean.freedom_at(level)
         assert min(seed_freedom, patient_freedom) <= freedom <= max(seed_freedom, patient_freedom)

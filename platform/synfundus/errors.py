@@ -12,6 +12,10 @@ class WrongInputError(SynfundusError):
     """
 
 
+class WrongWeightsError(WrongInputError):
+    """A file of initial weights cannot be read, on this machine or now."""
+
+
 class StorageError(SynfundusError):
     """An object cannot be written or read: a full disk, a lost connection, a digest that differs."""
 

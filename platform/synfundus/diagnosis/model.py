@@ -198,7 +198,7 @@ def read_weights(source: str) -> dict[str, Tensor]:
         tensors = load_state_dict(str(file), weights_only=True)
         return {str(name): value for name, value in tensors.items() if isinstance(value, Tensor)}
     except Exception as error:  # torch, pickle, zipfile and safetensors each raise errors of their own
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WrongInputError(
             f"{file}: cannot read weights ({reason}); give a file of tensors only, best as safetensors"
         ) from error

@@ -27,7 +27,7 @@ MEANINGS: Mapping[str, str] = {
     " to a photograph of another patient. A generator as varied as photographs has 5 %; more is a sign of collapse.",
     "KS distance": "Largest difference between the shares of both sets that lie below a value (Kolmogorov-Smirnov). 0"
     " means equal distributions, 1 no overlap.",
-    "Holm correction": "The p value, raised for the number of measures tested together. Below 0.05 a difference this"
+    "Holm correction": "The P value, raised for the number of measures tested together. Below 0.05 a difference this"
     " large is unlikely if both distributions are equal. A larger one does not prove that they are.",
     "95 % interval": "The range in brackets. If the study were repeated with other patients, about 95 of 100 such"
     " ranges would contain the true value. A wide range means few images.",
@@ -45,8 +45,8 @@ TRANSFER_MEANINGS: Mapping[str, str] = {
     " of the same kind and of models with other seeds. Photographs of one patient count as dependent: by DeLong's"
     " covariance for clustered data for AUC (Obuchowski 1997), by a bootstrap of whole patients for the other metrics."
     " With a single seed, it covers patients only.",
-    "p, corrected": "p value after Holm's correction over the family: the planned differences of one question, in the"
-    " mean AUC over all labels, by target, or in one secondary metric. A difference survives if it is below 0.05.",
+    "P value, corrected": "P value after Holm's correction over the family: the planned differences of one question, in"
+    " the mean AUC over all labels, by target, or in one secondary metric. A difference survives if it is below 0.05.",
     "Detectable": "Smallest true difference that the comparison finds with 80 % power at the strictest level of Holm's"
     " correction, 0.05 over the size of the family. It follows from the standard error, so from the number of patients"
     " and seeds, not from the observed difference. None: no possible difference is large enough; more seeds or patients"

@@ -19,6 +19,8 @@ from scipy.special import stdtr, stdtrit
 from synfundus.measures.inputs import Floats
 
 SMALLEST_TAIL = 1e-200
+MOST_FREEDOM = 1e9
+"""Degrees of freedom from which on Student's t is normal to rounding."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,25 @@ class CrossedMean:
         """Two-sided 95 % quantile."""
         return self._quantile(0.025)
 
-    @property
-    def degrees_of_freedom(self) -> float:
-        """Degrees of freedom of the Student's t that has the same 95 % quantile."""
-        if self.seed_share in (0.0, 1.0):
-            return self.seed_freedom if self.seed_share else self.patient_freedom
+    def freedom_at(self, level: float) -> float:
+        """Return the degrees of freedom of the Student's t that has the same quantile at a two-sided level.
+
+        They depend on the level, because the quantiles of few degrees of freedom grow faster as the level falls.
+        """
+        fewest, most = sorted(min(freedom, MOST_FREEDOM) for freedom in (self.seed_freedom, self.patient_freedom))
+        quantile = self._quantile(level / 2.0)
+
+        def excess(freedom: float) -> float:
+            return float(-stdtrit(freedom, level / 2.0)) - quantile
+
+        # The ends are equal, or differ from the quantile by rounding alone, if one part has nearly all of the variance.
+        if excess(fewest) <= 0.0:
+            return fewest
+        if excess(most) >= 0.0:
+            return most
         from scipy.optimize import brentq  # takes a second to import, which each worker would pay when it starts
 
-        fewest, most = sorted((self.seed_freedom, min(self.patient_freedom, 1e9)))
-        return float(brentq(lambda freedom: -stdtrit(freedom, 0.025) - self.quantile, fewest, most))
+        return float(brentq(excess, fewest, most))
 
     @property
     def p_value(self) -> float:

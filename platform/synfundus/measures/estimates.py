@@ -1,6 +1,6 @@
 """A metric of several networks on the same images, and the paired difference of two arms that follows from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,7 +8,6 @@ from synfundus.measures.auc_difference import joined_difference
 from synfundus.measures.crossed import CrossedMean, crossed_mean
 from synfundus.measures.difference import Difference, independent_difference
 from synfundus.measures.inputs import Floats
-from synfundus.measures.intervals import Z_95
 from synfundus.measures.measure import Measure
 
 NO_VARIANCE = 1e-9
@@ -55,30 +54,23 @@ def difference_of_estimates(estimates: Estimates, n: int, *, is_auc: bool) -> Di
     if is_auc:
         first, second = (arm.mean() for arm in estimates.arms())
         low, high, p_value = joined_difference(first, second, mean) or (low, high, p_value)
-    return Difference(
-        measure=Measure.measured(mean.value, low, high, n),
-        p_value=p_value,
-        standard_error=mean.standard_error,
-        degrees_of_freedom=mean.degrees_of_freedom,
-        num_patients=estimates.num_patients,
-    )
+    return Difference.tested(Measure.measured(mean.value, low, high, n), mean, p_value, estimates.num_patients)
 
 
 def difference_without_variance(first: Measure, second: Measure, num_patients: int) -> Difference:
-    """Return the difference of arms that are both perfect, or both constant: no patient tells how sure it is.
+    """Return the difference of arms that are both perfect, both constant, or equal on every image.
 
-    Its interval is that of independent arms, whose own intervals have a width, and so is not too short.
+    No patient tells how sure it is, and others may tell the arms apart. Its interval is that of independent arms, whose
+    own intervals have a width, and so is not too short. The P value is that of Student's t whose 95 % interval ends at
+    the same place on the side of 0.
     """
     measure = independent_difference(first, second)
     if not measure.measurable:
         return Difference.not_measurable(str(measure.reason), measure.n, num_patients)
     value, low, high = measure.interval
     nearer = value - low if value > 0.0 else high - value
-    mean = CrossedMean(value, nearer / Z_95, np.inf)
-    return Difference(
-        measure=measure,
-        p_value=mean.p_value,
-        standard_error=mean.standard_error,
-        degrees_of_freedom=float(num_patients - 1),
-        num_patients=num_patients,
-    )
+    if nearer <= NO_VARIANCE:
+        return Difference.not_measurable("neither arm's value has an interval", measure.n, num_patients)
+    unit = CrossedMean(value, 1.0, num_patients - 1.0)
+    mean = replace(unit, standard_error=nearer / unit.quantile)
+    return Difference.tested(measure, mean, mean.p_value, num_patients)

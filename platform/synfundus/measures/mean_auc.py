@@ -81,7 +81,7 @@ def mean_auc_difference(images: LabelledImages, first_SNK: Floats, second_SNK: F
     if reason is not None:
         return Difference.not_measurable(reason, images.num_images)
     estimates = _estimates(images, np.concatenate([first_SNK, second_SNK]))
-    if estimates.difference().standard_error <= NO_VARIANCE and not np.array_equal(first_SNK, second_SNK):
+    if estimates.difference().standard_error <= NO_VARIANCE:
         first, second = mean_auc(images, first_SNK), mean_auc(images, second_SNK)
         return difference_without_variance(first, second, estimates.num_patients)
     return difference_of_estimates(estimates, images.num_images, is_auc=True)

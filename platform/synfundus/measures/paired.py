@@ -99,7 +99,7 @@ def paired_difference(
     estimates = _estimates(metric, y_true, np.concatenate([first, second]), groups)
     if isinstance(estimates, str):
         return Difference.not_measurable(estimates, n)
-    if estimates.difference().standard_error <= NO_VARIANCE and not np.array_equal(first, second):
+    if estimates.difference().standard_error <= NO_VARIANCE:
         one, other = (seed_mean(metric, y_true, arm, groups) for arm in (first, second))
         return difference_without_variance(one, other, estimates.num_patients)
     return difference_of_estimates(estimates, n, is_auc=metric == "auc")

@@ -19,6 +19,13 @@ def detectable_difference(standard_error: float, degrees_of_freedom: float, alph
         standard_error: standard error of the difference, as in `difference.Difference`.
         degrees_of_freedom: of Student's t; the power comes from the noncentral t.
         alpha: level of the test. For the first step of Holm's correction of m comparisons, 0.05 / m.
+
+    A mean over several seeds has Cochran and Cox's quantiles. `CrossedMean.freedom_at(alpha)` gives the degrees of
+    freedom of the Student's t that has the same critical value at this level, so the test that is planned here rejects
+    where the test of the difference rejects. The power beyond that value is an approximation, because the statistic
+    has two variances with degrees of freedom of their own; it is exact if one of them is 0. For three seeds and levels
+    down to 0.05 / 100, simulated studies find this difference in 74 to 81 %. The test of an AUC inverts an interval
+    that is not symmetric, and its power is taken to be that of the symmetric one.
     """
     critical = float(stdtrit(degrees_of_freedom, 1.0 - alpha / 2.0))
     return float(nctdtrinc(degrees_of_freedom, 1.0 - POWER, critical)) * standard_error

@@ -214,7 +214,7 @@ class Convergence(Metadata):
     """Arm: steps to 95 % of the reference's final AUC; null if it never reaches that."""
     difference: Measure
     """Mean of `steps_to_reference` - `reference_steps` with Student's t interval over the seeds; n is their number.
-    Below 0, the arm reaches the same AUC sooner."""
+    Below 0, the arm reaches the same AUC sooner. Not measurable if all seeds have the same difference."""
 
 
 class ComputedTransfer(Metadata):

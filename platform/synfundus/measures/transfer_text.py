@@ -72,11 +72,11 @@ def _setting(transfer: ComputedTransfer, entry: ArmDifference) -> str:
 
 
 def finding_text(transfer: ComputedTransfer, entry: ArmDifference, metric: MetricName) -> str:
-    """Return a surviving difference with its p value, setting and patients."""
+    """Return a surviving difference with its P value, setting and patients."""
     found = entry.metrics[metric]
     return (
         f"{contrast_title(transfer, entry.contrast)}: {metric_title(transfer, entry.target, metric)}"
-        f" {format_measure(found.difference.measure)}, corrected p {format_p(found.adjusted_p_value)}."
+        f" {format_measure(found.difference.measure)}, corrected P value {format_p(found.adjusted_p_value)}."
         f" {_setting(transfer, entry)}; {patients_text(transfer, entry.test_set, entry.target)}."
     )
 

@@ -116,7 +116,8 @@ def mean_difference(
         measure=Measure.measured(value, value - width, value + width, n),
         p_value=_permutation_p_value(value / variance**0.5, np.concatenate(patients), sizes[0]),
         standard_error=variance**0.5,
-        degrees_of_freedom=freedom,
+        patient_freedom=freedom,
+        seed_share=0.0,
         num_patients=min(sizes),
     )
 

@@ -13,7 +13,7 @@ from safetensors.torch import save as save_tensors
 from synfundus.diagnosis.config import AnnotatorConfig
 from synfundus.distributed.map import run_on_pool
 from synfundus.distributed.train import train
-from synfundus.errors import TrainingDivergedError, WrongInputError
+from synfundus.errors import TrainingDivergedError, WrongInputError, WrongWeightsError
 from synfundus.progress import Progress
 from synfundus.resources import PoolResources
 from synfundus.storage import Storage, is_complete
@@ -62,13 +62,20 @@ def _on_pool(places: CellPlaces, cells: Sequence[Cell], resources: CellResources
 
 
 def _on_ray_train(places: CellPlaces, cells: Sequence[Cell], run: str) -> Iterator[str]:
-    """Train one cell after the other, each trial on Ray Train; the cell is finished on one more worker."""
+    """Train one cell after the other, each trial on Ray Train; the cell is finished on one more worker.
+
+    Raises:
+        WrongWeightsError: a file of initial weights cannot be read. Its cell is not written, so that the next run tries
+            again.
+    """
     for cell in cells:
         reason: str | None = None
         for number in range(len(cell.learning_rates)):
             try:
                 TrialTask(places, cell, number, run).train()
-            except WrongInputError as error:
+            except WrongWeightsError:
+                raise
+            except WrongInputError as error:  # of the cell itself, as in `CellTrainer`
                 reason = str(error)
                 break
         one = PoolResources(pool_size=1, num_gpus=cell.training.resources.num_gpus)
@@ -139,6 +146,11 @@ class TrialTask:
         record = Trial.from_json(self.storage.read(self._name(TRIAL)), self._name(TRIAL))
         return TrainedTrial(record, load_tensors(self.storage.read(self._name(WEIGHTS))))
 
+    def remove(self) -> None:
+        """Remove result and checkpoints. Checkpoints would stop the grid from being extended; see `start_record`."""
+        for name in list(self.storage.names(f"runs/{self.run_name}")):
+            self.storage.remove(name)
+
     def _keep(self, trial: TrainedTrial) -> None:
         self.storage.replace(self._name(WEIGHTS), save_tensors(trial.weights))
         self.storage.replace(self._name(TRIAL), trial.record.to_json())  # last: it marks the trial as finished
@@ -155,7 +167,7 @@ class CellFinisher:
         self.sources, self.run = CellSources(places), run
 
     def __call__(self, item: tuple[Cell, str | None]) -> str:
-        """Write a cell and return its digest.
+        """Write a cell, remove what its trials left below `runs/`, and return its digest.
 
         Args:
             item: the cell, and why it was not computed, if so.
@@ -171,4 +183,6 @@ class CellFinisher:
         else:
             outcome = Outcome.not_computed(cell, reason)
         write_cell(self.sources.storage, cell, outcome)
+        for number in range(len(cell.learning_rates)):
+            TrialTask(self.sources.places, cell, number, self.run).remove()
         return cell.digest

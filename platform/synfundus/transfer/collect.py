@@ -29,10 +29,7 @@ def collect_results(places: CellPlaces, config: TransferConfig, grid: Grid, fold
             data = read_trusted(storage, cell_folder(of_cell), file, manifest)
             written.append(storage.write_once(f"{folder}/{predictions_file(of_cell)}", data))
     results = TransferResults(
-        arms=tuple(
-            ArmSummary(name=name, start=arm.start, train=arm.train, added_samples=arm.added_samples)
-            for name, arm in config.arms.items()
-        ),
+        arms=tuple(summarise_arm(name, config, grid) for name in config.arms),
         architectures=config.architectures,
         fractions=config.fractions,
         seeds=config.seeds,
@@ -42,6 +39,21 @@ def collect_results(places: CellPlaces, config: TransferConfig, grid: Grid, fold
     )
     written.append(storage.write_once(f"{folder}/{RESULTS}", results.to_json()))
     write_manifest(storage, folder, written, TransferManifest(digest=digest))
+
+
+def summarise_arm(name: str, config: TransferConfig, grid: Grid) -> ArmSummary:
+    """Return the definition of an arm, with the digests of its files of weights."""
+    arm = config.arms[name]
+    architectures = tuple(found for found in config.architectures if found in (arm.architectures or ()))
+    cells = {row.architecture: row.cell for row in grid.rows if row.arm == name and row.cell is not None}
+    return ArmSummary(
+        name=name,
+        start=arm.start,
+        train=arm.train,
+        added_samples=arm.added_samples,
+        weights={found: cell.weights for found, cell in cells.items() if cell.weights is not None},
+        architectures=None if architectures in ((), config.architectures) else architectures,
+    )
 
 
 def _describe_externals(storage: Storage, places: CellPlaces) -> tuple[ExternalSet, ...]:

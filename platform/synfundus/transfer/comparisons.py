@@ -167,10 +167,15 @@ def _correct(members: Sequence[tuple[MetricName, Difference]]) -> list[Corrected
 
 
 def _detectable(metric: MetricName, difference: Difference, num_tested: int) -> float | None:
-    """Return the true difference found with 80 % power at the first step of Holm's correction, if any is possible."""
-    if difference.standard_error is None or difference.degrees_of_freedom is None:
+    """Return the true difference found with 80 % power at the first step of Holm's correction, if any is possible.
+
+    A standard error of 0 says nothing about other patients, so there is none then, either.
+    """
+    mean = difference.mean
+    if mean is None or mean.standard_error == 0.0:
         return None
-    found = detectable_difference(difference.standard_error, difference.degrees_of_freedom, ALPHA / num_tested)
+    level = ALPHA / num_tested
+    found = detectable_difference(mean.standard_error, mean.freedom_at(level), level)
     return found if found <= LARGEST.get(metric, 1.0) else None
 
 

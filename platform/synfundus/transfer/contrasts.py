@@ -17,10 +17,6 @@ class _Kind(NamedTuple):
 
 
 PHOTOGRAPHS = _Kind("scratch", "photographs")
-SAMPLES = _Kind("scratch", "samples")
-SHUFFLED = _Kind("scratch", "shuffled")
-PRETRAINED = _Kind("samples", "photographs")
-PRETRAINED_SHUFFLED = _Kind("shuffled", "photographs")
 _STARTS = {
     "scratch": "",
     "samples": "Pre-trained on samples",
@@ -40,11 +36,14 @@ def _kind(arm: ArmSummary) -> _Kind:
 def distinct_arms(arms: Iterable[ArmSummary]) -> dict[str, ArmSummary]:
     """Return the arms by name without those that repeat an earlier one under another name; their cells are the same.
 
-    Two arms that start from files of weights are different ones.
+    Arms of other architectures are different ones, and so are two arms that start from files of weights.
     """
     distinct: dict[str, ArmSummary] = {}
     for arm in arms:
-        if arm.start == "weights" or _kind(arm) not in map(_kind, distinct.values()):
+        repeated = any(
+            _kind(arm) == _kind(other) and arm.architectures == other.architectures for other in distinct.values()
+        )
+        if arm.start == "weights" or not repeated:
             distinct[arm.name] = arm
     return distinct
 
@@ -63,6 +62,8 @@ def describe_arm(arm: ArmSummary) -> TransferArm:
         title = start
     else:
         title = f"{start}, then {images}"
+    if arm.architectures is not None:
+        title += f" ({', '.join(arm.architectures)})"
     return TransferArm(title=title, training=f"{_start_in_words(arm)} {_training_in_words(arm)}")
 
 
@@ -91,43 +92,88 @@ def _training_in_words(arm: ArmSummary) -> str:
 def planned_contrasts(arms: Mapping[str, ArmSummary]) -> dict[str, TransferContrast]:
     """Return the planned comparisons of distinct arms, by key `<arm>-against-<reference>`, in the order of the report.
 
-    The reference of most is the arm that trains on photographs from random weights. Controls with shuffled labels are
-    references only: they are no way to train that anybody proposes.
+    Arm and reference differ in one factor: the initial weights, or the training images. Controls with shuffled labels
+    are references only: they are no way to train that anybody proposes.
     """
     return {
         f"{arm}-against-{reference}": TransferContrast(arm=arm, reference=reference, question=question)
-        for arm, reference, question in _pairs(arms)
+        for arm, reference, question in _pairs(_without_covered(arms))
     }
 
 
+def _without_covered(arms: Mapping[str, ArmSummary]) -> dict[str, ArmSummary]:
+    """Return the arms without those whose cells another arm has, too, so that no model is compared twice."""
+    return {
+        name: arm
+        for name, arm in arms.items()
+        if arm.start == "weights" or not any(_covers(other, arm) for other in arms.values())
+    }
+
+
+def _covers(arm: ArmSummary, other: ArmSummary) -> bool:
+    """Return whether an arm has all cells of another one, and more."""
+    if _kind(arm) != _kind(other) or other.architectures is None:
+        return False
+    return arm.architectures is None or set(other.architectures) < set(arm.architectures)
+
+
 def _pairs(arms: Mapping[str, ArmSummary]) -> Iterator[tuple[str, str, str]]:
-    """Yield arm, reference and question of each comparison."""
-    names = {_kind(arm): name for name, arm in arms.items() if arm.start != "weights"}
-    photographs = names.get(PHOTOGRAPHS)
-    weights = [name for name, arm in arms.items() if arm.start == "weights" and arm.train == "photographs"]
+    """Yield arm, reference and question of each comparison; for each arm, that with its control first."""
+    references = sorted(arms.items(), key=lambda item: not _is_control(item[1]))
     for name, arm in arms.items():
-        kind = _kind(arm)
-        control = names.get({SAMPLES: SHUFFLED, PRETRAINED: PRETRAINED_SHUFFLED}.get(kind, kind))
-        if control is not None and control != name:
-            yield name, control, _control_question(arm)
-        if photographs is not None and kind not in (PHOTOGRAPHS, SHUFFLED, PRETRAINED_SHUFFLED):
-            yield name, photographs, _question(arm)
-        if kind == PRETRAINED:
-            for other in weights:
-                yield name, other, f"Is pre-training on samples better than the weights {other}?"
+        for other, reference in references:
+            question = None if _is_control(arm) else _question(arm, reference)
+            if question is not None:
+                yield name, other, question
 
 
-def _control_question(arm: ArmSummary) -> str:
-    if arm.train == "samples":
-        return "Do the labels of the samples carry information?"
-    return "Does pre-training use the labels of the samples, or only their look?"
+def _is_control(arm: ArmSummary) -> bool:
+    return "shuffled" in (arm.start, arm.train)
 
 
-def _question(arm: ArmSummary) -> str:
-    if arm.added_samples is not None:
-        return f"Do {arm.added_samples:g} samples for each photograph help, added to the photographs?"
+def _question(arm: ArmSummary, reference: ArmSummary) -> str | None:
+    """Return the question that the difference of two arms answers; None if two factors differ, or none is asked for."""
+    if _same_start(arm, reference):
+        return _question_of_images(arm, reference)
+    if (arm.train, arm.added_samples) == (reference.train, reference.added_samples):
+        return _question_of_start(arm, reference)
+    return None
+
+
+def _same_start(arm: ArmSummary, other: ArmSummary) -> bool:
+    if arm.start != "weights" or other.start != "weights":
+        return arm.start == other.start
+    both = arm.weights.keys() & other.weights.keys()
+    return bool(both) and all(arm.weights[architecture] == other.weights[architecture] for architecture in both)
+
+
+def _question_of_images(arm: ArmSummary, reference: ArmSummary) -> str | None:
+    """Return the question of two arms with the same initial weights."""
+    start = {"samples": ", after pre-training on samples", "weights": f", with the initial weights {reference.name}"}
+    if arm.train == "samples" and reference.train == "shuffled":
+        question = "Do the labels of the samples carry information"
+    elif reference.train != "photographs" or reference.added_samples is not None:
+        return None
+    elif arm.train == "samples":
+        question = "Can samples replace photographs"
+    elif arm.added_samples is not None:
+        question = f"Do {arm.added_samples:g} samples for each photograph help, added to the photographs"
+    else:
+        return None
+    return f"{question}{start.get(arm.start, '')}?"
+
+
+def _question_of_start(arm: ArmSummary, reference: ArmSummary) -> str | None:
+    """Return the question of two arms with the same training images."""
     if arm.start == "weights":
-        return f"Do the weights {arm.name} help?"
-    if arm.start == "samples":
-        return "Does pre-training on samples help?"
-    return "Can samples replace photographs?"
+        return f"Do the weights {arm.name} help?" if reference.start == "scratch" else None
+    if arm.start != "samples":
+        return None
+    question = {
+        "shuffled": "Does pre-training use the labels of the samples, or only their look",
+        "scratch": "Does pre-training on samples help",
+        "weights": f"Is pre-training on samples better than the weights {reference.name}",
+    }[reference.start]
+    added = arm.added_samples
+    images = "" if added is None else f", before training on photographs and {added:g} times as many samples"
+    return f"{question}{images}?"

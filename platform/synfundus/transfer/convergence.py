@@ -29,7 +29,8 @@ def steps_difference(curves: Mapping[int, Curve], references: Mapping[int, Curve
     """Return by how many steps an arm reaches 95 % of the reference's final AUC later than the reference does.
 
     The value is the mean over the seeds of both, with Student's t interval; n is the number of seeds. It is not
-    measurable with one seed, or if a model never reaches that AUC.
+    measurable with one seed, if a model never reaches that AUC, or if all seeds give the same number: steps lie on the
+    grid of the measurements, so equal ones say no more than that the seeds differ by less than the grid.
     """
     seeds = sorted(curves.keys() & references.keys())
     differences, never = [], 0
@@ -44,5 +45,8 @@ def steps_difference(curves: Mapping[int, Curve], references: Mapping[int, Curve
     if len(seeds) < 2:
         return Measure.not_measurable(f"needs 2 seeds, has {len(seeds)}", len(seeds))
     mean, deviation = float(np.mean(differences)), float(np.std(differences, ddof=1))
+    if deviation == 0.0:
+        reason = f"{mean:+g} steps for each of {len(seeds)} seeds; measurements are too far apart for an interval"
+        return Measure.not_measurable(reason, len(seeds))
     width = float(stdtrit(len(seeds) - 1, 0.975)) * deviation / len(seeds) ** 0.5
     return Measure.measured(mean, mean - width, mean + width, len(seeds))

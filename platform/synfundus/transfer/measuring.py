@@ -147,7 +147,7 @@ def _notes(
     for task in tasks:
         if task.reason is not None and (task.num_images or not task.test.external):
             yield f"{task.target.title}, {task.test.title}: {task.reason}"
-    yield from _untrained_heads(models, measurable)
+    yield from _untrained_heads(results, models, measurable)
     yield from _external_notes(results)
     if len(results.seeds) == 1:
         yield "Variation between seeds: there is one seed, so all intervals cover other patients, but not other seeds"
@@ -167,8 +167,14 @@ def _missing_places(results: TransferResults) -> Iterator[str]:
         yield f"Arm {arm}, {architecture}, {_counted(count, 'model')}: {reason}"
 
 
-def _untrained_heads(models: Sequence[TrainedModel], measurable: Sequence[AnyTask]) -> Iterator[str]:
-    """Yield for each arm and fraction the targets that it could not learn, because its images lack a class."""
+def _untrained_heads(
+    results: TransferResults, models: Sequence[TrainedModel], measurable: Sequence[AnyTask]
+) -> Iterator[str]:
+    """Yield for each arm and fraction the targets that it could not learn, because its images lack a class.
+
+    An arm that starts from other weights may have learnt them before.
+    """
+    from_scratch = {arm.name for arm in results.arms if arm.start == "scratch"}
     titles = {task.target.name: task.target.title for task in measurable if task.target.name in HEAD_NAMES}
     lacking: dict[tuple[str, float | None], dict[str, set[int]]] = {}
     for model in models:
@@ -180,9 +186,9 @@ def _untrained_heads(models: Sequence[TrainedModel], measurable: Sequence[AnyTas
     for (arm, fraction), seeds in lacking.items():
         at = "" if fraction is None else f" at {100 * fraction:g} % of the patients"
         targets = ", ".join(f"{title} ({_counted(len(found), 'seed')})" for title, found in seeds.items())
+        what = "what its training images" if arm in from_scratch else "in fine-tuning what its images"
         yield (
-            f"Arm {arm}{at} could not learn what its training images show in one class only: {targets}; its scores are"
-            " shown as they are"
+            f"Arm {arm}{at} could not learn {what} show in one class only: {targets}; its scores are shown as they are"
         )
 
 

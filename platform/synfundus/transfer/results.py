@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from synfundus.labels import SampleLabels
 from synfundus.metadata import Metadata
 from synfundus.storage import Storage, read_manifest, read_record
@@ -11,12 +13,16 @@ from synfundus.transfer.records import CellImages, CurvePoint, Trial
 
 
 class ArmSummary(Metadata):
-    """Definition of an arm, without the files that it names. The fields are those of `ArmConfig`."""
+    """Definition of an arm. The fields are those of `ArmConfig`, without paths of files."""
 
     name: str
     start: Start
     train: Literal["photographs", "samples", "shuffled"]
     added_samples: float | None
+    weights: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the file of initial weights of each architecture; empty if the arm starts from none."""
+    architectures: tuple[str, ...] | None = None
+    """Architectures that the arm is computed for; null: all of the grid."""
 
 
 class ExternalSet(Metadata):

@@ -10,6 +10,7 @@ from torch import Tensor
 from synfundus.diagnosis.counts import LabelCounts
 from synfundus.diagnosis.model import read_weights
 from synfundus.diagnosis.training_set import SplitSet, TrainingSet
+from synfundus.errors import WrongInputError, WrongWeightsError
 from synfundus.fundus.dataset import PreparedImages, read_labels
 from synfundus.labels import HEAD_NAMES
 from synfundus.storage import Storage
@@ -111,9 +112,12 @@ class CellSources:
         """Return the initial weights of a cell; None for a start from scratch.
 
         Raises:
-            WrongInputError: the file of weights cannot be read.
+            WrongWeightsError: the file of weights cannot be read.
             StorageError: the cell that it starts from has no network, or its file is damaged.
         """
         if cell.weights is not None:
-            return read_weights(self.places.weights[cell.weights])
+            try:
+                return read_weights(self.places.weights[cell.weights])
+            except WrongInputError as error:
+                raise WrongWeightsError(str(error)) from error
         return None if cell.parent is None else read_network(self.storage, cell.parent)

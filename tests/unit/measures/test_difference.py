@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from scipy.stats import binomtest
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
+from synfundus.measures.crossed import CrossedMean
 from synfundus.measures.difference import Difference, independent_difference
 from synfundus.measures.intervals import exact_interval, exact_upper_bound
 from synfundus.measures.measure import Measure
@@ -41,8 +42,13 @@ def test_a_difference_has_all_its_numbers_or_none() -> None:
     with pytest.raises(ValidationError, match="P value"):
         Difference(measure=measure, num_patients=40)
     difference = Difference(
-        measure=measure, p_value=0.05, standard_error=0.05, degrees_of_freedom=39.0, num_patients=40
+        measure=measure, p_value=0.05, standard_error=0.05, patient_freedom=39.0, seed_share=0.0, num_patients=40
     )
+    assert difference.mean == CrossedMean(0.1, 0.05, 39.0)
+    assert Difference.tested(measure, CrossedMean(0.1, 0.05, 39.0), 0.05, 40) == difference
+    seeds = CrossedMean(0.1, 0.05, 39.0, 2.0, 0.4)
+    assert Difference.tested(measure, seeds, 0.05, 40).mean == seeds
     assert Difference.from_json(difference.to_json(), "a difference") == difference
     missing = Difference.not_measurable("no image", 0)
+    assert missing.mean is None
     assert Difference.from_json(missing.to_json(), "a difference") == missing

@@ -56,8 +56,9 @@ def bootstrapped(images: LabelledImages, scores_TNK: Floats, num_draws: int) -> 
 
 def numbers(difference: Difference) -> list[float | None]:
     """Return every number of a difference."""
-    error, freedom = difference.standard_error, difference.degrees_of_freedom
-    return [*difference.measure.interval, difference.p_value, error, freedom, difference.num_patients]
+    freedom = [difference.patient_freedom, difference.seed_freedom or 0.0, difference.seed_share]
+    error = difference.standard_error
+    return [*difference.measure.interval, difference.p_value, error, *freedom, difference.num_patients]
 
 
 def test_the_value_is_the_mean_of_scikit_learns_over_labels_and_seeds() -> None:
@@ -147,7 +148,9 @@ def test_perfect_arms_still_have_a_width() -> None:
     assert other.measure.interval[1] < -0.01
     assert other.p_value == 1.0
     same = mean_auc_difference(images, first, first)
-    assert same.measure.interval == (0.0, 0.0, 0.0)
+    value, low, high = same.measure.interval
+    assert value == 0.0
+    assert low < -0.01 < 0.01 < high
     assert same.p_value == 1.0
 
 

@@ -143,15 +143,30 @@ def test_the_quantile_of_a_mean_over_seeds_is_cochran_and_cox_s() -> None:
     mean = CrossedMean(2.9, 1.0, patient_freedom=60.0, seed_freedom=2.0, seed_share=0.4)
     at = [0.4 * student.ppf(p, 2) + 0.6 * student.ppf(p, 60) for p in (0.975, 1 - 1e-3)]
     assert mean.quantile == pytest.approx(at[0], rel=1e-9)
-    assert student.ppf(0.975, mean.degrees_of_freedom) == pytest.approx(at[0], rel=1e-9)
+    assert student.ppf(0.975, mean.freedom_at(0.05)) == pytest.approx(at[0], rel=1e-9)
+    assert student.ppf(1 - 1e-3, mean.freedom_at(2e-3)) == pytest.approx(at[1], rel=1e-9)
     assert mean.p_of(at[0]) == pytest.approx(0.05, rel=1e-9)
     assert mean.p_of(at[1]) == pytest.approx(2e-3, rel=1e-9)
     assert mean.p_of(0.0) == pytest.approx(1.0, abs=1e-9)
     assert 0.0 < mean.p_of(1e200) < 1e-100
     for share, freedom in ((0.0, 60.0), (1.0, 2.0)):
         one_part = replace(mean, seed_share=share)
-        assert one_part.degrees_of_freedom == freedom
+        assert one_part.freedom_at(0.05) == freedom
         assert one_part.p_value == pytest.approx(2 * student.sf(2.9, freedom), rel=1e-9)
+
+
+def test_every_share_of_the_seeds_has_degrees_of_freedom() -> None:
+    """Also where both parts have equal ones, or where the quantile is that of one part up to rounding."""
+    rng = np.random.default_rng(8)
+    shares = [*rng.random(300), *(10.0 ** -rng.uniform(1, 18, 300)), *(1.0 - 10.0 ** -rng.uniform(1, 18, 300))]
+    for share in shares:
+        seed_freedom, level = float(rng.integers(1, 10)), 0.05 / rng.integers(1, 200)
+        patient_freedom = float(rng.choice([1.0, seed_freedom, float(rng.integers(1, 1000)), 1e9 - 1, np.inf]))
+        mean = CrossedMean(0.1, 0.1, patient_freedom, seed_freedom, share)
+        freedom = mean.freedom_at(level)
+        assert min(seed_freedom, patient_freedom) <= freedom <= max(seed_freedom, patient_freedom)
+        assert mean.p_of(student.ppf(1 - level / 2, freedom)) == pytest.approx(level, rel=1e-6)
+    assert CrossedMean(0.1, 0.1, 2.0, 2.0, 0.4).freedom_at(0.05) == 2.0
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.9, 1.0])
@@ -174,7 +189,7 @@ def test_accuracy_difference_of_one_seed_is_the_paired_t_test_over_patients() ->
     difference = paired_difference("accuracy", y, arms[0], arms[1])
     correct = (arms[:, 0] == y).astype(float)
     expected = ttest_rel(correct[0], correct[1])
-    assert difference.degrees_of_freedom == len(y) - 1
+    assert (difference.patient_freedom, difference.seed_freedom) == (len(y) - 1, None)
     assert difference.measure.value is not None
     assert difference.measure.value == pytest.approx(expected.statistic * difference.standard_error, rel=0.08)
 
@@ -232,12 +247,23 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
     assert wide > 5 * narrow
 
 
-def test_equal_predictions_differ_by_exactly_0() -> None:
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_equal_predictions_still_have_a_width(num_seeds: int) -> None:
+    """Two networks that agree on these patients may disagree on others."""
     for metric in METRIC_NAMES:
-        y, arms, patients = _predictions(metric)
-        difference = paired_difference(metric, y, arms[0], arms[0], patients)
-        assert difference.measure.interval == (0.0, 0.0, 0.0)
-        assert difference.p_value == 1.0
+        y, arms, patients = _predictions(metric, num_seeds)
+        perfect = np.stack([y] * num_seeds).astype(float)
+        for arm in (arms[0], perfect):
+            difference = paired_difference(metric, y, arm, arm, patients)
+            if metric == "ece" and arm is perfect:
+                assert difference.measure.reason == "neither arm's value has an interval"
+                continue
+            value, low, high = difference.measure.interval
+            assert value == 0.0
+            assert low < -0.005 < 0.005 < high, metric
+            assert difference.p_value == 1.0
+            assert difference.standard_error is not None
+            assert difference.standard_error > 0.0
 
 
 def test_difference_of_two_perfect_networks_still_has_a_width() -> None:

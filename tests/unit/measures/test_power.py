@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import nct, norm, t
 from statsmodels.stats.power import NormalIndPower, TTestPower
 
+from synfundus.measures.crossed import CrossedMean, crossed_mean
 from synfundus.measures.paired import paired_difference
 from synfundus.measures.power import (
     auc_standard_error,
@@ -22,6 +23,21 @@ def test_detectable_difference_equals_statsmodels(freedom: int, alpha: float) ->
     found = detectable_difference(1.0, freedom, alpha)
     assert TTestPower().power(found / np.sqrt(n), nobs=n, alpha=alpha) == pytest.approx(0.8, abs=1e-4)
     assert detectable_difference(0.03, freedom, alpha) == pytest.approx(0.03 * found, rel=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_the_power_over_several_seeds_is_that_of_the_test_at_its_level(share: float) -> None:
+    """The critical value of the planned test is Cochran and Cox's, and three seeds find the difference as stated."""
+    level, draws, rng = 0.05 / 12, 4000, np.random.default_rng(0)
+    mean = CrossedMean(0.0, 1.0, 60.0, 2.0, share)
+    critical = share * t.ppf(1 - level / 2, 2) + (1 - share) * t.ppf(1 - level / 2, 60)
+    freedom = mean.freedom_at(level)
+    found = detectable_difference(1.0, freedom, level)
+    assert nct.sf(critical, freedom, found) == pytest.approx(0.8, abs=1e-6)
+    values = found + np.sqrt(1 - share) * rng.normal(size=(draws, 1)) + np.sqrt(3 * share) * rng.normal(size=(draws, 3))
+    shared = (1 - share) * rng.chisquare(60, draws) / 60
+    p_values = [crossed_mean(row, np.full((3, 3), c), 61).p_value for row, c in zip(values, shared, strict=True)]
+    assert 0.72 < np.mean(np.array(p_values) < level) < 0.84
 
 
 def test_standard_error_of_an_auc_gives_the_published_sample_sizes() -> None:

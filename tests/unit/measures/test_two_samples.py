@@ -24,7 +24,7 @@ def test_mean_difference_of_independent_images_is_welch_s() -> None:
     difference, expected = mean_difference(x, y), ttest_ind(x, y, equal_var=False)
     interval = expected.confidence_interval()
     assert difference.measure.interval == pytest.approx((x.mean() - y.mean(), interval.low, interval.high), rel=1e-9)
-    assert difference.degrees_of_freedom == pytest.approx(expected.df, rel=1e-9)
+    assert difference.patient_freedom == pytest.approx(expected.df, rel=1e-9)
 
 
 def test_variance_between_patients_is_the_clustered_one_of_statsmodels() -> None:

@@ -194,7 +194,7 @@ def test_the_card_states_what_models_learnt_from_the_samples(metadata: ReleaseMe
     assert "Test split (50 patients, 100 photographs)" in section
     for role in ("primary", "by target"):
         assert f"{ENDPOINTS[role]}; {transfer.num_measured(role)} differences are measured in all." in section
-    surviving = [line for line in section.splitlines() if line.startswith("- ") and "corrected p" in line]
+    surviving = [line for line in section.splitlines() if line.startswith("- ") and "corrected P value" in line]
     assert len(surviving) == sum(len(list(transfer.surviving(role))) for role in ("primary", "by target")) > 5
     for arm in transfer.arms.values():
         assert f"| {arm.title} | {arm.training} |" in section

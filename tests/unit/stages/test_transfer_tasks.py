@@ -1,15 +1,23 @@
 """Cells with several workers: their trials are kept below `runs/`, and end in the cell that a pool would write."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
 from support.datasets_of_phantoms import phantom_dataset
 from support.samples_example import FOLDER
 from synfundus.diagnosis.config import AnnotatorConfig
+from synfundus.errors import WrongInputError, WrongWeightsError
 from synfundus.resources import TrainingResources
-from synfundus.stages.transfer_tasks import CellFinisher, TrialTask
+from synfundus.stages import transfer_tasks
+from synfundus.stages.transfer_tasks import CellFinisher, TrialTask, train_grid
 from synfundus.storage import Storage, is_complete, manifest_digest
+from synfundus.training.metadata import CHECKPOINT_FILE
+from synfundus.transfer.cells import Cell
 from synfundus.transfer.config import TransferConfig
 from synfundus.transfer.files import read_cell
 from synfundus.transfer.grid import GridInputs, make_grid
@@ -74,3 +82,73 @@ def test_a_reason_ends_in_a_cell_without_a_network(storage: Storage) -> None:
     manifest, record = read_cell(storage, cell.digest)
     assert record.reason == "no label"
     assert list(manifest.files) == ["0/cell.json"]
+
+
+class InProcess:
+    """Ray Train and the pool without Ray: a trial takes all its steps in this process."""
+
+    def train(self, task: TrialTask, progress: object) -> None:
+        learner = task.build(torch.device("cpu"), 0, 1)
+        for step in range(task.config.num_steps):
+            learner.train_step(step)
+        learner.held_out_loss(task.config.num_steps)
+        task.finish(learner, [])
+        task.storage.replace(f"runs/{task.run_name}/train/step-0000004/{CHECKPOINT_FILE}", b"{}")
+        learner.close()
+
+    def run_on_pool(
+        self, work: Callable[..., Any], arguments: tuple[Any, ...], items: Sequence[Any], resources: object
+    ) -> Iterator[Any]:
+        yield from map(work(*arguments), items)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer_tasks, "train", InProcess().train)
+    monkeypatch.setattr(transfer_tasks, "run_on_pool", InProcess().run_on_pool)
+
+
+def train_cells(storage: Storage, num_workers: int, path: Path | None = None) -> Cell:
+    """Train the one cell of a grid, from a file of weights if there is one, and return it."""
+    inputs = GridInputs(manifest_digest(phantom_dataset(storage, "data/p", 40, 32)), None)
+    digest = "ab" * 32
+    settings = {
+        "architectures": ["test_resnet"],
+        "arms": {"real": {} if path is None else {"start": "weights", "weights": {"test_resnet": str(path)}}},
+        "fractions": [1.0],
+        "seeds": [0],
+        "resources": {"precision": "fp32", "num_workers": num_workers},
+    }
+    config = TransferConfig.model_validate(settings)
+    grid = make_grid(config, ANNOTATOR, replace(inputs, weights={("real", "test_resnet"): digest}))
+    places = CellPlaces(storage, "data/p", FOLDER, {}, {digest: str(path)})
+    (cell,) = grid.cells.values()
+    try:
+        train_grid(places, grid, config.resources, "p-transfer", transfer_tasks._Silent())
+    except WrongInputError:
+        assert not is_complete(storage, cell_folder(cell.digest)), "the next run must try again"
+        raise
+    return cell
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("content", [None, b"", b"damaged"])
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+def test_a_file_of_weights_that_cannot_be_read_ends_the_stage_and_is_named(
+    storage: Storage, tmp_path: Path, name: str, content: bytes | None, num_workers: int
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WrongWeightsError) as caught:
+        train_cells(storage, num_workers, path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_several_workers_leave_nothing_of_a_complete_cell_below_runs(storage: Storage) -> None:
+    cell = train_cells(storage, 2)
+    assert read_cell(storage, cell.digest)[1].chosen == 0
+    assert list(storage.names("runs/p-transfer")) == []

@@ -162,6 +162,20 @@ def test_the_detectable_difference_is_larger_than_half_the_interval() -> None:
                 assert found.detectable > value - low
 
 
+def test_equal_outputs_of_two_arms_are_not_certain() -> None:
+    """Arms that are equal on every photograph have an interval with a width, or none, and no difference is free."""
+    results = example_results(("resnet10t",), SEEDS, ("real", "pretrained"))
+    models, tests = example_models(results)
+    outputs = {(model.fraction, model.seed): model.outputs for model in models if model.arm == "real"}
+    models = [replace(model, outputs=outputs[model.fraction, model.seed]) for model in models]
+    for entry in compare_models(results, models, tests).differences:
+        for found in entry.metrics.values():
+            if found.difference.measurable:
+                value, low, high = found.difference.measure.interval
+                assert low < value == 0.0 < high
+            assert found.detectable is None or found.detectable > 0.0
+
+
 def test_arms_that_learn_nothing_show_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     for key in SEPARATION:
         monkeypatch.setitem(SEPARATION, key, 0.0)
@@ -191,6 +205,21 @@ def test_the_order_of_the_places_changes_nothing(grid: Any) -> None:
     assert again.families == transfer.families
 
 
+def test_the_models_of_an_arm_that_another_repeats_in_part_are_compared() -> None:
+    """The arm `real` has the first of two architectures, and `scratch` has both."""
+    results = example_results(("resnet10t", "vit_tiny"), SEEDS, ("real", "scratch", "pretrained"))
+    real, *rest = results.arms
+    results = results.model_copy(
+        update={
+            "arms": (real.model_copy(update={"architectures": ("resnet10t",)}), *rest),
+            "places": tuple(p for p in results.places if (p.arm, p.architecture) != ("real", "vit_tiny")),
+        }
+    )
+    transfer = compare_models(results, *example_models(results))
+    found = {(entry.contrast, entry.architecture) for entry in transfer.differences}
+    assert found == {("pretrained-against-scratch", name) for name in ("resnet10t", "vit_tiny")}
+
+
 def test_notes_name_what_was_not_measured_and_why() -> None:
     notes = "\n".join(example_transfer().notes)
     assert "Arm imagenet, vit_tiny, 6 models: transfer.arms.imagenet.weights.vit_tiny: no file is named" in notes
@@ -198,6 +227,10 @@ def test_notes_name_what_was_not_measured_and_why() -> None:
     assert (
         "Arm real at 10 % of the patients could not learn what its training images show in one class only: Glaucoma"
         " (1 seed); its scores are shown as they are"
+    ) in notes
+    assert (
+        "Arm pretrained at 10 % of the patients could not learn in fine-tuning what its images show in one class only:"
+        " Glaucoma (1 seed); its scores are shown as they are"
     ) in notes
     assert "External other-clinic: 2 photographs, because their patients are in the study's own dataset" in notes
     assert GENERATOR_SAW_ALL in notes

@@ -37,6 +37,14 @@ def test_the_difference_in_steps_has_students_interval_over_the_seeds() -> None:
     assert found.n == 3
 
 
+def test_seeds_that_agree_on_the_grid_of_steps_give_no_interval_without_a_width() -> None:
+    slow = {seed: curve(0.5, 0.6, 0.7, 0.7, 0.8) for seed in range(3)}
+    fast = {seed: curve(0.5, 0.6, 0.8) for seed in range(3)}
+    found = steps_difference(fast, slow)
+    assert not found.measurable
+    assert found.reason == "-20 steps for each of 3 seeds; measurements are too far apart for an interval"
+
+
 def test_one_seed_gives_no_difference_in_steps() -> None:
     found = steps_difference({0: curve(0.8)}, {0: curve(0.8), 1: curve(0.8)})
     assert found.reason == "needs 2 seeds, has 1"

@@ -14,7 +14,7 @@ from synfundus.fundus.splits import SPLITS
 from synfundus.labels import HEAD_NAMES, NUM_VALUES
 from synfundus.phantom.config import PhantomConfig
 from synfundus.storage import Storage, manifest_digest, write_manifest
-from synfundus.transfer.collect import collect_results
+from synfundus.transfer.collect import collect_results, summarise_arm
 from synfundus.transfer.config import TransferConfig
 from synfundus.transfer.external import describe_external, patients_of, predict_external
 from synfundus.transfer.grid import GridInputs, make_grid
@@ -93,6 +93,7 @@ def test_results_hold_each_place_and_predictions_that_pair_up(
     collect_results(with_external, config, grid, "transfers/p", "digest of the stage")
     results = read_results(storage, "transfers/p")
     assert [arm.name for arm in results.arms] == ["real", "scratch", "imagenet", "mixed"]
+    assert {arm.architectures for arm in results.arms} == {None}
     real, scratch, imagenet, mixed = results.places
     assert real.trained is not None
     assert mixed.trained is not None
@@ -109,3 +110,20 @@ def test_results_hold_each_place_and_predictions_that_pair_up(
         np.testing.assert_array_equal(of_one.p_BV, two[split].p_BV)
         assert not np.array_equal(of_one.logit_BV, two[split].logit_BV)
     assert len(one[external_key("other")].patients) == results.external[0].num_images
+
+
+def test_results_tell_which_arms_start_from_the_same_file_and_which_lack_architectures(
+    annotator: AnnotatorConfig, inputs: GridInputs
+) -> None:
+    files = {"test_resnet": "a.safetensors", "test_vit": "gone.safetensors"}
+    arms = {
+        "all": {"architectures": ["test_vit", "test_resnet"]},
+        "few": {"architectures": ["test_vit"]},
+        "imagenet": {"start": "weights", "weights": files},
+    }
+    config = TransferConfig.model_validate({"architectures": ["test_resnet", "test_vit"], "arms": arms})
+    digests = {("imagenet", "test_resnet"): "a" * 64}
+    grid = make_grid(config, annotator, GridInputs(inputs.data, inputs.samples, {}, digests))
+    every, few, imagenet = (summarise_arm(name, config, grid) for name in arms)
+    assert (every.architectures, few.architectures, imagenet.architectures) == (None, ("test_vit",), None)
+    assert (few.weights, imagenet.weights) == ({}, {"test_resnet": "a" * 64})

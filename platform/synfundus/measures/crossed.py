@@ -8,7 +8,7 @@ new seeds. With one seed it holds for new patients only.
 The quantile is Cochran and Cox's (Experimental Designs, 1950): those of Student's t for both parts of the variance,
 weighted by the parts. Satterthwaite's degrees of freedom, which Hillis 2007 (doi 10.1002/sim.2532) proposes, follow
 the estimated parts. Where three seeds happen to agree, they are too large: 95 % intervals then cover 92 %, and P values
-below 0.004 come up to six times too often. Cochran and Cox's intervals cover 95 to 97 %.
+below 0.004 come up to six times too often. Cochran and Cox's intervals cover 95 to 97 % if the covariance is known.
 """
 
 from dataclasses import dataclass

@@ -1,11 +1,12 @@
 """The privacy gate: from measured numbers to a verdict with reasons. `publish` refuses a release that it fails.
 
 The limits below are conventions of this project, not of a law. They are wide enough that chance alone rarely fails an
-honest generator: a check fails only if a whole 95 % interval lies beyond its limit.
+honest generator: where a check compares an interval with a limit, it fails only if the whole 95 % interval lies beyond.
 """
 
 from collections.abc import Iterator
 
+from synfundus.copies.alterations import MILDEST
 from synfundus.measures.intervals import wilson
 from synfundus.measures.metrics import MeasuredPrivacy, Privacy
 from synfundus.measures.privacy import (
@@ -17,12 +18,14 @@ from synfundus.measures.privacy import (
     PrivacyVerdict,
     Subject,
 )
-from synfundus.measures.wording import format_measure
+from synfundus.measures.wording import NOT_MEASURABLE, format_measure
 
 MAX_AUC = 0.6
 """Largest lower bound of an attack's area under the curve; 0.5 is chance."""
 MAX_TIMES_CHANCE = 5.0
 """Largest lower bound of an attack's sensitivity, as a multiple of its false positive rate, which chance reaches."""
+MIN_FOUND = 0.9
+"""Smallest upper bound of the share of mildly altered copies that the copy detector finds."""
 MAX_EXCESS = 0.05
 """Largest lower bound of the excess of findings that are guessed right for training photographs."""
 
@@ -31,6 +34,7 @@ def privacy_verdict(privacy: Privacy, audit: PrivacyAudit) -> PrivacyVerdict:
     """Return the verdict on the samples and on the generator's weights."""
     return PrivacyVerdict(
         checks=(
+            _copy_search(privacy),
             _released_copies(privacy),
             _near_samples(privacy),
             _memorisation(privacy, audit),
@@ -47,6 +51,37 @@ def privacy_verdict(privacy: Privacy, audit: PrivacyAudit) -> PrivacyVerdict:
 
 def _status(*, failed: bool) -> CheckStatus:
     return "failed" if failed else "passed"
+
+
+def _copy_search(privacy: Privacy) -> PrivacyCheck:
+    return PrivacyCheck(
+        heading="singling out",
+        subject="images",
+        title="Does the search find copies?",
+        status=_copy_search_status(privacy),
+        required=True,
+        finding=(
+            "of mildly altered training photographs, the copy detector finds "
+            + "; ".join(f"{kind}: {_found(privacy, kind)}" for kind in MILDEST)
+            if isinstance(privacy, MeasuredPrivacy)
+            else privacy.reason
+        ),
+        rule=f"Fails if the 95 % interval of one of these shares lies below {MIN_FOUND:g}.",
+        limit="Stronger alterations are found less often. The table of altered copies has the share of each kind.",
+    )
+
+
+def _copy_search_status(privacy: Privacy) -> CheckStatus:
+    found = privacy.detector.found if isinstance(privacy, MeasuredPrivacy) else {}
+    measured = [found[kind] for kind in MILDEST if kind in found and found[kind].measurable]
+    if any(share.interval[2] < MIN_FOUND for share in measured):
+        return "failed"
+    return "passed" if len(measured) == len(MILDEST) else "not measurable"
+
+
+def _found(privacy: MeasuredPrivacy, kind: str) -> str:
+    share = privacy.detector.found.get(kind)
+    return NOT_MEASURABLE if share is None else format_measure(share)
 
 
 def _released_copies(privacy: Privacy) -> PrivacyCheck:

@@ -7,7 +7,14 @@ from scipy.stats import binomtest
 
 from support.copies_example import EXAMPLE_METRICS
 from support.metrics_example import example_attack, example_audit, example_metrics, measure, measure_around
-from synfundus.evaluation.privacy_gate import MAX_AUC, MAX_EXCESS, chance_nearness, privacy_verdict, succeeds
+from synfundus.evaluation.privacy_gate import (
+    MAX_AUC,
+    MAX_EXCESS,
+    MIN_FOUND,
+    chance_nearness,
+    privacy_verdict,
+    succeeds,
+)
 from synfundus.measures.measure import Measure
 from synfundus.measures.metrics import MeasuredPrivacy, UnmeasuredPrivacy
 from synfundus.measures.privacy import (
@@ -15,6 +22,7 @@ from synfundus.measures.privacy import (
     DetectionRate,
     LabelInference,
     MemorisationShare,
+    PrivacyCheck,
     PrivacyVerdict,
 )
 
@@ -27,6 +35,43 @@ def privacy(**changes: Any) -> MeasuredPrivacy:
 
 def failed(verdict: PrivacyVerdict) -> list[str]:
     return [check.title for check in verdict.checks if check.status == "failed"]
+
+
+def check_of(verdict: PrivacyVerdict, title: str) -> PrivacyCheck:
+    (check,) = (check for check in verdict.checks if check.title == title)
+    return check
+
+
+def finding(**found: Measure | None) -> MeasuredPrivacy:
+    """Return privacy whose copy detector finds other shares; a kind of None was not measured."""
+    shares = {**EXAMPLE_METRICS.found, **{name.replace("_", " "): share for name, share in found.items()}}
+    measured = {kind: share for kind, share in shares.items() if share is not None}
+    return privacy(detector=EXAMPLE_METRICS.model_copy(update={"found": measured}))
+
+
+SEARCH = "Does the search find copies?"
+
+
+@pytest.mark.parametrize("kind", ["mirrored", "JPEG_of_quality_50"])
+@pytest.mark.parametrize(("high", "fails"), [(MIN_FOUND - 0.001, True), (MIN_FOUND + 0.001, False)])
+def test_a_copy_detector_that_misses_mild_alterations_fails_the_images(kind: str, high: float, *, fails: bool) -> None:
+    verdict = privacy_verdict(finding(**{kind: Measure.measured(0.85, 0.8, high, 200)}), example_audit())
+    assert (check_of(verdict, SEARCH).status == "failed") == fails
+    assert verdict.passed("images") == (not fails)
+
+
+def test_a_collapsed_copy_detector_finds_nothing_and_fails_though_no_sample_counts_as_a_copy() -> None:
+    nothing = Measure.measured(0.0, 0.0, 0.02, 200)
+    verdict = privacy_verdict(finding(mirrored=nothing, JPEG_of_quality_50=nothing), example_audit())
+    assert failed(verdict) == [SEARCH]
+    assert "mirrored: 0.000 (0.000 to 0.020)" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize("share", [None, Measure.not_measurable("no image", 0)])
+def test_a_copy_detector_that_was_not_measured_does_not_pass(share: Measure | None) -> None:
+    verdict = privacy_verdict(finding(mirrored=share), example_audit())
+    assert check_of(verdict, SEARCH).status == "not measurable"
+    assert not verdict.passed("images")
 
 
 def test_an_audit_without_findings_passes_for_images_and_weights() -> None:

@@ -374,6 +374,7 @@ def _privacy() -> MeasuredPrivacy:
         space="small grey images",
         threshold=0.21,
         expected_rate=0.0099,
+        num_validation=100,
         detector=EXAMPLE_METRICS,
         num_sampled=803,
         num_near=3,

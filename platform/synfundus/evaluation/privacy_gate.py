@@ -111,8 +111,8 @@ def _released_copies(privacy: Privacy) -> PrivacyCheck:
 def _near_samples(privacy: Privacy) -> PrivacyCheck:
     title = "Does the generator copy more often than chance resemblance explains?"
     rule = (
-        "Fails if the share of samples near a training photograph exceeds the share of held-out photographs of other"
-        " people that are as near, and the two 95 % intervals do not overlap."
+        "Fails if the 95 % interval of the share of samples near a training photograph lies above the upper bound of"
+        " the share of photographs of other people that are as near."
     )
     if not isinstance(privacy, MeasuredPrivacy):
         return PrivacyCheck(
@@ -149,17 +149,19 @@ def _near_samples(privacy: Privacy) -> PrivacyCheck:
 def chance_nearness(privacy: MeasuredPrivacy) -> float:
     """Return the upper bound of the share of other people's photographs that are below the threshold.
 
-    It is measured on the test photographs. Without any, it follows from the number of photographs behind the threshold.
+    The smaller of two bounds: that of the test photographs, if there are any, and that of the validation photographs
+    behind the threshold. The bound of few test photographs alone would be so wide that no generator exceeds it.
     """
     rejections = privacy.detector.false_rejections
-    return rejections.interval[2] if rejections.measurable else wilson(privacy.expected_rate, privacy.num_held_out)[1]
+    expected = wilson(privacy.expected_rate, privacy.num_validation)[1]
+    return min(expected, rejections.interval[2]) if rejections.measurable else expected
 
 
 def _memorisation(privacy: Privacy, audit: PrivacyAudit) -> PrivacyCheck:
     title, heading, subject = "Did the training end in memorisation?", "singling out", "images"
     rule = (
-        "Fails if the share at the last checkpoint exceeds the share of held-out photographs that are as near, and the"
-        " two 95 % intervals do not overlap."
+        "Fails if the 95 % interval of the share at the last checkpoint lies above the upper bound of the share of"
+        " photographs of other people that are as near."
     )
     limit = "A few samples at each checkpoint show a strong rise only; the check on all samples is the sharper one."
     if not audit.memorisation or not isinstance(privacy, MeasuredPrivacy):

@@ -104,8 +104,18 @@ def test_near_samples_fail_only_if_they_are_more_frequent_than_near_photographs_
 
 def test_without_test_photographs_chance_nearness_follows_from_the_validation_photographs() -> None:
     unknown = EXAMPLE_METRICS.model_copy(update={"false_rejections": Measure.not_measurable("no image", 0)})
-    limit = chance_nearness(privacy(detector=unknown, expected_rate=0.01, num_held_out=800))
+    limit = chance_nearness(privacy(detector=unknown, expected_rate=0.01, num_validation=800))
     assert limit == pytest.approx(binomtest(8, 800).proportion_ci(method="wilson").high, rel=1e-9)
+
+
+def test_few_test_photographs_do_not_raise_chance_nearness() -> None:
+    """Wilson's upper bound of 0 of 4 is 0.49: a generator of which a third copies would pass."""
+    few = EXAMPLE_METRICS.model_copy(update={"false_rejections": Measure.measured(0.0, 0.0, 0.49, 4)})
+    unknown = EXAMPLE_METRICS.model_copy(update={"false_rejections": Measure.not_measurable("no image", 0)})
+    without, with_few = (chance_nearness(privacy(detector=detector)) for detector in (unknown, few))
+    assert with_few == without < 0.1
+    copying = privacy(detector=few, share_near=measure(0.33, 0.03, 800))
+    assert not privacy_verdict(copying, example_audit()).passed("images")
 
 
 def test_a_training_that_ended_in_memorisation_fails_and_one_without_a_record_does_not() -> None:

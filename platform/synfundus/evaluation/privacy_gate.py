@@ -18,7 +18,7 @@ from synfundus.measures.privacy import (
     PrivacyVerdict,
     Subject,
 )
-from synfundus.measures.wording import NOT_MEASURABLE, format_measure
+from synfundus.measures.wording import NOT_MEASURABLE, format_measure, with_reason
 
 MAX_AUC = 0.6
 """Largest lower bound of an attack's area under the curve; 0.5 is chance."""
@@ -40,10 +40,12 @@ def privacy_verdict(privacy: Privacy, audit: PrivacyAudit) -> PrivacyVerdict:
             _memorisation(privacy, audit),
             _canaries(audit),
             _membership("images", audit.attack_on_images, "Can the release tell whether a person was in the training?"),
+            _few_members("images", audit.attack_on_images, "Does the release give away a few people of the training?"),
             _inference(audit),
             _membership(
                 "weights", audit.attack_on_weights, "Can the weights tell whether a person was in the training?"
             ),
+            _few_members("weights", audit.attack_on_weights, "Do the weights give away a few people of the training?"),
             _reference_generators(audit),
         )
     )
@@ -209,14 +211,6 @@ def _canaries(audit: PrivacyAudit) -> PrivacyCheck:
 
 
 def _membership(subject: Subject, attack: MembershipAttack, title: str) -> PrivacyCheck:
-    rates = [
-        f"at {100 * rate.false_positive_rate:.2g} % false accusations it recognises"
-        f" {format_measure(rate.sensitivity)} of the members"
-        if rate.sensitivity.measurable
-        else f"its sensitivity at {100 * rate.false_positive_rate:.2g} % false accusations is not measurable"
-        f" (needs {rate.num_non_members_needed} other photographs, has {attack.num_non_members})"
-        for rate in attack.rates
-    ]
     return PrivacyCheck(
         heading="linkability",
         subject=subject,
@@ -225,14 +219,11 @@ def _membership(subject: Subject, attack: MembershipAttack, title: str) -> Priva
         required=True,
         finding=(
             f"the attack on {attack.num_members} training photographs and {attack.num_non_members} photographs of other"
-            f" people has an AUC of {format_measure(attack.auc)}; {'; '.join(rates)}"
+            f" people has an AUC of {format_measure(attack.auc)}"
             if attack.auc.measurable
             else f"the attack is not measurable: {attack.auc.reason}"
         ),
-        rule=(
-            f"Fails if the 95 % interval of the AUC lies above {MAX_AUC:g}, or that of a sensitivity above"
-            f" {MAX_TIMES_CHANCE:g} times its share of false accusations."
-        ),
+        rule=f"Fails if the 95 % interval of the AUC lies above {MAX_AUC:g}.",
         limit=(
             "This is one attack; a better one may succeed. It uses a photograph of the training itself, which is the"
             " worst case: another photograph of the same eye is harder to link."
@@ -241,13 +232,51 @@ def _membership(subject: Subject, attack: MembershipAttack, title: str) -> Priva
 
 
 def succeeds(attack: MembershipAttack) -> bool:
-    """Return whether a measurable attack recognises members so well that the gate fails."""
-    bounds = [
+    """Return whether a measurable attack separates members from others so well that the gate fails."""
+    return attack.auc.interval[1] > MAX_AUC
+
+
+def _few_members(subject: Subject, attack: MembershipAttack, title: str) -> PrivacyCheck:
+    rates = [
+        f"at {100 * rate.false_positive_rate:.2g} % false accusations the attack recognises"
+        f" {format_measure(rate.sensitivity)} of the members"
+        if rate.sensitivity.measurable
+        else f"its sensitivity at {100 * rate.false_positive_rate:.2g} % false accusations is"
+        f" {with_reason(rate.sensitivity)}"
+        for rate in attack.rates
+    ]
+    return PrivacyCheck(
+        heading="linkability",
+        subject=subject,
+        title=title,
+        status=_few_members_status(attack),
+        required=False,
+        finding="; ".join(rates),
+        rule=(
+            f"Fails if the 95 % interval of a sensitivity lies above {MAX_TIMES_CHANCE:g} times its share of false"
+            f" accusations. Needs {attack.rates[0].num_non_members_needed} independent photographs of other people."
+        ),
+        limit=(
+            "The AUC is an average, which hides a few people who are recognised for sure. Where this is not measurable,"
+            " nothing is known about them."
+        ),
+    )
+
+
+def _few_members_status(attack: MembershipAttack) -> CheckStatus:
+    """Return the status at low shares of false accusations; measurable if it is at the largest of them."""
+    if recognises_few(attack):
+        return "failed"
+    return "passed" if attack.rates[0].sensitivity.measurable else "not measurable"
+
+
+def recognises_few(attack: MembershipAttack) -> bool:
+    """Return whether an attack recognises some members for sure, at a low share of false accusations."""
+    return any(
         rate.sensitivity.interval[1] > MAX_TIMES_CHANCE * rate.false_positive_rate
         for rate in attack.rates
         if rate.sensitivity.measurable
-    ]
-    return attack.auc.interval[1] > MAX_AUC or any(bounds)
+    )
 
 
 def _inference(audit: PrivacyAudit) -> PrivacyCheck:

@@ -13,6 +13,7 @@ from synfundus.evaluation.privacy_gate import (
     MIN_FOUND,
     chance_nearness,
     privacy_verdict,
+    recognises_few,
     succeeds,
 )
 from synfundus.measures.measure import Measure
@@ -21,6 +22,7 @@ from synfundus.measures.privacy import (
     CanaryShare,
     DetectionRate,
     LabelInference,
+    MembershipAttack,
     MemorisationShare,
     PrivacyCheck,
     PrivacyVerdict,
@@ -152,7 +154,32 @@ def test_an_attack_that_recognises_few_members_for_sure_succeeds_though_its_auc_
         false_positive_rate=0.01, num_non_members_needed=100, sensitivity=Measure.measured(0.08, low, 0.12, 300)
     )
     attack = example_attack("a", 0.5).model_copy(update={"rates": (rate,)})
-    assert succeeds(attack) == fails
+    assert recognises_few(attack) == fails
+    verdict = privacy_verdict(privacy(), example_audit(attack_on_images=attack))
+    assert (check_of(verdict, FEW).status == "failed") == fails
+    assert verdict.passed("images") == (not fails)
+
+
+FEW = "Does the release give away a few people of the training?"
+
+
+def small_hospital(auc: float) -> MembershipAttack:
+    """Return an attack with so few other people that no low share of false accusations is measurable."""
+    attack = example_attack("a", auc)
+    unmeasured = Measure.not_measurable("40 independent negatives; a false positive rate of 1.000% needs 368", 300)
+    return attack.model_copy(
+        update={"rates": tuple(rate.model_copy(update={"sensitivity": unmeasured}) for rate in attack.rates)}
+    )
+
+
+def test_low_rates_that_are_not_measurable_are_no_pass_and_do_not_block() -> None:
+    verdict = privacy_verdict(privacy(), example_audit(attack_on_images=small_hospital(0.5)))
+    check = check_of(verdict, FEW)
+    assert (check.status, check.required) == ("not measurable", False)
+    assert "not measurable: 40 independent negatives; a false positive rate of 1.000% needs 368" in check.finding
+    assert verdict.passed("images")
+    assert verdict.gaps == [check]
+    assert not privacy_verdict(privacy(), example_audit(attack_on_images=small_hospital(0.9))).passed("images")
 
 
 def test_a_successful_attack_on_the_weights_blocks_the_weights_alone() -> None:

@@ -16,6 +16,7 @@ from synfundus.evaluation.inception_weights import PUBLISHED_SHA256
 from synfundus.evaluation.judge_config import judge_config
 from synfundus.evaluation.manifest import ReportManifest, read_metrics
 from synfundus.fundus.manifest import SplitCounts
+from synfundus.measures.fixed_rate import negatives_needed
 from synfundus.measures.metrics import ProtocolSettings
 from synfundus.stages.evaluate import EvaluateStage, _judge_task, _settings_that_matter
 from synfundus.storage import METRICS, Storage, open_storage, write_manifest
@@ -160,6 +161,12 @@ def test_wrong_inception_weights_are_refused_before_any_work(tmp_path: Path, sto
 def test_a_reference_generator_that_is_missing_is_refused_before_any_work(storage: Storage) -> None:
     with pytest.raises(WrongInputError, match=r"evaluation\.reference_generators: generators/twin is not complete"):
         STAGE.check(study("evaluation.reference_generators=[twin]"), storage)
+
+
+def test_the_default_attack_measures_1_percent_false_accusations_if_a_quarter_of_its_photographs_are_dependent() -> (
+    None
+):
+    assert 0.75 * EvaluationConfig().attack_max_images >= negatives_needed(0.01)
 
 
 def test_the_summary_says_whether_the_privacy_gate_passed(storage: Storage) -> None:

@@ -6,13 +6,23 @@ from typing import Any
 import pytest
 import yaml
 
-from support.metrics_example import NO_TRANSFER, UNUSABLE, example_annotator_metrics, example_metrics, judged
+from support.metrics_example import (
+    NO_TRANSFER,
+    UNUSABLE,
+    example_annotator_metrics,
+    example_attack,
+    example_audit,
+    example_metrics,
+    judged,
+)
 from support.origin_example import only, release_origin
 from support.samples_example import FOLDER, phantom_samples
 from support.transfer_example import example_transfer
 from synfundus.diagnosis.operating_points import OperatingPoint
+from synfundus.evaluation.privacy_gate import privacy_verdict
 from synfundus.fundus.origin import GateOverride
 from synfundus.labels import HEAD_NAMES, LABELS
+from synfundus.measures.measure import Measure
 from synfundus.measures.transfer_text import ENDPOINTS
 from synfundus.measures.wording import format_measure
 from synfundus.samples.card import NOT_STATED, QUESTIONS, dataset_card, header
@@ -205,3 +215,17 @@ def test_the_card_states_what_models_learnt_from_the_samples(metadata: ReleaseMe
 def test_the_card_of_a_study_without_a_grid_says_that_worth_was_not_measured(metadata: ReleaseMetadata) -> None:
     text = dataset_card(config(), metadata, example_metrics(), example_annotator_metrics())
     assert f"No model was trained on the samples to measure their worth: {NO_TRANSFER}." in text
+
+
+def test_the_card_of_a_passed_gate_lists_what_was_not_measured(metadata: ReleaseMetadata) -> None:
+    attack = example_attack("images", 0.5)
+    unknown = Measure.not_measurable("40 independent negatives; needs 368", 300)
+    rates = tuple(rate.model_copy(update={"sensitivity": unknown}) for rate in attack.rates)
+    audit = example_audit(attack_on_images=attack.model_copy(update={"rates": rates}))
+    metrics = example_metrics()
+    metrics = metrics.model_copy(update={"audit": audit, "verdict": privacy_verdict(metrics.privacy, audit)})
+    privacy = dataset_card(config(), metadata, metrics, example_annotator_metrics()).partition("## Privacy")[2]
+    assert "The privacy gate **passed**" in privacy
+    gap = "- Does the release give away a few people of the training? Its sensitivity at 1 % false accusations is not"
+    assert f"which were not measured:\n\n{gap} measurable: 40 independent negatives; needs 368" in privacy
+    assert "which were not measured" not in card(metadata)

@@ -424,6 +424,7 @@ def example_audit(**changes: Any) -> PrivacyAudit:
             held_out=measure(0.30, 0.04, 600),
             excess=measure_around(0.01, 0.05, 1500),
         ),
+        initial_weights=False,
     )
     return audit.model_copy(update=changes)
 

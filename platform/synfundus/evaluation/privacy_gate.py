@@ -39,6 +39,7 @@ def privacy_verdict(privacy: Privacy, audit: PrivacyAudit) -> PrivacyVerdict:
             _near_samples(privacy),
             _memorisation(privacy, audit),
             _canaries(audit),
+            *_initial_weights(audit),
             _membership("images", audit.attack_on_images, "Can the release tell whether a person was in the training?"),
             _few_members("images", audit.attack_on_images, "Does the release give away a few people of the training?"),
             _inference(audit),
@@ -208,6 +209,27 @@ def _canaries(audit: PrivacyAudit) -> PrivacyCheck:
             " generator.canaries shows it."
         ),
     )
+
+
+def _initial_weights(audit: PrivacyAudit) -> Iterator[PrivacyCheck]:
+    """Yield a check that no measurement answers, if the training started from other weights."""
+    if audit.initial_weights:
+        yield PrivacyCheck(
+            heading="singling out",
+            subject="images",
+            title="Do samples repeat photographs behind the initial weights?",
+            status="not measurable",
+            required=True,
+            finding=(
+                "the training started from other weights (generator.init_from); samples may repeat photographs that"
+                " those weights were trained on, which were not compared"
+            ),
+            rule="Not measurable if the training started from other weights.",
+            limit=(
+                "All other checks compare with the photographs of this study alone. They do not see canaries of the"
+                " other training either."
+            ),
+        )
 
 
 def _membership(subject: Subject, attack: MembershipAttack, title: str) -> PrivacyCheck:

@@ -96,6 +96,8 @@ class PrivacyAudit(Metadata):
     attack_on_weights: MembershipAttack
     """The attacker holds the generator's weights and a photograph of the person."""
     inference: LabelInference
+    initial_weights: bool
+    """True if the training of the generator started from other weights, whose training images were not compared."""
 
 
 class PrivacyCheck(Metadata):

@@ -210,6 +210,7 @@ def make_task(study: Study, storage: Storage, digest: str) -> "EvaluationTask":
         judge=_judge_task(study, storage),
         copy_detector_folder=study.copy_detector_folder,
         generator_folder=study.generator_folder,
+        initial_weights=study.generator.init_from is not None,
         reference_folders=_reference_folders(study),
         samples_folder=study.samples_folder,
         transfer_folder=None if study.transfer is None else study.transfer_folder,

@@ -182,6 +182,14 @@ def test_low_rates_that_are_not_measurable_are_no_pass_and_do_not_block() -> Non
     assert not privacy_verdict(privacy(), example_audit(attack_on_images=small_hospital(0.9))).passed("images")
 
 
+def test_initial_weights_leave_photographs_uncompared_so_the_images_do_not_pass() -> None:
+    verdict = privacy_verdict(privacy(), example_audit(initial_weights=True))
+    assert not verdict.passed("images")
+    assert not verdict.passed("weights")
+    (reason,) = verdict.reasons
+    assert "photographs that those weights were trained on, which were not compared" in reason
+
+
 def test_a_successful_attack_on_the_weights_blocks_the_weights_alone() -> None:
     verdict = privacy_verdict(privacy(), example_audit(attack_on_weights=example_attack("w", 0.8, num_references=2)))
     assert verdict.passed("images")

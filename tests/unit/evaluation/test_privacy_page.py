@@ -65,6 +65,15 @@ def test_the_page_of_a_passed_gate_lists_what_was_not_measured() -> None:
     assert "Not measured:" not in text_of(render_privacy_page(TITLE, example_metrics()))
 
 
+def test_a_page_about_phantoms_does_not_vouch_for_the_photographs_behind_initial_weights() -> None:
+    metrics = metrics_with(initial_weights=True)
+    text = text_of(render_privacy_page(TITLE, metrics, real_photographs=False))
+    assert "phantoms" in text
+    assert "show no person" not in text
+    assert "the images may show people whose photographs those were trained on" in text
+    assert "The images may not be released" in text
+
+
 def test_canaries_are_listed_by_their_number_of_repeats() -> None:
     canaries = tuple(
         CanaryShare(repeats=times, num_patients=3, num_samples=10, num_near=near, share=measure(near / 10, 0.1, 10))

@@ -21,7 +21,7 @@ from synfundus.evaluation.manifest import ReportManifest, read_metrics
 from synfundus.fundus.manifest import SplitCounts
 from synfundus.measures.fixed_rate import negatives_needed
 from synfundus.measures.metrics import ProtocolSettings
-from synfundus.stages.evaluate import EvaluateStage, _judge_task, _settings_that_matter
+from synfundus.stages.evaluate import EvaluateStage, _judge_task, _settings_that_matter, make_task
 from synfundus.storage import METRICS, Storage, open_storage, write_manifest
 from synfundus.study import Study, resolve
 
@@ -201,6 +201,13 @@ def test_a_reference_generator_is_compared_again_once_the_generator_is_trained(s
     with_generator(storage, "tests", b"weights", "photographs")
     with pytest.raises(WrongInputError, match="generators/renamed holds the generator of this study"):
         STAGE.run(made, storage, "digest", None)
+
+
+def test_the_evaluation_knows_whether_the_training_started_from_other_weights(storage: Storage) -> None:
+    with_data(storage, 0)
+    with_generator(storage, "tests", b"weights", "photographs")
+    assert not make_task(study(), storage, "digest").initial_weights
+    assert make_task(study("generator.init_from=/weights"), storage, "digest").initial_weights
 
 
 def test_the_default_attack_measures_1_percent_false_accusations_if_a_quarter_of_its_photographs_are_dependent() -> (

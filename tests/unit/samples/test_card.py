@@ -34,7 +34,7 @@ from synfundus.storage import Storage
 @pytest.fixture
 def metadata(storage: Storage) -> ReleaseMetadata:
     phantom_samples(storage)
-    return read_release_metadata(storage, FOLDER)
+    return read_release_metadata(storage, FOLDER, initial_weights=False)
 
 
 def config(**changes: Any) -> ReleaseConfig:
@@ -175,7 +175,7 @@ def test_a_card_says_of_every_release_of_its_chain_whose_privacy_gate_was_overri
 
 def test_a_chain_with_other_images_does_not_say_only(storage: Storage) -> None:
     phantom_samples(storage, only(release_origin()).with_other_sources())
-    text = card(read_release_metadata(storage, FOLDER))
+    text = card(read_release_metadata(storage, FOLDER, initial_weights=False))
     assert '- The generator was trained on the synthetic images of "Eyes of nobody" 2.1.0, and on other images.' in text
     assert "no photograph." not in text
     assert "trained on photographs of patients" in text
@@ -229,3 +229,12 @@ def test_the_card_of_a_passed_gate_lists_what_was_not_measured(metadata: Release
     gap = "- Does the release give away a few people of the training? Its sensitivity at 1 % false accusations is not"
     assert f"which were not measured:\n\n{gap} measurable: 40 independent negatives; needs 368" in privacy
     assert "which were not measured" not in card(metadata)
+
+
+def test_the_card_limits_the_comparison_to_this_study_if_the_training_started_from_other_weights(
+    metadata: ReleaseMetadata,
+) -> None:
+    text = card(replace(metadata, initial_weights=True))
+    assert "Each image was compared with every training image of this study and its mirror image" in text
+    assert "may repeat images that those were trained on, which were not compared." in text
+    assert "Each image was compared with every training image and its mirror image" in card(metadata)

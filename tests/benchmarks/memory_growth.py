@@ -144,6 +144,7 @@ def run_evaluate(storage: Storage, num_images: int, num_samples: int) -> None:
         judge=None,
         copy_detector_folder="copy_detectors/tiny",
         generator_folder="generators/tiny",
+        initial_weights=False,
         reference_folders=(),
         samples_folder=f"samples/of-{num_samples}",
         transfer_folder=None,

@@ -175,7 +175,7 @@ def audited(title: str, storage: Storage, images: Few, config: GeneratorConfig, 
         ),
         samples_of(samples_ND[accepted], requested[accepted]),
         privacy,
-        GeneratorEvidence(learner.memorisation_points, attack),
+        GeneratorEvidence(learner.memorisation_points, attack, initial_weights=False),
         "cpu",
     )
     return Result(title, len(images.rows), config.num_steps, train_s, privacy, audit, privacy_verdict(privacy, audit))

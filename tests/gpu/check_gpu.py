@@ -342,6 +342,7 @@ def measure_loop(report: Report, storage: Storage) -> None:
         judge=None,
         copy_detector_folder="copy_detectors/p",
         generator_folder="generators/p",
+        initial_weights=False,
         reference_folders=(),
         samples_folder="samples/p",
         transfer_folder=None,

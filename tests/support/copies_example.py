@@ -10,7 +10,11 @@ from synfundus.measures.copies import CopyDetectorMetrics
 from synfundus.measures.measure import Measure
 
 EXAMPLE_METRICS = CopyDetectorMetrics(
-    found={"mirrored": Measure.measured(1.0, 0.98, 1.0, 200), "all mixed": Measure.measured(0.97, 0.94, 0.99, 200)},
+    found={
+        "mirrored": Measure.measured(1.0, 0.98, 1.0, 200),
+        "JPEG of quality 50": Measure.measured(1.0, 0.98, 1.0, 200),
+        "all mixed": Measure.measured(0.97, 0.94, 0.99, 200),
+    },
     false_rejections=Measure.measured(0.01, 0.002, 0.05, 100),
 )
 

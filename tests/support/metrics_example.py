@@ -374,6 +374,7 @@ def _privacy() -> MeasuredPrivacy:
         space="small grey images",
         threshold=0.21,
         expected_rate=0.0099,
+        num_validation=100,
         detector=EXAMPLE_METRICS,
         num_sampled=803,
         num_near=3,
@@ -423,6 +424,7 @@ def example_audit(**changes: Any) -> PrivacyAudit:
             held_out=measure(0.30, 0.04, 600),
             excess=measure_around(0.01, 0.05, 1500),
         ),
+        initial_weights=False,
     )
     return audit.model_copy(update=changes)
 

@@ -2,9 +2,12 @@
 
 import ast
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
+
+from synfundus.study import load_study
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
@@ -28,6 +31,16 @@ def test_every_relative_link_of_a_page_leads_to_a_file_and_a_heading(page: Path)
         target = page.parent / name if name else page
         assert target.exists(), f"{link} leads nowhere"
         assert not anchor or anchor in anchors_of(target), f"{link}: no such heading"
+
+
+def test_the_audit_study_of_the_privacy_page_loads(tmp_path: Path) -> None:
+    section = (REPOSITORY / "docs/privacy.md").read_text().partition("## An audit study")[2].partition("\n## ")[0]
+    file = tmp_path / "audit.yaml"
+    file.write_text(textwrap.dedent("".join(re.findall(r"^    .*\n", section, re.MULTILINE))))
+    study = load_study(file)
+    assert study.data.prepared == "hospital"
+    assert study.generator.canaries is not None
+    assert study.generator.canaries.repeats == (1, 10, 100)
 
 
 def test_every_definition_that_the_architecture_page_names_exists() -> None:

@@ -121,6 +121,8 @@ ALTERATIONS: Final[Mapping[str, Alteration]] = {
     "all mixed": _mixed,
 }
 """Kinds of alterations, in the order in which a table shows them."""
+MILDEST: Final = ("mirrored", "JPEG of quality 50")
+"""Kinds that a working detector finds almost always, whatever the photographs."""
 
 
 def altered_copy(kind: str, image_HWC: Pixels, number: int) -> Pixels:

@@ -30,13 +30,16 @@ def calibrate(ratio_M: NDArray[np.float64], false_rejection_rate: float) -> Copy
     that can be exchanged; several of one patient make the rate vary more.
 
     Raises:
-        ValueError: there is no ratio.
+        ValueError: there is no ratio, or the threshold is 0 or not finite, so that no image lies below it.
     """
     if not len(ratio_M):
         raise ValueError("a threshold needs at least one distance ratio")
     rank = max(1, math.floor(false_rejection_rate * (len(ratio_M) + 1)))
+    threshold = float(np.sort(ratio_M)[rank - 1])
+    if not 0.0 < threshold < math.inf:
+        raise ValueError(f"the threshold of the distance ratio would be {threshold:g}")
     return CopyCalibration(
-        threshold=float(np.sort(ratio_M)[rank - 1]),
+        threshold=threshold,
         false_rejection_rate=false_rejection_rate,
         expected_rate=rank / (len(ratio_M) + 1),
         num_held_out=len(ratio_M),
@@ -49,7 +52,8 @@ def calibrate_on(
     """Return the threshold from the validation photographs of a dataset.
 
     Raises:
-        WrongInputError: the dataset has no training or no validation photographs.
+        WrongInputError: the dataset has no validation photographs or fewer than two training patients, or the encoder
+            does not tell photographs apart.
     """
     for split, descriptors_ND in (("train", reference.descriptors_ND), ("validation", validation_MD)):
         if not len(descriptors_ND):
@@ -57,7 +61,17 @@ def calibrate_on(
                 f"{data_folder}: no photographs in the split {split}, so no image counts as too near;"
                 " give it a share in data.prepare.split_fractions"
             )
-    return calibrate(held_out_ratios(validation_MD, reference.on(device)), false_rejection_rate)
+    if len(np.unique(reference.patient_N)) < 2:
+        raise WrongInputError(
+            f"{data_folder}: the split train shows one patient, so there is no distance ratio; add patients"
+        )
+    try:
+        return calibrate(held_out_ratios(validation_MD, reference.on(device)), false_rejection_rate)
+    except ValueError as error:
+        raise WrongInputError(
+            f"{data_folder}: {error}, so not even exact copies would be found; the encoder does not tell these"
+            " photographs apart: train it longer (copy_detector.num_steps)"
+        ) from error
 
 
 def measure_detector(

@@ -38,7 +38,8 @@ def close_detector(
         digest: digest of everything that the detector depends on.
 
     Raises:
-        WrongInputError: the dataset has no training or no validation photographs.
+        WrongInputError: the dataset has no validation photographs or fewer than two training patients, or the encoder
+            does not tell photographs apart.
     """
     device = config.resources.device
     encoder = read_encoder(storage, folder, device)

@@ -28,7 +28,7 @@ class CopyCalibration(Metadata):
     version: Literal[1] = 1
     """Schema of this record."""
     threshold: float
-    """Distance ratio (`measures.nearest.Nearest`) below which an image counts as a copy, in [0, 1]."""
+    """Distance ratio (`measures.nearest.Nearest`) below which an image counts as a copy, in (0, 1]."""
     false_rejection_rate: float
     """Largest share of photographs of other people that may count as copies, as the study states it."""
     expected_rate: float

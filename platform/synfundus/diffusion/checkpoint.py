@@ -56,6 +56,7 @@ def save_generator(
     metrics: GeneratorMetrics,
     digest: str,
     origin: Origin = OTHER_SOURCES,
+    images_digest: str | None = None,
 ) -> GeneratorManifest:
     """Write a generator to `folder`, its manifest last.
 
@@ -63,6 +64,7 @@ def save_generator(
         unet: diffusers' UNet2DConditionModel with the weights to save (the averaged ones).
         digest: digest of everything that the training depends on.
         origin: origin of the images that it was trained on.
+        images_digest: digest of these images; None if it is unknown.
 
     Raises:
         AlreadyExistsError: the folder holds another generator.
@@ -76,7 +78,13 @@ def save_generator(
         METRICS: metrics.to_json(),
     }
     written = [storage.write_once(f"{folder}/{name}", data) for name, data in contents.items()]
-    manifest = GeneratorManifest(digest=digest, size_px=network.config.sample_size, schedule=schedule, origin=origin)
+    manifest = GeneratorManifest(
+        digest=digest,
+        size_px=network.config.sample_size,
+        schedule=schedule,
+        origin=origin,
+        images_digest=images_digest,
+    )
     return write_manifest(storage, folder, written, manifest)
 
 

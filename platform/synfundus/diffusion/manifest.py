@@ -22,6 +22,8 @@ class GeneratorManifest(Manifest):
     """Noise schedule on which the U-Net was trained."""
     origin: Origin = OTHER_SOURCES
     """Origin of the images that it was trained on."""
+    images_digest: str | None = None
+    """`images_digest` of the dataset that it was trained on; null if that was not recorded."""
 
     @property
     def generator_digest(self) -> str:

@@ -362,6 +362,7 @@ class GeneratorLearner(Learner):
         losses: Sequence[StepMetrics],
         digest: str,
         origin: Origin = OTHER_SOURCES,
+        images_digest: str | None = None,
     ) -> GeneratorManifest:
         """Write the averaged weights as a generator to `folder`.
 
@@ -369,6 +370,7 @@ class GeneratorLearner(Learner):
             losses: loss curve, stored in `metrics.json`.
             digest: digest of everything that the training depends on.
             origin: origin of the training images. Initial weights count as another source.
+            images_digest: digest of the training images; None if it is unknown.
         """
         if self.config.init_from is not None:
             origin = origin.with_other_sources()
@@ -379,4 +381,5 @@ class GeneratorLearner(Learner):
             held_out_losses=tuple(self.held_out_losses),
             memorisation=tuple(self.memorisation_points),
         )
-        return save_generator(storage, folder, self.ema_network, self.config.schedule, metrics, digest, origin)
+        network, schedule = self.ema_network, self.config.schedule
+        return save_generator(storage, folder, network, schedule, metrics, digest, origin, images_digest)

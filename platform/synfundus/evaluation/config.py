@@ -39,7 +39,7 @@ class EvaluationConfig(Config):
     """Number of the nearest neighbour that bounds a neighbourhood, for precision, recall, density and coverage."""
     seed: int = Field(default=0, ge=0)
     """Seed of the choice of images, the jackknife's groups and the permuted requests."""
-    attack_max_images: int = Field(default=400, ge=20)
+    attack_max_images: int = Field(default=500, ge=20)
     """Largest number of training photographs, and of held-out photographs, in the membership attack on the generator's
     weights. 1 % false accusations need 368 held-out photographs, 0.1 % need 3,688."""
     reference_generators: tuple[str, ...] = ()

@@ -46,6 +46,7 @@ def measure_privacy(
         space=COPY_SPACE,
         threshold=threshold,
         expected_rate=gate.calibration.expected_rate,
+        num_validation=gate.calibration.num_held_out,
         detector=gate.metrics,
         num_sampled=sampled.num_sampled,
         num_near=sampled.num_near,

@@ -19,6 +19,8 @@ class GeneratorEvidence:
 
     memorisation: Sequence[MemorisationPoint]
     attack: MembershipAttack
+    initial_weights: bool
+    """True if the training started from other weights."""
 
 
 def audit_privacy(
@@ -49,6 +51,7 @@ def audit_privacy(
         attack_on_images=attack,
         attack_on_weights=generator.attack,
         inference=inference,
+        initial_weights=generator.initial_weights,
     )
 
 

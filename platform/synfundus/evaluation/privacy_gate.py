@@ -1,11 +1,12 @@
 """The privacy gate: from measured numbers to a verdict with reasons. `publish` refuses a release that it fails.
 
 The limits below are conventions of this project, not of a law. They are wide enough that chance alone rarely fails an
-honest generator: a check fails only if a whole 95 % interval lies beyond its limit.
+honest generator: where a check compares an interval with a limit, it fails only if the whole 95 % interval lies beyond.
 """
 
 from collections.abc import Iterator
 
+from synfundus.copies.alterations import MILDEST
 from synfundus.measures.intervals import wilson
 from synfundus.measures.metrics import MeasuredPrivacy, Privacy
 from synfundus.measures.privacy import (
@@ -17,12 +18,14 @@ from synfundus.measures.privacy import (
     PrivacyVerdict,
     Subject,
 )
-from synfundus.measures.wording import format_measure
+from synfundus.measures.wording import NOT_MEASURABLE, format_measure, with_reason
 
 MAX_AUC = 0.6
 """Largest lower bound of an attack's area under the curve; 0.5 is chance."""
 MAX_TIMES_CHANCE = 5.0
 """Largest lower bound of an attack's sensitivity, as a multiple of its false positive rate, which chance reaches."""
+MIN_FOUND = 0.9
+"""Smallest upper bound of the share of mildly altered copies that the copy detector finds."""
 MAX_EXCESS = 0.05
 """Largest lower bound of the excess of findings that are guessed right for training photographs."""
 
@@ -31,15 +34,19 @@ def privacy_verdict(privacy: Privacy, audit: PrivacyAudit) -> PrivacyVerdict:
     """Return the verdict on the samples and on the generator's weights."""
     return PrivacyVerdict(
         checks=(
+            _copy_search(privacy),
             _released_copies(privacy),
             _near_samples(privacy),
             _memorisation(privacy, audit),
             _canaries(audit),
+            *_initial_weights(audit),
             _membership("images", audit.attack_on_images, "Can the release tell whether a person was in the training?"),
+            _few_members("images", audit.attack_on_images, "Does the release give away a few people of the training?"),
             _inference(audit),
             _membership(
                 "weights", audit.attack_on_weights, "Can the weights tell whether a person was in the training?"
             ),
+            _few_members("weights", audit.attack_on_weights, "Do the weights give away a few people of the training?"),
             _reference_generators(audit),
         )
     )
@@ -47,6 +54,37 @@ def privacy_verdict(privacy: Privacy, audit: PrivacyAudit) -> PrivacyVerdict:
 
 def _status(*, failed: bool) -> CheckStatus:
     return "failed" if failed else "passed"
+
+
+def _copy_search(privacy: Privacy) -> PrivacyCheck:
+    return PrivacyCheck(
+        heading="singling out",
+        subject="images",
+        title="Does the search find copies?",
+        status=_copy_search_status(privacy),
+        required=True,
+        finding=(
+            "of mildly altered training photographs, the copy detector finds "
+            + "; ".join(f"{kind}: {_found(privacy, kind)}" for kind in MILDEST)
+            if isinstance(privacy, MeasuredPrivacy)
+            else privacy.reason
+        ),
+        rule=f"Fails if the 95 % interval of one of these shares lies below {MIN_FOUND:g}.",
+        limit="Stronger alterations are found less often. The table of altered copies has the share of each kind.",
+    )
+
+
+def _copy_search_status(privacy: Privacy) -> CheckStatus:
+    found = privacy.detector.found if isinstance(privacy, MeasuredPrivacy) else {}
+    measured = [found[kind] for kind in MILDEST if kind in found and found[kind].measurable]
+    if any(share.interval[2] < MIN_FOUND for share in measured):
+        return "failed"
+    return "passed" if len(measured) == len(MILDEST) else "not measurable"
+
+
+def _found(privacy: MeasuredPrivacy, kind: str) -> str:
+    share = privacy.detector.found.get(kind)
+    return NOT_MEASURABLE if share is None else format_measure(share)
 
 
 def _released_copies(privacy: Privacy) -> PrivacyCheck:
@@ -76,8 +114,8 @@ def _released_copies(privacy: Privacy) -> PrivacyCheck:
 def _near_samples(privacy: Privacy) -> PrivacyCheck:
     title = "Does the generator copy more often than chance resemblance explains?"
     rule = (
-        "Fails if the share of samples near a training photograph exceeds the share of held-out photographs of other"
-        " people that are as near, and the two 95 % intervals do not overlap."
+        "Fails if the 95 % interval of the share of samples near a training photograph lies above the upper bound of"
+        " the share of photographs of other people that are as near."
     )
     if not isinstance(privacy, MeasuredPrivacy):
         return PrivacyCheck(
@@ -114,17 +152,19 @@ def _near_samples(privacy: Privacy) -> PrivacyCheck:
 def chance_nearness(privacy: MeasuredPrivacy) -> float:
     """Return the upper bound of the share of other people's photographs that are below the threshold.
 
-    It is measured on the test photographs. Without any, it follows from the number of photographs behind the threshold.
+    The smaller of two bounds: that of the test photographs, if there are any, and that of the validation photographs
+    behind the threshold. The bound of few test photographs alone would be so wide that no generator exceeds it.
     """
     rejections = privacy.detector.false_rejections
-    return rejections.interval[2] if rejections.measurable else wilson(privacy.expected_rate, privacy.num_held_out)[1]
+    expected = wilson(privacy.expected_rate, privacy.num_validation)[1]
+    return min(expected, rejections.interval[2]) if rejections.measurable else expected
 
 
 def _memorisation(privacy: Privacy, audit: PrivacyAudit) -> PrivacyCheck:
     title, heading, subject = "Did the training end in memorisation?", "singling out", "images"
     rule = (
-        "Fails if the share at the last checkpoint exceeds the share of held-out photographs that are as near, and the"
-        " two 95 % intervals do not overlap."
+        "Fails if the 95 % interval of the share at the last checkpoint lies above the upper bound of the share of"
+        " photographs of other people that are as near."
     )
     limit = "A few samples at each checkpoint show a strong rise only; the check on all samples is the sharper one."
     if not audit.memorisation or not isinstance(privacy, MeasuredPrivacy):
@@ -171,15 +211,28 @@ def _canaries(audit: PrivacyAudit) -> PrivacyCheck:
     )
 
 
+def _initial_weights(audit: PrivacyAudit) -> Iterator[PrivacyCheck]:
+    """Yield a check that no measurement answers, if the training started from other weights."""
+    if audit.initial_weights:
+        yield PrivacyCheck(
+            heading="singling out",
+            subject="images",
+            title="Do samples repeat photographs behind the initial weights?",
+            status="not measurable",
+            required=True,
+            finding=(
+                "the training started from other weights (generator.init_from); samples may repeat photographs that"
+                " those weights were trained on, which were not compared"
+            ),
+            rule="Not measurable if the training started from other weights.",
+            limit=(
+                "All other checks compare with the photographs of this study alone. They do not see canaries of the"
+                " other training either."
+            ),
+        )
+
+
 def _membership(subject: Subject, attack: MembershipAttack, title: str) -> PrivacyCheck:
-    rates = [
-        f"at {100 * rate.false_positive_rate:.2g} % false accusations it recognises"
-        f" {format_measure(rate.sensitivity)} of the members"
-        if rate.sensitivity.measurable
-        else f"its sensitivity at {100 * rate.false_positive_rate:.2g} % false accusations is not measurable"
-        f" (needs {rate.num_non_members_needed} other photographs, has {attack.num_non_members})"
-        for rate in attack.rates
-    ]
     return PrivacyCheck(
         heading="linkability",
         subject=subject,
@@ -188,14 +241,11 @@ def _membership(subject: Subject, attack: MembershipAttack, title: str) -> Priva
         required=True,
         finding=(
             f"the attack on {attack.num_members} training photographs and {attack.num_non_members} photographs of other"
-            f" people has an AUC of {format_measure(attack.auc)}; {'; '.join(rates)}"
+            f" people has an AUC of {format_measure(attack.auc)}"
             if attack.auc.measurable
             else f"the attack is not measurable: {attack.auc.reason}"
         ),
-        rule=(
-            f"Fails if the 95 % interval of the AUC lies above {MAX_AUC:g}, or that of a sensitivity above"
-            f" {MAX_TIMES_CHANCE:g} times its share of false accusations."
-        ),
+        rule=f"Fails if the 95 % interval of the AUC lies above {MAX_AUC:g}.",
         limit=(
             "This is one attack; a better one may succeed. It uses a photograph of the training itself, which is the"
             " worst case: another photograph of the same eye is harder to link."
@@ -204,13 +254,51 @@ def _membership(subject: Subject, attack: MembershipAttack, title: str) -> Priva
 
 
 def succeeds(attack: MembershipAttack) -> bool:
-    """Return whether a measurable attack recognises members so well that the gate fails."""
-    bounds = [
+    """Return whether a measurable attack separates members from others so well that the gate fails."""
+    return attack.auc.interval[1] > MAX_AUC
+
+
+def _few_members(subject: Subject, attack: MembershipAttack, title: str) -> PrivacyCheck:
+    rates = [
+        f"at {100 * rate.false_positive_rate:.2g} % false accusations the attack recognises"
+        f" {format_measure(rate.sensitivity)} of the members"
+        if rate.sensitivity.measurable
+        else f"its sensitivity at {100 * rate.false_positive_rate:.2g} % false accusations is"
+        f" {with_reason(rate.sensitivity)}"
+        for rate in attack.rates
+    ]
+    return PrivacyCheck(
+        heading="linkability",
+        subject=subject,
+        title=title,
+        status=_few_members_status(attack),
+        required=False,
+        finding="; ".join(rates),
+        rule=(
+            f"Fails if the 95 % interval of a sensitivity lies above {MAX_TIMES_CHANCE:g} times its share of false"
+            f" accusations. Needs {attack.rates[0].num_non_members_needed} independent photographs of other people."
+        ),
+        limit=(
+            "The AUC is an average, which hides a few people who are recognised for sure. Where this is not measurable,"
+            " nothing is known about them."
+        ),
+    )
+
+
+def _few_members_status(attack: MembershipAttack) -> CheckStatus:
+    """Return the status at low shares of false accusations; measurable if it is at the largest of them."""
+    if recognises_few(attack):
+        return "failed"
+    return "passed" if attack.rates[0].sensitivity.measurable else "not measurable"
+
+
+def recognises_few(attack: MembershipAttack) -> bool:
+    """Return whether an attack recognises some members for sure, at a low share of false accusations."""
+    return any(
         rate.sensitivity.interval[1] > MAX_TIMES_CHANCE * rate.false_positive_rate
         for rate in attack.rates
         if rate.sensitivity.measurable
-    ]
-    return attack.auc.interval[1] > MAX_AUC or any(bounds)
+    )
 
 
 def _inference(audit: PrivacyAudit) -> PrivacyCheck:

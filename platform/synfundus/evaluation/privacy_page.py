@@ -13,7 +13,7 @@ from synfundus.measures.editions import edition_mark, withhold
 from synfundus.measures.metrics import EvaluationMetrics, MeasuredPrivacy
 from synfundus.measures.privacy import HEADINGS, Heading, MembershipAttack, PrivacyCheck, PrivacyVerdict, Subject
 from synfundus.measures.templates import read_template
-from synfundus.measures.wording import NOT_MEASURABLE, RESEARCH_ONLY, format_measure
+from synfundus.measures.wording import RESEARCH_ONLY, format_measure, with_reason
 from synfundus.samples.chain import chain_sentences
 
 HEADING_TEXTS: Mapping[Heading, str] = {
@@ -51,6 +51,8 @@ class GateView:
     weights: str
     images_passed: bool
     weights_passed: bool
+    gaps: list[str]
+    """Checks that were not measured although the verdict does not need them."""
     sections: list[GateSection]
 
 
@@ -66,6 +68,7 @@ def gate_view(verdict: PrivacyVerdict) -> GateView:
         ),
         images_passed=verdict.passed("images"),
         weights_passed=verdict.passed("weights"),
+        gaps=[check.answer for check in verdict.gaps],
         sections=[
             GateSection(heading.capitalize(), HEADING_TEXTS[heading], list(headings_of(verdict, heading)))
             for heading in HEADINGS
@@ -90,12 +93,7 @@ def attack_rows(attacks: list[MembershipAttack]) -> list[list[str]]:
             f"{attack.num_members} / {attack.num_non_members}",
             str(attack.num_references),
             format_measure(attack.auc),
-            *(
-                format_measure(rate.sensitivity)
-                if rate.sensitivity.measurable
-                else f"{NOT_MEASURABLE}: needs {rate.num_non_members_needed} photographs of other people"
-                for rate in attack.rates
-            ),
+            *(with_reason(rate.sensitivity) for rate in attack.rates),
         ]
         for attack in attacks
     ]

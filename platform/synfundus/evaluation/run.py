@@ -78,6 +78,8 @@ class EvaluationTask:
     judge: JudgeTask | None
     """Training of the judge; None if the dataset has no split for one."""
     generator_folder: str
+    initial_weights: bool
+    """True if the training of the generator started from other weights (`generator.init_from`)."""
     reference_folders: tuple[str, ...]
     """Folders of the generators that calibrate the attack on the generator's weights."""
     samples_folder: str
@@ -251,6 +253,7 @@ def _generator_evidence(task: EvaluationTask, images: PreparedImages) -> Generat
     return GeneratorEvidence(
         memorisation=read_generator_metrics(task.storage, task.generator_folder).memorisation,
         attack=attack_weights(task.storage, task.generator_folder, task.reference_folders, images, choice, device),
+        initial_weights=task.initial_weights,
     )
 
 

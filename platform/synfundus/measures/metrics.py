@@ -382,6 +382,8 @@ class MeasuredPrivacy(Metadata):
     """Distance ratio below which a sample is rejected, in [0, 1]; set on validation photographs."""
     expected_rate: float
     """Share of photographs of other people that are expected to lie below the threshold, 0 to 1."""
+    num_validation: int
+    """Validation photographs behind the threshold and the expected share."""
     detector: CopyDetectorMetrics
     """Shares of altered copies that the copy detector finds, and of photographs that it rejects falsely."""
     num_sampled: int

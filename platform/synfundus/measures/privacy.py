@@ -96,6 +96,8 @@ class PrivacyAudit(Metadata):
     attack_on_weights: MembershipAttack
     """The attacker holds the generator's weights and a photograph of the person."""
     inference: LabelInference
+    initial_weights: bool
+    """True if the training of the generator started from other weights, whose training images were not compared."""
 
 
 class PrivacyCheck(Metadata):
@@ -117,6 +119,11 @@ class PrivacyCheck(Metadata):
     """Limit of the number: facts that it does not show."""
 
     @property
+    def answer(self) -> str:
+        """Question and finding, as sentences without the last full stop."""
+        return f"{self.title} {self.finding[0].upper()}{self.finding[1:]}"
+
+    @property
     def blocks(self) -> bool:
         """True if the gate fails because of this check."""
         return self.status == "failed" or (self.required and self.status == "not measurable")
@@ -131,6 +138,11 @@ class PrivacyVerdict(Metadata):
         """Yield the checks because of which the gate fails for a subject."""
         return (check for check in self.checks if check.subject == subject and check.blocks)
 
+    @property
+    def gaps(self) -> list[PrivacyCheck]:
+        """Checks that are not measurable and do not block, which a reader of a passed verdict must know."""
+        return [check for check in self.checks if check.status == "not measurable" and not check.blocks]
+
     def passed(self, subject: Subject) -> bool:
         """Return whether the gate lets the images be released, or the weights be handed on.
 
@@ -142,4 +154,4 @@ class PrivacyVerdict(Metadata):
     @property
     def reasons(self) -> list[str]:
         """Why the images may not be released, one sentence each; empty if they may."""
-        return [f"{check.title} {check.finding[0].upper()}{check.finding[1:]}" for check in self.blocking("images")]
+        return [check.answer for check in self.blocking("images")]

@@ -27,6 +27,11 @@ def format_measure(measure: Measure) -> str:
     return f"{value} ({low} to {high})"
 
 
+def with_reason(measure: Measure) -> str:
+    """Return `0.912 (0.880 to 0.940)`, or `not measurable: ` with the reason."""
+    return format_measure(measure) if measure.measurable else f"{NOT_MEASURABLE}: {measure.reason}"
+
+
 def format_p(p_value: float | None) -> str:
     """Return `0.034`, `below 0.001`, or nothing."""
     if p_value is None:

@@ -73,7 +73,7 @@ def publish(
         raise WrongInputError(
             "report: this is not the public edition; a release must not show real photographs, so run `evaluate` again"
         )
-    metadata = read_release_metadata(storage, samples_folder)
+    metadata = read_release_metadata(storage, samples_folder, initial_weights=evidence.metrics.audit.initial_weights)
     if metadata.num_accepted == 0:
         raise WrongInputError(f"{samples_folder}: no sample was accepted, so there is nothing to release")
     try:

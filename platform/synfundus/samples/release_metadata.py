@@ -25,6 +25,11 @@ BIAS_TEXT = {
     "quotas": "follow quotas that the makers chose, so prevalences are not those of any population",
 }
 """Statement on the conditions, by `samples.conditions`."""
+INITIAL_WEIGHTS_TEXT = (
+    "The training of the generator started from other weights, and the images may repeat images that those were trained"
+    " on, which were not compared."
+)
+"""Statement on a generator with `generator.init_from`."""
 LIMITATIONS = (
     "Conditions are requests to the generator, annotations are predictions of an AI annotator; neither is a diagnosis.",
     "Condition and annotation disagree on some images. No image was rejected for that.",
@@ -64,6 +69,8 @@ class ReleaseMetadata:
     """Notes of the plan: which combinations were merged or omitted."""
     num_combinations: int
     """Combinations of labels in the plan."""
+    initial_weights: bool
+    """True if the training of the generator started from other weights."""
 
     @property
     def num_accepted(self) -> int:
@@ -80,10 +87,12 @@ class ReleaseMetadata:
             if self.origin.only_releases
             else "But the generator was trained on photographs of patients, and a fundus identifies a person."
         )
-        sources = " ".join(filter(None, (training, overridden_sentence(self.origin))))
+        start = INITIAL_WEIGHTS_TEXT if self.initial_weights else ""
+        sources = " ".join(filter(None, (training, start, overridden_sentence(self.origin))))
+        compared = "training image of this study" if self.initial_weights else "training image"
         return (
-            f"The images show no real person. {sources} Each image was compared with every training image and its"
-            f" mirror image ({self.space}). An image was rejected if its distance to the nearest one is less than"
+            f"The images show no real person. {sources} Each image was compared with every {compared} and its mirror"
+            f" image ({self.space}). An image was rejected if its distance to the nearest one is less than"
             f" {self.calibration.threshold:.4g} times that to the nearest one of another patient, which"
             f" {self.calibration.expected_rate:.1%} of photographs of other people are expected to be; {num_near}"
             " images were rejected for that. This is no proof of anonymity."
@@ -98,8 +107,11 @@ class ReleaseMetadata:
         )
 
 
-def read_release_metadata(storage: Storage, samples_folder: str) -> ReleaseMetadata:
+def read_release_metadata(storage: Storage, samples_folder: str, *, initial_weights: bool) -> ReleaseMetadata:
     """Return the metadata of complete samples, from their manifest, plan and verification.
+
+    Args:
+        initial_weights: true if the training of the generator started from other weights.
 
     Raises:
         WrongInputError: sampling has not finished, or the folder holds something else.
@@ -121,4 +133,5 @@ def read_release_metadata(storage: Storage, samples_folder: str) -> ReleaseMetad
         plan=plan.config,
         notes=plan.notes,
         num_combinations=len(plan.combinations),
+        initial_weights=initial_weights,
     )

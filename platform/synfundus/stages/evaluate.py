@@ -152,12 +152,7 @@ class EvaluateStage(Stage[None]):
     def check(self, study: Study, storage: Storage) -> None:
         require_gpu("evaluation.resources", study.evaluation.resources)
         study.files_of("evaluation")
-        for folder in _reference_folders(study):
-            if not is_complete(storage, folder):
-                raise WrongInputError(
-                    f"evaluation.reference_generators: {folder} is not complete below {storage.root}; train that"
-                    " generator first, or name another one"
-                )
+        require_independent_references(study, storage)
         if study.evaluation.inception_weights is not None:
             read_inception_weights(study.evaluation.inception_weights)
         if study.evaluation.encoders:
@@ -187,6 +182,7 @@ class EvaluateStage(Stage[None]):
         from synfundus.distributed.map import run_on_pool
         from synfundus.evaluation.run import run_evaluation
 
+        require_independent_references(study, storage)  # `check` may have come before the generator was trained
         config = study.evaluation
         weights = config.inception_weights
         shared = None if weights is None else ray.put(read_inception_weights(weights))
@@ -214,6 +210,7 @@ def make_task(study: Study, storage: Storage, digest: str) -> "EvaluationTask":
         judge=_judge_task(study, storage),
         copy_detector_folder=study.copy_detector_folder,
         generator_folder=study.generator_folder,
+        initial_weights=study.generator.init_from is not None,
         reference_folders=_reference_folders(study),
         samples_folder=study.samples_folder,
         transfer_folder=None if study.transfer is None else study.transfer_folder,
@@ -276,6 +273,38 @@ def _describe_judge(study: Study, storage: Storage, data: DataManifest) -> str:
 def _reference_folders(study: Study) -> tuple[str, ...]:
     """Return the folders of the generators that calibrate the attack on the generator's weights."""
     return tuple(f"generators/{name}" for name in study.evaluation.reference_generators)
+
+
+def require_independent_references(study: Study, storage: Storage) -> None:
+    """Refuse reference generators with which the attack on the generator's weights would have no power.
+
+    Inputs of the stage that are not complete yet are not compared.
+
+    Raises:
+        WrongInputError: a reference is not complete, is the study's generator, or was trained on the study's images.
+    """
+    for folder in _reference_folders(study):
+        place = f"evaluation.reference_generators: {folder}"
+        if folder == study.generator_folder:
+            raise WrongInputError(f"{place} is the generator of this study; name another one")
+        if not is_complete(storage, folder):
+            raise WrongInputError(
+                f"{place} is not complete below {storage.root}; train that generator first, or name another one"
+            )
+        reference = read_manifest(storage, folder, GeneratorManifest)
+        if reference.images_digest is None:
+            raise WrongInputError(f"{place} does not record its training images; train it again, or name another one")
+        if is_complete(storage, study.generator_folder):
+            generator = read_manifest(storage, study.generator_folder, GeneratorManifest)
+            if reference.generator_digest == generator.generator_digest:
+                raise WrongInputError(f"{place} holds the generator of this study; name another one")
+        if is_complete(storage, study.filled_folder):
+            data = read_manifest(storage, study.filled_folder, DataManifest)
+            if reference.images_digest == data.images_digest:
+                raise WrongInputError(
+                    f"{place} was trained on the photographs of {study.filled_folder}, so the attack on the weights"
+                    " would have no power; name a generator that was trained on other photographs"
+                )
 
 
 def _settings_that_matter(study: Study) -> JsonValue:

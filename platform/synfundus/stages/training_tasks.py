@@ -98,4 +98,5 @@ class GeneratorTask(_Task[GeneratorConfig]):
     def finish(self, learner: Learner, losses: Sequence[StepMetrics]) -> None:
         """Write the trained generator with its loss curve."""
         assert isinstance(learner, GeneratorLearner)
-        learner.save(self.storage, self.output_folder, losses, self.digest, self.images().manifest.origin)
+        data = self.images().manifest
+        learner.save(self.storage, self.output_folder, losses, self.digest, data.origin, data.images_digest)

@@ -37,3 +37,22 @@ def test_a_dataset_without_validation_photographs_is_refused() -> None:
     reference = TrainingReference(np.ones((4, 8), np.float32), np.arange(4))
     with pytest.raises(WrongInputError, match=r"data/p: no photographs in the split validation, .* too near"):
         calibrate_on(reference, np.ones((0, 8), np.float32), 0.01, "data/p", "cpu")
+
+
+def test_an_encoder_that_gives_all_photographs_one_descriptor_is_refused() -> None:
+    """Every distance is 0, so no ratio lies below the threshold, and exact copies would pass."""
+    reference = TrainingReference(np.ones((4, 8), np.float32), np.arange(4))
+    with pytest.raises(WrongInputError, match=r"data/p: the threshold .* would be 0, .* train it longer"):
+        calibrate_on(reference, np.ones((9, 8), np.float32), 0.01, "data/p", "cpu")
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_a_threshold_below_which_nothing_lies_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="the threshold of the distance ratio would be"):
+        calibrate(np.full(9, value), 0.01)
+
+
+def test_training_photographs_of_one_patient_have_no_distance_ratio() -> None:
+    reference = TrainingReference(np.eye(4, 8, dtype=np.float32), np.zeros(4, np.int64))
+    with pytest.raises(WrongInputError, match="data/p: the split train shows one patient"):
+        calibrate_on(reference, np.ones((9, 8), np.float32), 0.01, "data/p", "cpu")

@@ -9,7 +9,7 @@ from support.attacked_sets import photographs_of, samples_of
 from synfundus.evaluation.attacks import Attacked, attack_images, membership_attack
 from synfundus.evaluation.image_sets import Photographs, Samples
 from synfundus.evaluation.privacy_audit import memorisation_share
-from synfundus.evaluation.privacy_gate import succeeds
+from synfundus.evaluation.privacy_gate import recognises_few, succeeds
 from synfundus.labels import LABEL_NAMES, NUM_LABELS, FloatArray
 from synfundus.measures.nearest import nearest, reference_on
 from synfundus.training.metadata import MemorisationPoint
@@ -46,6 +46,7 @@ def test_samples_that_repeat_the_training_photographs_reveal_members_and_their_d
     assert (attack.num_members, attack.num_non_members) == (150, 150)
     assert attack.auc.interval[1] > 0.95
     assert succeeds(attack)
+    assert not recognises_few(attack)  # 150 other people are too few
     assert inference.training.interval[0] == 1.0
     assert inference.excess.interval[1] > 0.3
 

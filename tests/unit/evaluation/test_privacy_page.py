@@ -10,6 +10,7 @@ from support.origin_example import only, release_origin
 from synfundus.evaluation.privacy_gate import privacy_verdict
 from synfundus.evaluation.privacy_page import NOT_COVERED, render_privacy_page
 from synfundus.measures.editions import is_public, withhold
+from synfundus.measures.measure import Measure
 from synfundus.measures.metrics import EvaluationMetrics, UnmeasuredPrivacy
 from synfundus.measures.privacy import CanaryShare
 from synfundus.samples.chain import chain_sentences
@@ -46,10 +47,31 @@ def test_a_failed_gate_says_on_the_page_what_did_not_pass() -> None:
     assert "The generator's weights may not be handed on" in text
 
 
-def test_a_rate_that_cannot_be_measured_states_the_number_of_photographs_that_it_needs() -> None:
-    assert "not measurable: needs 1000 photographs of other people" in text_of(
-        render_privacy_page(TITLE, example_metrics())
-    )
+def test_a_rate_that_cannot_be_measured_states_the_reason() -> None:
+    text = text_of(render_privacy_page(TITLE, example_metrics()))
+    assert "not measurable: 300 non-members; needs 1000" in text
+
+
+def test_the_page_of_a_passed_gate_lists_what_was_not_measured() -> None:
+    unknown = Measure.not_measurable("40 independent negatives; needs 368", 300)
+    attack = example_attack("images", 0.5)
+    rates = tuple(rate.model_copy(update={"sensitivity": unknown}) for rate in attack.rates)
+    metrics = metrics_with(attack_on_images=attack.model_copy(update={"rates": rates}))
+    text = text_of(render_privacy_page(TITLE, metrics))
+    assert "Images: The images may be released" in text
+    gaps = text.partition("Not measured:")[2].partition("Singling out")[0]
+    assert "Does the release give away a few people of the training? Its sensitivity at 1 % false" in gaps
+    assert "40 independent negatives; needs 368" in gaps
+    assert "Not measured:" not in text_of(render_privacy_page(TITLE, example_metrics()))
+
+
+def test_a_page_about_phantoms_does_not_vouch_for_the_photographs_behind_initial_weights() -> None:
+    metrics = metrics_with(initial_weights=True)
+    text = text_of(render_privacy_page(TITLE, metrics, real_photographs=False))
+    assert "phantoms" in text
+    assert "show no person" not in text
+    assert "the images may show people whose photographs those were trained on" in text
+    assert "The images may not be released" in text
 
 
 def test_canaries_are_listed_by_their_number_of_repeats() -> None:

@@ -92,7 +92,7 @@ def measured(
             min_patients=10,
         ),
         transfer=SkippedTransfer(reason="no grid"),
-        generator=GeneratorEvidence((), example_attack("Membership from the weights", 0.5)),
+        generator=GeneratorEvidence((), example_attack("Membership from the weights", 0.5), initial_weights=False),
     )
     return metrics
 

@@ -1,5 +1,7 @@
 """The whole evaluation in one process: a dataset with a split for the judge, tiny models, samples of phantoms."""
 
+from dataclasses import replace
+
 import pytest
 
 from support.datasets_of_phantoms import phantom_dataset
@@ -52,6 +54,7 @@ def task(storage: Storage, judge: JudgeTask | None, report: str, grid: str | Non
         copy_detector_folder="copy_detectors/p",
         judge=judge,
         generator_folder="generators/p",
+        initial_weights=False,
         reference_folders=(),
         samples_folder=FOLDER,
         transfer_folder=grid,
@@ -119,16 +122,16 @@ def test_an_evaluation_compares_the_models_of_the_studys_grid(storage: Storage) 
     assert storage.exists("reports/grid/figures/transfer-forest-0.svg")
 
 
-def test_an_evaluation_attacks_images_and_weights_and_writes_the_verdict_on_a_page_of_its_own(
-    reported: Storage,
-) -> None:
-    metrics = read_metrics(reported, "reports/one")
+def test_an_evaluation_attacks_images_and_weights_and_writes_the_verdict_on_a_page_of_its_own(storage: Storage) -> None:
+    run_evaluation(replace(task(storage, None, "reports/audited"), initial_weights=True))
+    metrics = read_metrics(storage, "reports/audited")
+    assert metrics.audit.initial_weights
     weights, images = metrics.audit.attack_on_weights, metrics.audit.attack_on_images
     assert (weights.num_members, weights.num_non_members, weights.num_references) == (20, 40, 0)
     assert (images.num_members, images.num_non_members) == (20, 40)
     assert weights.auc.measurable
     assert images.auc.measurable
     assert metrics.verdict == privacy_verdict(metrics.privacy, metrics.audit)
-    page = reported.read(f"reports/one/{PRIVACY_PAGE}").decode()
+    page = storage.read(f"reports/audited/{PRIVACY_PAGE}").decode()
     assert is_public(page)
     assert "The images may" in page

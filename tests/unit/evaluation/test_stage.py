@@ -10,6 +10,9 @@ from support.data_manifest import data_manifest
 from support.metrics_example import example_metrics, judged
 from support.report_example import report_manifest
 from support.transfer_example import example_transfer
+from synfundus.diffusion.config import ScheduleConfig
+from synfundus.diffusion.manifest import SCHEDULER_CONFIG, UNET_CONFIG, UNET_WEIGHTS, GeneratorManifest
+from synfundus.diffusion.metrics import GeneratorMetrics
 from synfundus.digests import digest_of
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
@@ -17,8 +20,9 @@ from synfundus.evaluation.inception_weights import PUBLISHED_SHA256
 from synfundus.evaluation.judge_config import judge_config
 from synfundus.evaluation.manifest import read_metrics
 from synfundus.fundus.manifest import SplitCounts
+from synfundus.measures.fixed_rate import negatives_needed
 from synfundus.measures.metrics import ProtocolSettings
-from synfundus.stages.evaluate import EvaluateStage, _judge_task, _settings_that_matter
+from synfundus.stages.evaluate import EvaluateStage, _judge_task, _settings_that_matter, make_task
 from synfundus.storage import METRICS, Storage, open_storage, write_manifest
 from synfundus.study import Study, resolve
 
@@ -161,6 +165,56 @@ def test_wrong_inception_weights_are_refused_before_any_work(tmp_path: Path, sto
 def test_a_reference_generator_that_is_missing_is_refused_before_any_work(storage: Storage) -> None:
     with pytest.raises(WrongInputError, match=r"evaluation\.reference_generators: generators/twin is not complete"):
         STAGE.check(study("evaluation.reference_generators=[twin]"), storage)
+
+
+def with_generator(storage: Storage, name: str, weights: bytes, images_digest: str | None) -> None:
+    """Write a generator of these weights, which nothing can load."""
+    metrics = GeneratorMetrics(num_parameters=1, losses=()).to_json()
+    files = {UNET_CONFIG: b"{}", UNET_WEIGHTS: weights, SCHEDULER_CONFIG: b"{}", METRICS: metrics}
+    written = [storage.write_once(f"generators/{name}/{file}", data) for file, data in files.items()]
+    manifest = GeneratorManifest(digest=name, size_px=32, schedule=ScheduleConfig(), images_digest=images_digest)
+    write_manifest(storage, f"generators/{name}", written, manifest)
+
+
+def test_a_reference_generator_must_be_another_one_trained_on_other_photographs(storage: Storage) -> None:
+    data = data_manifest([], 32)
+    write_manifest(storage, "data/tests-filled", [], data)
+    with_generator(storage, "tests", b"weights", data.images_digest)
+    with_generator(storage, "renamed", b"weights", "other photographs")
+    with_generator(storage, "sibling", b"others", data.images_digest)
+    with_generator(storage, "old", b"others", None)
+    with_generator(storage, "stranger", b"others", "other photographs")
+    for name, message in {
+        "tests": "generators/tests is the generator of this study",
+        "renamed": "generators/renamed holds the generator of this study",
+        "sibling": "generators/sibling was trained on the photographs of data/tests-filled",
+        "old": "generators/old does not record its training images",
+    }.items():
+        with pytest.raises(WrongInputError, match=f"evaluation.reference_generators: {message}"):
+            STAGE.check(study(f"evaluation.reference_generators=[stranger, {name}]"), storage)
+    STAGE.check(study("evaluation.reference_generators=[stranger]"), storage)
+
+
+def test_a_reference_generator_is_compared_again_once_the_generator_is_trained(storage: Storage) -> None:
+    with_generator(storage, "renamed", b"weights", "other photographs")
+    made = study("evaluation.reference_generators=[renamed]")
+    STAGE.check(made, storage)
+    with_generator(storage, "tests", b"weights", "photographs")
+    with pytest.raises(WrongInputError, match="generators/renamed holds the generator of this study"):
+        STAGE.run(made, storage, "digest", None)
+
+
+def test_the_evaluation_knows_whether_the_training_started_from_other_weights(storage: Storage) -> None:
+    with_data(storage, 0)
+    with_generator(storage, "tests", b"weights", "photographs")
+    assert not make_task(study(), storage, "digest").initial_weights
+    assert make_task(study("generator.init_from=/weights"), storage, "digest").initial_weights
+
+
+def test_the_default_attack_measures_1_percent_false_accusations_if_a_quarter_of_its_photographs_are_dependent() -> (
+    None
+):
+    assert 0.75 * EvaluationConfig().attack_max_images >= negatives_needed(0.01)
 
 
 def test_the_summary_says_whether_the_privacy_gate_passed(storage: Storage) -> None:

@@ -6,13 +6,23 @@ from typing import Any
 import pytest
 import yaml
 
-from support.metrics_example import NO_TRANSFER, UNUSABLE, example_annotator_metrics, example_metrics, judged
+from support.metrics_example import (
+    NO_TRANSFER,
+    UNUSABLE,
+    example_annotator_metrics,
+    example_attack,
+    example_audit,
+    example_metrics,
+    judged,
+)
 from support.origin_example import only, release_origin
 from support.samples_example import FOLDER, phantom_samples
 from support.transfer_example import example_transfer
 from synfundus.diagnosis.operating_points import OperatingPoint
+from synfundus.evaluation.privacy_gate import privacy_verdict
 from synfundus.fundus.origin import GateOverride
 from synfundus.labels import HEAD_NAMES, LABELS
+from synfundus.measures.measure import Measure
 from synfundus.measures.transfer_text import ENDPOINTS
 from synfundus.measures.wording import format_measure
 from synfundus.samples.card import NOT_STATED, QUESTIONS, dataset_card, header
@@ -24,7 +34,7 @@ from synfundus.storage import Storage
 @pytest.fixture
 def metadata(storage: Storage) -> ReleaseMetadata:
     phantom_samples(storage)
-    return read_release_metadata(storage, FOLDER)
+    return read_release_metadata(storage, FOLDER, initial_weights=False)
 
 
 def config(**changes: Any) -> ReleaseConfig:
@@ -165,7 +175,7 @@ def test_a_card_says_of_every_release_of_its_chain_whose_privacy_gate_was_overri
 
 def test_a_chain_with_other_images_does_not_say_only(storage: Storage) -> None:
     phantom_samples(storage, only(release_origin()).with_other_sources())
-    text = card(read_release_metadata(storage, FOLDER))
+    text = card(read_release_metadata(storage, FOLDER, initial_weights=False))
     assert '- The generator was trained on the synthetic images of "Eyes of nobody" 2.1.0, and on other images.' in text
     assert "no photograph." not in text
     assert "trained on photographs of patients" in text
@@ -205,3 +215,26 @@ def test_the_card_states_what_models_learnt_from_the_samples(metadata: ReleaseMe
 def test_the_card_of_a_study_without_a_grid_says_that_worth_was_not_measured(metadata: ReleaseMetadata) -> None:
     text = dataset_card(config(), metadata, example_metrics(), example_annotator_metrics())
     assert f"No model was trained on the samples to measure their worth: {NO_TRANSFER}." in text
+
+
+def test_the_card_of_a_passed_gate_lists_what_was_not_measured(metadata: ReleaseMetadata) -> None:
+    attack = example_attack("images", 0.5)
+    unknown = Measure.not_measurable("40 independent negatives; needs 368", 300)
+    rates = tuple(rate.model_copy(update={"sensitivity": unknown}) for rate in attack.rates)
+    audit = example_audit(attack_on_images=attack.model_copy(update={"rates": rates}))
+    metrics = example_metrics()
+    metrics = metrics.model_copy(update={"audit": audit, "verdict": privacy_verdict(metrics.privacy, audit)})
+    privacy = dataset_card(config(), metadata, metrics, example_annotator_metrics()).partition("## Privacy")[2]
+    assert "The privacy gate **passed**" in privacy
+    gap = "- Does the release give away a few people of the training? Its sensitivity at 1 % false accusations is not"
+    assert f"which were not measured:\n\n{gap} measurable: 40 independent negatives; needs 368" in privacy
+    assert "which were not measured" not in card(metadata)
+
+
+def test_the_card_limits_the_comparison_to_this_study_if_the_training_started_from_other_weights(
+    metadata: ReleaseMetadata,
+) -> None:
+    text = card(replace(metadata, initial_weights=True))
+    assert "Each image was compared with every training image of this study and its mirror image" in text
+    assert "may repeat images that those were trained on, which were not compared." in text
+    assert "Each image was compared with every training image and its mirror image" in card(metadata)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from support.metrics_example import example_audit, example_metrics
 from support.release_example import RELEASE, copying_metrics, publish_example
 from support.samples_example import (
     ANNOTATOR,
@@ -26,6 +27,7 @@ from support.samples_example import (
 )
 from synfundus.digests import sha256_hex
 from synfundus.errors import WrongInputError
+from synfundus.evaluation.privacy_gate import privacy_verdict
 from synfundus.measures.editions import is_public
 from synfundus.samples.release_config import ReleaseConfig
 from synfundus.samples.shards import SCHEMA
@@ -179,6 +181,18 @@ def test_an_override_of_the_privacy_gate_is_printed_on_the_card(storage: Storage
     assert "The privacy gate **failed**." in card
     assert "1 of 800 accepted samples that were compared again are nearer" in card
     assert "may not be released" in (folder(storage) / "privacy.html").read_text()
+
+
+def test_the_card_of_a_generator_with_initial_weights_limits_the_comparison_to_its_study(storage: Storage) -> None:
+    phantom_samples(storage)
+    metrics = example_metrics()
+    audit = example_audit(initial_weights=True)
+    metrics = metrics.model_copy(update={"audit": audit, "verdict": privacy_verdict(metrics.privacy, audit)})
+    override = "The weights were trained on phantoms alone."
+    publish_example(storage, RELEASE, CONFIG.model_copy(update={"privacy_override": override}), metrics=metrics)
+    card = (folder(storage) / "README.md").read_text()
+    assert "every training image of this study" in card
+    assert "- Do samples repeat photographs behind the initial weights? The training started from other weights" in card
 
 
 def test_the_card_of_a_passed_gate_says_so_and_its_page_is_released(released: Path) -> None:

@@ -5,9 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from support.data_manifest import data_manifest
+from support.datasets_of_phantoms import phantom_dataset
 from support.metrics_example import example_metrics
+from support.models_of_phantoms import GENERATOR
 from support.operating_points import no_predictions
 from support.report_example import report_manifest
 from support.samples_example import FOLDER, phantom_samples
@@ -23,7 +26,7 @@ from synfundus.diffusion.metrics import GeneratorMetrics
 from synfundus.digests import digest_of
 from synfundus.errors import StorageError, WrongInputError
 from synfundus.evaluation.manifest import PRIVACY_PAGE, PUBLIC
-from synfundus.fundus.manifest import LabelSources
+from synfundus.fundus.manifest import DataManifest, LabelSources
 from synfundus.labels import HEAD_NAMES, LABEL_NAMES
 from synfundus.measures.measure import Measure
 from synfundus.samples.manifest import SamplesManifest
@@ -33,7 +36,8 @@ from synfundus.stages.fill import FillStage
 from synfundus.stages.generator import TrainGeneratorStage
 from synfundus.stages.publish import PublishStage, read_evidence
 from synfundus.stages.record import require_same_digest, start_record
-from synfundus.storage import METRICS, LocalStorage, Storage, read_manifest, write_manifest
+from synfundus.stages.training_tasks import GeneratorTask
+from synfundus.storage import METRICS, LocalStorage, Storage, open_storage, read_manifest, write_manifest
 from synfundus.study import Study, resolve
 from synfundus.training.metadata import HeldOutLoss, StepMetrics
 from synfundus.transfer.manifest import TransferManifest
@@ -256,3 +260,12 @@ def test_images_and_generator_must_have_the_same_size(storage: Storage) -> None:
     wrong = study(storage, "generator.unet.size_px=128")
     with pytest.raises(WrongInputError, match=r"generator\.unet\.size_px: is 128, data\.prepare\.size_px is \d+"):
         TrainGeneratorStage().check(wrong, storage)
+
+
+def test_a_generator_records_which_images_it_was_trained_on(tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path / "root"))
+    phantom_dataset(storage, "data/p", 40, 32)
+    task = GeneratorTask(GENERATOR, storage, "run", "data/p", "generators/p", "digest")
+    task.finish(task.build(torch.device("cpu"), 0, 1), ())
+    recorded = read_manifest(storage, "generators/p", GeneratorManifest).images_digest
+    assert recorded == read_manifest(storage, "data/p", DataManifest).images_digest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.tiny_study import MODELS, NAME, OUTPUTS, FinishedStudy, run_here
+from support.tiny_study import MODELS, NAME, OUTPUTS, OVERRIDE, FinishedStudy, run_here
 from synfundus.diffusion.manifest import GeneratorManifest
 from synfundus.digests import sha256_hex
 from synfundus.fundus.manifest import DataManifest
@@ -27,6 +27,7 @@ data:
 release:
   title: Eyes of a shareable generator
   data_statement: Synthetic images of the release that the chain below names.
+  privacy_override: "{OVERRIDE}"
 """
 
 

@@ -26,7 +26,7 @@ from synfundus.samples.work import divide
 from synfundus.storage import Storage, open_storage, write_manifest
 
 SIZE_PX = 32
-DISTINCT = 64
+DISTINCT = 70
 SAMPLES = SamplesConfig.model_validate(
     {
         "num_samples": 1,
@@ -39,7 +39,10 @@ SAMPLES = SamplesConfig.model_validate(
 
 
 def write_noise_images(storage: Storage, folder: str, num_images: int) -> None:
-    """Write a dataset of discs of noise. Each of `DISTINCT` images occurs many times; nothing here looks for copies."""
+    """Write a dataset of discs of noise. Each of `DISTINCT` images occurs many times, always in the same split.
+
+    Every ten images have one pattern of splits, and `DISTINCT` is a multiple of ten.
+    """
     rng = np.random.default_rng(0)
     line = np.linspace(-1, 1, SIZE_PX)
     inside_HW1 = (line[:, None] ** 2 + line**2 <= 1)[:, :, None]

@@ -70,7 +70,7 @@ def calibrate_on(
     except ValueError as error:
         raise WrongInputError(
             f"{data_folder}: {error}, so not even exact copies would be found; the encoder does not tell these"
-            " photographs apart: train it longer (copy_detector.num_steps), or remove photographs of train from validation"
+            " photographs apart: train it longer (copy_detector.num_steps), or remove those of train from validation"
         ) from error
 
 

@@ -1,11 +1,15 @@
 """A difference of two metrics with its interval and P value, as it is stored; the difference of independent metrics."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from pydantic import model_validator
 
-from synfundus.measures.crossed import CrossedMean
 from synfundus.measures.measure import Measure
 from synfundus.metadata import Metadata
+
+if TYPE_CHECKING:  # imports scipy, which every command would pay
+    from synfundus.measures.crossed import CrossedMean
 
 
 class Difference(Metadata):
@@ -32,7 +36,7 @@ class Difference(Metadata):
         return cls(measure=Measure.not_measurable(reason, n), num_patients=num_patients)
 
     @classmethod
-    def tested(cls, measure: Measure, mean: CrossedMean, p_value: float, num_patients: int) -> "Difference":
+    def tested(cls, measure: Measure, mean: "CrossedMean", p_value: float, num_patients: int) -> "Difference":
         """Return a measured difference whose test has the standard error and the quantiles of `mean`."""
         return cls(
             measure=measure,
@@ -49,10 +53,12 @@ class Difference(Metadata):
         return self.measure.measurable
 
     @property
-    def mean(self) -> CrossedMean | None:
+    def mean(self) -> "CrossedMean | None":
         """Mean over seeds with the quantiles of the test; None if not measurable."""
         if self.standard_error is None or self.patient_freedom is None or self.seed_share is None:
             return None
+        from synfundus.measures.crossed import CrossedMean
+
         seed_freedom = np.inf if self.seed_freedom is None else self.seed_freedom
         value = self.measure.interval[0]
         return CrossedMean(value, self.standard_error, self.patient_freedom, seed_freedom, self.seed_share)

@@ -17,7 +17,7 @@ from synfundus_jobs.stages import run_study
 FILE: Final = Path("studies/demo.yaml")
 """In a checkout this file exists; elsewhere the demo writes it."""
 STUDY: Final = """\
-# The demo: the whole loop on 3,000 procedural phantoms. `synfundus demo` runs it in about 13 minutes on two CPU cores.
+# The demo: the whole loop on 3,000 procedural phantoms. `synfundus demo` runs it in about 15 minutes on two CPU cores.
 version: 1
 recipe: phantom-cpu
 name: demo

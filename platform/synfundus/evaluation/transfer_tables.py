@@ -19,6 +19,7 @@ from synfundus.measures.transfer_metrics import (
 from synfundus.measures.transfer_text import (
     ENDPOINTS,
     METRIC_TITLES,
+    SHOWN,
     contrast_title,
     detectable_text,
     metric_title,
@@ -28,9 +29,6 @@ from synfundus.measures.transfer_text import (
     what_was_compared,
 )
 from synfundus.measures.wording import format_measure, format_number, format_p
-
-SHOWN: tuple[Role, ...] = ("primary", "by target")
-"""Families whose differences the tables and figures show one by one."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class ConvergenceRow:
 
 @dataclass(frozen=True)
 class Findings:
-    """What survives the correction over the families of a role."""
+    """Differences that survive the correction over the families of a role."""
 
     endpoint: str
     rows: list[tuple[str, DifferenceRow]]
@@ -133,7 +131,7 @@ class TransferSection:
     training: list[str]
     counts: list[CountRow]
     findings: list[Findings]
-    """Of the primary endpoint, and by target."""
+    """Surviving differences of the primary endpoint, and those by target."""
     families: list[FamilyRow]
     contrasts: list[ContrastTable]
     metric_titles: list[str]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from synfundus.measures.crossed import CrossedMean
+from synfundus.measures.crossed import NO_VARIANCE, CrossedMean
 from synfundus.measures.intervals import logit_interval
 
 LARGEST_QUANTILE = 40.0
@@ -27,7 +27,9 @@ def joined_difference(
         difference: first - second, whose standard error gives the correlation, and whose quantiles are used.
     """
     errors = first.standard_error, second.standard_error
-    if min(*errors, difference.standard_error) <= 1e-9 or not (0.0 < first.value < 1.0 and 0.0 < second.value < 1.0):
+    if min(*errors, difference.standard_error) <= NO_VARIANCE or not (
+        0.0 < first.value < 1.0 and 0.0 < second.value < 1.0
+    ):
         return None
     covariance = (errors[0] ** 2 + errors[1] ** 2 - difference.standard_error**2) / 2.0
     correlation = float(np.clip(covariance / (errors[0] * errors[1]), -1.0, 1.0))

@@ -18,7 +18,10 @@ from scipy.special import stdtr, stdtrit
 
 from synfundus.measures.inputs import Floats
 
+NO_VARIANCE = 1e-9
+"""Standard error up to which the patients give a number no variance."""
 SMALLEST_TAIL = 1e-200
+"""Probability above a quantile down to which a P value is searched."""
 MOST_FREEDOM = 1e9
 """Degrees of freedom from which on Student's t is normal to rounding."""
 

@@ -5,13 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from synfundus.measures.auc_difference import joined_difference
-from synfundus.measures.crossed import CrossedMean, crossed_mean
+from synfundus.measures.crossed import NO_VARIANCE, CrossedMean, crossed_mean
 from synfundus.measures.difference import Difference, independent_difference
 from synfundus.measures.inputs import Floats
 from synfundus.measures.measure import Measure
-
-NO_VARIANCE = 1e-9
-"""Standard error up to which no patient tells how sure a number is."""
 
 
 @dataclass(frozen=True)

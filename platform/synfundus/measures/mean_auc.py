@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from synfundus.measures.crossed import NO_VARIANCE
 from synfundus.measures.difference import Difference
-from synfundus.measures.estimates import NO_VARIANCE, Estimates, difference_of_estimates, difference_without_variance
+from synfundus.measures.estimates import Estimates, difference_of_estimates, difference_without_variance
 from synfundus.measures.inputs import Floats, Groups, group_index
 from synfundus.measures.intervals import logit_interval
 from synfundus.measures.measure import Measure

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from synfundus.measures import performance, statistics
 from synfundus.measures.calibration import ece_interval, largest_bias
+from synfundus.measures.crossed import NO_VARIANCE
 from synfundus.measures.difference import Difference
 from synfundus.measures.estimates import (
-    NO_VARIANCE,
     Estimates,
     difference_of_estimates,
     difference_without_variance,

@@ -61,7 +61,7 @@ class TransferTestSet(Metadata):
 
 
 class TransferTarget(Metadata):
-    """What models are tested on."""
+    """Target on which models are tested: a label, the grade, or all labels together."""
 
     title: str
     """Name in plain words."""

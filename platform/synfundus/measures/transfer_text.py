@@ -46,6 +46,8 @@ ENDPOINTS: dict[Role, str] = {
     "secondary": "Secondary metrics",
 }
 """Endpoint of the families of a role."""
+SHOWN: tuple[Role, ...] = ("primary", "by target")
+"""Roles whose differences report and card show one by one."""
 
 
 def metric_title(transfer: ComputedTransfer, target: str, metric: MetricName) -> str:

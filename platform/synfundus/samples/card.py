@@ -12,7 +12,7 @@ from synfundus.measures.editions import withhold
 from synfundus.measures.metrics import ComputedSpace, EvaluationMetrics, Extrapolation, Fidelity
 from synfundus.measures.templates import read_template
 from synfundus.measures.transfer_metrics import ComputedTransfer, Role, Transfer
-from synfundus.measures.transfer_text import ENDPOINTS, finding_text, nothing_survives, what_was_compared
+from synfundus.measures.transfer_text import ENDPOINTS, SHOWN, finding_text, nothing_survives, what_was_compared
 from synfundus.measures.wording import RESEARCH_ONLY, describe_judge, format_measure, format_number, grader_name
 from synfundus.samples.chain import chain_sentences
 from synfundus.samples.croissant import citation, licence_url
@@ -51,7 +51,7 @@ class _FidelityRow:
 
 @dataclass(frozen=True)
 class _Finding:
-    """What survives the correction over one endpoint of the transfer, as text."""
+    """Differences that survive the correction over one endpoint of the transfer, as text."""
 
     endpoint: str
     num_measured: int
@@ -228,7 +228,7 @@ def _transfer_texts(transfer: Transfer) -> dict[str, str | list[_Finding]]:
         return {}
     return {
         "what_was_compared": what_was_compared(transfer),
-        "transfer_findings": [_transfer_finding(transfer, role) for role in ("primary", "by target")],
+        "transfer_findings": [_transfer_finding(transfer, role) for role in SHOWN],
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class AllLabels:
         """Reason why nothing can be measured; None if something can."""
         return None if self.tasks else NO_LABEL
 
-    @property
+    @cached_property
     def images(self) -> LabelledImages:
         """Values of the targets, and which of them an expert stated."""
         known_NK = np.stack([task.rows_N for task in self.tasks], axis=1)
@@ -90,7 +91,7 @@ class AllLabels:
 
 
 AnyTask = Task | AllLabels
-"""What models are tested on, on one test set."""
+"""Target on one test set: a single one, or all labels together."""
 
 
 def tasks_of(tests: Sequence[TestSet]) -> list[AnyTask]:

@@ -23,7 +23,7 @@ _METRICS: Final[dict[TargetKind, tuple[MetricName, ...]]] = {
 
 @dataclass(frozen=True)
 class Target:
-    """What models are tested on."""
+    """Target on which models are tested: a single one, or all labels together."""
 
     name: str
     title: str

@@ -74,7 +74,7 @@ def test_the_true_values_of_the_simulation_are_those_of_a_very_large_study(metri
 
 @pytest.mark.parametrize("name", SMALL)
 def test_intervals_cover_the_true_value(name: str) -> None:
-    """Of 150 studies, fewer than 91 % are covered with a chance below 3 % if 95 % are true; the seeds are fixed."""
+    """Fewer than 91 % of 150 studies are covered with a chance below 3 % if 95 % are true; the seeds are fixed."""
     measurable, covered = ESTIMANDS[name].covered(range(NUM_DRAWS))
     assert measurable >= 0.95 * NUM_DRAWS
     assert covered >= 0.91 * measurable
@@ -82,7 +82,7 @@ def test_intervals_cover_the_true_value(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in STUDIES if "as varied" not in name])
 def test_intervals_of_the_report_cover_the_true_value(name: str) -> None:
-    """Of 150 studies, fewer than 90 % are covered with a chance below 1 % if 95 % are true; the seeds are fixed."""
+    """Fewer than 90 % of 150 studies are covered with a chance below 1 % if 95 % are true; the seeds are fixed."""
     study, num_studies = STUDIES[name], NUM_STUDIES.get(name, NUM_DRAWS)
     for number, (measurable, covered) in study.covered(range(num_studies)).items():
         assert measurable >= 0.95 * num_studies, number

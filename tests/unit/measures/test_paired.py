@@ -139,7 +139,7 @@ def test_mean_over_seeds_equals_the_published_multi_reader_analysis() -> None:
 
 
 def test_the_quantile_of_a_mean_over_seeds_is_cochran_and_cox_s() -> None:
-    """Of a variance whose share w has 2 degrees of freedom and whose rest has 60: w t(2) + (1 - w) t(60)."""
+    """It is w t(2) + (1 - w) t(60) for a variance whose share w has 2 degrees of freedom and whose rest has 60."""
     mean = CrossedMean(2.9, 1.0, patient_freedom=60.0, seed_freedom=2.0, seed_share=0.4)
     at = [0.4 * student.ppf(p, 2) + 0.6 * student.ppf(p, 60) for p in (0.975, 1 - 1e-3)]
     assert mean.quantile == pytest.approx(at[0], rel=1e-9)

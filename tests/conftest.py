@@ -65,8 +65,15 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def ray_session(_s3_process: Store) -> Iterator[None]:
     """A real local Ray cluster of four logical CPUs, shared by all tests. Its workers can reach the S3 store."""
-    # A worker that has imported the library is kept for the next test.
-    os.environ.update({"RAY_AUTH_MODE": "disabled", "RAY_idle_worker_killing_time_threshold_ms": "60000"})
+    os.environ.update(
+        {
+            "RAY_AUTH_MODE": "disabled",
+            # A worker that has imported the library is kept for the next test.
+            "RAY_idle_worker_killing_time_threshold_ms": "60000",
+            # At Ray's niceness of 15, a worker gets 4 % of a core that another process of the tests uses.
+            "RAY_worker_niceness": "0",
+        }
+    )
     prepare_ray_environment()
     folders = (Path(__file__).parent, Path(__file__).parent / "benchmarks")
     stack = ExitStack()

@@ -224,7 +224,7 @@ def _contrast_table(transfer: ComputedTransfer, key: str) -> ContrastTable:
 
 def _difference_rows(transfer: ComputedTransfer, entries: Sequence[ArmDifference]) -> Iterator[DifferenceRow]:
     for entry in entries:
-        metric = transfer.primary_metric(entry.target)
+        metric = transfer.main_metric(entry.target)
         found = entry.metrics[metric]
         yield DifferenceRow(
             role=family_role(transfer.targets[entry.target].kind, metric),

@@ -14,7 +14,7 @@ from synfundus.measures.measure import Measure
 from synfundus.measures.metric_names import MetricName
 from synfundus.metadata import Metadata
 
-PRIMARY: tuple[MetricName, ...] = ("auc", "quadratic_kappa")
+MAIN_METRICS: tuple[MetricName, ...] = ("auc", "quadratic_kappa")
 """Main metrics of targets: AUC of a binary one and of all labels together, quadratic kappa of the grade."""
 TargetKind = Literal["all labels", "binary", "ordinal"]
 Role = Literal["primary", "by target", "secondary"]
@@ -26,7 +26,7 @@ def family_role(kind: TargetKind, metric: MetricName) -> Role:
     """Return the role of the family that holds the differences of a metric of a target."""
     if kind == "all labels":
         return "primary"
-    return "by target" if metric in PRIMARY else "secondary"
+    return "by target" if metric in MAIN_METRICS else "secondary"
 
 
 class TransferArm(Metadata):
@@ -112,7 +112,7 @@ class ArmScore(Metadata):
     """Models behind each mean."""
     measures: dict[MetricName, Measure]
     """Mean over the seeds with an interval that counts both patients and seeds as random."""
-    primary_by_seed: tuple[float, ...]
+    main_by_seed: tuple[float, ...]
     """Main metric of each model, in the order of the seeds; empty if not measurable."""
 
 
@@ -252,7 +252,7 @@ class ComputedTransfer(Metadata):
                 if found.survives and family_role(self.targets[entry.target].kind, metric) == role:
                     yield entry, metric
 
-    def primary_metric(self, target: str) -> MetricName:
+    def main_metric(self, target: str) -> MetricName:
         """Return the main metric of a target: AUC, or quadratic kappa for the grade."""
         return "quadratic_kappa" if self.targets[target].kind == "ordinal" else "auc"
 

@@ -77,9 +77,9 @@ class AllLabels:
             return Difference.not_measurable(NO_SEED, self.num_images)
         return mean_auc_difference(self.images, self._scores(metric, models), self._scores(metric, references))
 
-    def primary_values(self, models: Sequence[TrainedModel]) -> tuple[float, ...]:
+    def main_values(self, models: Sequence[TrainedModel]) -> tuple[float, ...]:
         """Return the mean over the targets for each model."""
-        of_targets = np.array([task.primary_values(models) for task in self.tasks])
+        of_targets = np.array([task.main_values(models) for task in self.tasks])
         return tuple(of_targets.mean(axis=0).tolist())
 
     def _scores(self, metric: MetricName, models: Sequence[TrainedModel]) -> Floats:

@@ -13,7 +13,7 @@ from synfundus.measures.metric_names import METRIC_NAMES, MetricName
 from synfundus.measures.multiplicity import holm
 from synfundus.measures.power import ALPHA, detectable_difference
 from synfundus.measures.transfer_metrics import (
-    PRIMARY,
+    MAIN_METRICS,
     ArmDifference,
     ArmScore,
     CorrectedDifference,
@@ -29,8 +29,8 @@ from synfundus.transfer.trained import Models, TrainedModel
 
 FAMILIES: tuple[tuple[Role, tuple[MetricName, ...]], ...] = (
     ("primary", ("auc",)),
-    ("by target", PRIMARY),
-    *(("secondary", (metric,)) for metric in METRIC_NAMES if metric not in PRIMARY),
+    ("by target", MAIN_METRICS),
+    *(("secondary", (metric,)) for metric in METRIC_NAMES if metric not in MAIN_METRICS),
 )
 """Families of a question: AUC of all labels together, the main metric of each target, each secondary metric alone."""
 LARGEST: dict[MetricName, float] = {"quadratic_kappa": 2.0}
@@ -50,7 +50,7 @@ def scores_of(settings: Models, tasks: Sequence[AnyTask]) -> Iterator[ArmScore]:
                 target=task.target.name,
                 num_seeds=len(models),
                 measures={metric: task.score(metric, models) for metric in task.target.metrics},
-                primary_by_seed=task.primary_values(models),
+                main_by_seed=task.main_values(models),
             )
 
 

@@ -87,8 +87,8 @@ class Task:
             return Difference.not_measurable(UNDETERMINED, n)
         return paired_difference(metric, self.truth, first_SN, second_SN, self.groups)
 
-    def primary_values(self, models: Sequence[TrainedModel]) -> tuple[float, ...]:
-        """Return the primary metric of each model; nothing if one has none."""
+    def main_values(self, models: Sequence[TrainedModel]) -> tuple[float, ...]:
+        """Return the main metric of each model; nothing if one has none."""
         metric = self.target.metrics[0]
         inputs_SN = self._inputs(metric, models)
         if np.isnan(inputs_SN).any():

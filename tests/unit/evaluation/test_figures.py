@@ -256,11 +256,11 @@ def test_a_forest_plot_has_a_point_for_each_measured_difference_and_fills_those_
     figure = plotted(lambda: transfer.plot_forest(found, "pretrained-against-real"))
     points = [line for axes in figure.axes for line in axes.get_lines() if line.get_marker() not in ("None", None)]
     entries = [entry for entry in found.differences if entry.contrast == "pretrained-against-real"]
-    primary = [entry.metrics[found.primary_metric(entry.target)] for entry in entries]
+    members = [entry.metrics[found.main_metric(entry.target)] for entry in entries]
     assert sorted(float(_points(line)[0][0]) for line in points) == pytest.approx(
-        sorted(member.difference.measure.interval[0] for member in primary)
+        sorted(member.difference.measure.interval[0] for member in members)
     )
-    assert sum(line.get_markerfacecolor() != "white" for line in points) == sum(member.survives for member in primary)
+    assert sum(line.get_markerfacecolor() != "white" for line in points) == sum(member.survives for member in members)
 
 
 def test_the_band_of_a_learning_curve_reaches_from_the_lowest_to_the_highest_seed(

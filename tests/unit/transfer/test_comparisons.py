@@ -18,7 +18,7 @@ from support.transfer_example import (
 )
 from synfundus.labels import HEADS
 from synfundus.measures.metric_names import MetricName
-from synfundus.measures.transfer_metrics import PRIMARY, ArmDifference, ComputedTransfer, family_role
+from synfundus.measures.transfer_metrics import MAIN_METRICS, ArmDifference, ComputedTransfer, family_role
 from synfundus.transfer.measuring import GENERATOR_SAW_ALL, compare_models
 from synfundus.transfer.predictions import external_key
 from synfundus.transfer.targets import ALL_LABELS, TARGETS, metric_input
@@ -69,8 +69,8 @@ def test_every_score_is_the_mean_of_scikit_learns_over_the_seeds(grid: Any) -> N
                 REFERENCES[metric](task.truth, metric_input(target, metric, output)[task.rows_N]) for output in outputs
             ]
             assert measure.value == pytest.approx(np.mean(expected)), (score, metric)
-            if metric in PRIMARY:
-                assert score.primary_by_seed == pytest.approx(expected)
+            if metric in MAIN_METRICS:
+                assert score.main_by_seed == pytest.approx(expected)
             checked.add(metric)
     assert checked == set(REFERENCES)
 

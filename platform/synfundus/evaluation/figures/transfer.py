@@ -45,12 +45,14 @@ class _Look:
 
 
 def plot_forest(transfer: ComputedTransfer, contrast: str) -> str | None:
-    """Plot the primary difference of one comparison for each target; None if none is measurable.
+    """Plot the difference in the main metric of one comparison for each target; None if none is measurable.
 
     A row of panels is a test set, a column a fraction of the training patients. A filled point survives the correction.
     All labels together, the primary endpoint, stand first: shaded, with thicker lines.
     """
-    entries = [entry for entry in transfer.differences if entry.contrast == contrast and _primary(entry, transfer)]
+    entries = [
+        entry for entry in transfer.differences if entry.contrast == contrast and _main_difference(entry, transfer)
+    ]
     targets = [name for name in transfer.targets if any(entry.target == name for entry in entries)]
     if not targets:
         return None
@@ -75,7 +77,7 @@ def plot_forest(transfer: ComputedTransfer, contrast: str) -> str | None:
 
 
 def _plot_difference(axes: Axes, y: float, entry: ArmDifference, transfer: ComputedTransfer, look: _Look) -> None:
-    found = _primary(entry, transfer)
+    found = _main_difference(entry, transfer)
     assert found is not None
     value, low, high = found.difference.measure.interval
     summary = transfer.targets[entry.target].kind == "all labels"
@@ -111,14 +113,14 @@ def _forest_legend(figure: Figure, looks: Mapping[str, _Look]) -> None:
 
 
 def plot_gain(transfer: ComputedTransfer, test_set: str) -> str | None:
-    """Plot the primary differences of all comparisons against the fraction, a panel for each target and network.
+    """Plot the differences in the main metric against the fraction, a panel for each target and network.
 
     None if no comparison is measurable at two fractions of the training patients.
     """
     entries = [
         entry
         for entry in transfer.differences
-        if entry.test_set == test_set and entry.fraction is not None and _primary(entry, transfer)
+        if entry.test_set == test_set and entry.fraction is not None and _main_difference(entry, transfer)
     ]
     fractions = _fractions([entry.fraction for entry in entries])
     if len(fractions) < 2:
@@ -150,7 +152,7 @@ def _plot_gain_panel(
         points = [
             (fractions.index(entry.fraction), *found.difference.measure.interval)
             for entry in entries
-            if entry.contrast == key and (found := _primary(entry, transfer)) is not None
+            if entry.contrast == key and (found := _main_difference(entry, transfer)) is not None
         ]
         if not points:
             continue
@@ -223,9 +225,9 @@ def _line_legend(figure: Figure, looks: Mapping[str, _Look], columns: int) -> No
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
-def _primary(entry: ArmDifference, transfer: ComputedTransfer) -> CorrectedDifference | None:
-    """Return the difference of the target's primary metric; None if it is not measurable."""
-    found = entry.metrics.get(transfer.primary_metric(entry.target))
+def _main_difference(entry: ArmDifference, transfer: ComputedTransfer) -> CorrectedDifference | None:
+    """Return the difference of the target's main metric; None if it is not measurable."""
+    found = entry.metrics.get(transfer.main_metric(entry.target))
     return found if found is not None and found.difference.measurable else None
 
 

@@ -2,15 +2,13 @@
 
     SYNFUNDUS_REAL_DATA=FOLDER PYTHONPATH=tests python tests/benchmarks/altered_copies.py
 
-FOLDER has images/ and labels.csv with `file_name` and `patient_id`. For each size, the photographs are prepared and
-split by patient as a study does it. The detector is trained on the training photographs, and both sides are calibrated
-on the validation photographs by the same rule. Altered copies of training photographs should be found; photographs of
-the test split, which show other people, should not be rejected. Writes
-tests/benchmarks/results/altered_copies_cpu2_202611.md.
+For each size, the photographs of `studies/fundus-real.yaml` are prepared and split by patient as a study does it. The
+detector is trained on the training photographs, and both sides are calibrated on the validation photographs by the same
+rule. Altered copies of training photographs should be found; photographs of the test split, which show other people,
+should not be rejected. Writes tests/benchmarks/results/altered_copies_cpu2_202611.md.
 """
 
 import argparse
-import csv
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -21,27 +19,22 @@ import numpy as np
 import torch
 from grey_descriptor import grey_descriptor
 from numpy.typing import NDArray
-from report_table import keep, machine, table
+from report_table import keep, machine, prepare_data, table
 
-from support.data_manifest import data_manifest
-from support.datasets_of_phantoms import png
 from support.models_of_phantoms import train_copy_detector
-from support.shards_of_rows import write_shards
 from synfundus.copies.alterations import ALTERATIONS, altered_copy
 from synfundus.copies.calibration import calibrate
 from synfundus.copies.config import CopyDetectorConfig
 from synfundus.copies.detector import load_copy_detector
-from synfundus.digests import sha256_hex
-from synfundus.environment import Environment
 from synfundus.fundus.dataset import PreparedImages
-from synfundus.fundus.preprocess import Prepared, prepare_image
-from synfundus.fundus.splits import SplitFractions, split_of
-from synfundus.labels import LABEL_NAMES, FloatArray
+from synfundus.labels import FloatArray
 from synfundus.measures.measure import Measure
 from synfundus.measures.nearest import nearest, reference_on
 from synfundus.measures.statistics import proportion
-from synfundus.storage import Storage, open_storage, write_manifest
+from synfundus.storage import open_storage
+from synfundus.study import load_study
 
+STUDY = Path(__file__).parents[2] / "studies" / "fundus-real.yaml"
 COMMAND = "SYNFUNDUS_REAL_DATA=FOLDER PYTHONPATH=tests python tests/benchmarks/altered_copies.py"
 GOAL = "at least 95 % of each kind and of all mixed, at most 1 % of photographs of other people rejected"
 Describe = Callable[[NDArray[np.uint8]], FloatArray]
@@ -72,22 +65,13 @@ class Side:
     expected_rate: float
 
 
-def write_dataset(storage: Storage, folder: Path, size_px: int, seed: int) -> None:
-    """Prepare the photographs of a folder and write them as a dataset, split by patient."""
-    rows = []
-    with (folder / "labels.csv").open(encoding="utf-8") as file:
-        for record in csv.DictReader(file):
-            prepared = prepare_image((folder / "images" / record["file_name"]).read_bytes(), size_px)
-            if not isinstance(prepared, Prepared):
-                continue
-            data, patient = png(prepared.pixels_HWC), record["patient_id"]
-            row: dict[str, object] = {"image_id": sha256_hex(data)[:16], "image": {"bytes": data, "path": None}}
-            row |= {"patient": sha256_hex(patient.encode())[:32], "split": split_of(patient, seed, SplitFractions())}
-            for name in LABEL_NAMES:
-                value = int(record[name]) if record[name] else None
-                row |= {name: value, f"source_{name}": "unknown" if value is None else "expert", f"filled_{name}": None}
-            rows.append(row)
-    write_manifest(storage, "data/p", write_shards(storage, "data/p", rows, 64), data_manifest(rows, size_px))
+def prepared(root: str, size_px: int, seed: int) -> PreparedImages:
+    """Prepare the photographs of `studies/fundus-real.yaml` at this size, split by patient with this seed."""
+    overrides = [f"root={root}", f"data.prepare.size_px={size_px}", f"generator.unet.size_px={size_px}"]
+    study = load_study(STUDY, [*overrides, f"data.prepare.split_seed={seed}"])
+    storage = open_storage(root)
+    prepare_data(study, storage)
+    return PreparedImages(storage, study.data_folder)
 
 
 def pixels_and_patients(images: PreparedImages, split: str) -> tuple[NDArray[np.uint8], list[str]]:
@@ -115,14 +99,12 @@ def measure(images: PreparedImages, describe: Describe, copies: Mapping[str, NDA
     )
 
 
-def run(folder: Path, size_px: int, seed: int, config: CopyDetectorConfig) -> tuple[Side, Side, str]:
+def run(size_px: int, seed: int, config: CopyDetectorConfig) -> tuple[Side, Side, str]:
     """Return the results of both sides at one size, and a line on what they cost."""
     with tempfile.TemporaryDirectory() as root:
-        storage = open_storage(root)
-        write_dataset(storage, folder, size_px, seed)
-        images = PreparedImages(storage, "data/p")
+        images, storage = prepared(root, size_px, seed), open_storage(root)
         start_s = time.perf_counter()
-        train_copy_detector(storage, "data/p", "copy_detectors/p", config)
+        train_copy_detector(storage, images.folder, "copy_detectors/p", config)
         train_s = time.perf_counter() - start_s
         training, _ = pixels_and_patients(images, "train")
         copies = {
@@ -151,18 +133,13 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="settings of the copy detector, such as num_steps=500")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    folder = Environment().real_data
-    if folder is None:
-        parser.error("export SYNFUNDUS_REAL_DATA=<folder of the photographs>")
     torch.set_num_threads(options.threads)
     values = dict(setting.split("=") for setting in options.set)
     config = CopyDetectorConfig.model_validate({**values, "resources": {"num_threads": options.threads}})
     sides: dict[tuple[int, str], Side] = {}
     costs = []
     for size_px in options.sizes:
-        sides[size_px, "grey 16 px"], sides[size_px, "detector"], cost = run(
-            Path(folder), size_px, options.seed, config
-        )
+        sides[size_px, "grey 16 px"], sides[size_px, "detector"], cost = run(size_px, options.seed, config)
         costs.append(cost)
         print(cost, flush=True)
     head = ["alteration", *(f"{size_px} px, {name}" for size_px, name in sides)]

@@ -120,5 +120,5 @@ def _copies_tile(privacy: Privacy) -> SummaryTile:
         title,
         f"{privacy.num_near} of {privacy.num_sampled:,}",
         f"samples were nearer to a training photograph than {100 - 100 * privacy.expected_rate:.3g} % of photographs of"
-        " other people are; they were rejected",
+        f" other people are{'; they were rejected' if privacy.num_near else ''}",
     )

@@ -31,8 +31,17 @@ def format_percent(measure: Measure) -> str:
     """Return `91 % (88 to 94)`, or `not measurable`."""
     if not measure.measurable:
         return NOT_MEASURABLE
-    value, low, high = (f"{100 * number:.0f}" for number in measure.interval)
+    value, low, high = map(_in_percent, measure.interval)
     return f"{value} % ({low} to {high})"
+
+
+def _in_percent(share: float) -> str:
+    """Return a share in whole percent; with up to two decimals where 0 or 100 would say none or all wrongly."""
+    percent = 100.0 * share
+    texts = [f"{percent:.{decimals}f}" for decimals in (0, 1, 2)]
+    if percent in (0.0, 100.0):
+        return texts[0]
+    return next((text for text in texts if abs(float(text)) not in (0.0, 100.0)), texts[-1])
 
 
 @dataclass(frozen=True)

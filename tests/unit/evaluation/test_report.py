@@ -394,3 +394,18 @@ def test_large_images_are_shrunk_and_small_ones_kept() -> None:
     assert shrunk.shape == (256, 256, 3)
     reference = np.asarray(Image.fromarray(large).resize((256, 256), Image.Resampling.LANCZOS), float)
     assert np.abs(shrunk - reference).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("shares", "text"),
+    [
+        ((0.914, 0.88, 0.936), "91 % (88 to 94)"),
+        ((0.998, 0.989, 0.9997), "99.8 % (99 to 99.97)"),
+        ((1.0, 0.9835, 1.0), "100 % (98 to 100)"),
+        ((0.0, 0.0, 0.004), "0 % (0 to 0.4)"),
+        ((0.002, -0.004, 0.3), "0.2 % (-0.4 to 30)"),
+    ],
+)
+def test_a_share_reads_as_none_or_all_only_if_it_is(shares: tuple[float, float, float], text: str) -> None:
+    value, low, high = shares
+    assert report_tables.format_percent(Measure.measured(value, low, high, 100)) == text

@@ -132,9 +132,9 @@ def honest(study: Study, storage: Storage) -> Result:
 
 def over_trained(study: Study, storage: Storage, images: Few, num_steps: int) -> Result:
     """Train a generator on few photographs, sample, audit and judge it."""
-    detector, gate = (read(storage, study.copy_detector_folder) for read in (load_copy_detector, read_gate))
-    descriptors = read_descriptors(storage, study.copy_detector_folder)
-    whole = read_reference(storage, study.copy_detector_folder)
+    folder = study.copy_detector_folder
+    detector, gate = load_copy_detector(storage, folder), read_gate(storage, folder)
+    descriptors, whole = read_descriptors(storage, folder), read_reference(storage, folder)
     training_ND, patient_N = whole.descriptors_ND[images.rows], whole.patient_N[images.rows]
     held_out_MD = np.concatenate([descriptors[split] for split in HELD_OUT_SPLITS])
     reference = reference_on(training_ND, patient_N, "cpu")

@@ -10,7 +10,6 @@ in a thousand. Writes tests/benchmarks/results/privacy_gate_<study>_cpu2_202611.
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -289,15 +288,18 @@ def main() -> None:
     reference = read_reference(storage, study.copy_detector_folder).on("cpu")
     detector = load_copy_detector(storage, study.copy_detector_folder)
     planted = planted_rows(images, detector, reference, others(study, images))
-    keep(f"privacy_gate_{study.name.replace('-', '_')}", report(study, images, results, planted))
+    keep(
+        f"privacy_gate_{study.name.replace('-', '_')}",
+        report(study, f"studies/{options.study.name}", images, results, planted),
+    )
 
 
-def report(study: Study, images: PreparedImages, results: Sequence[Result], planted: Planted) -> str:
-    """Return the page of results."""
+def report(study: Study, file: str, images: PreparedImages, results: Sequence[Result], planted: Planted) -> str:
+    """Return the page of results; `file` is the study's file, below the project."""
     kind = "photographs" if study.has_real_photographs else "phantoms"
     num_held_out = sum(images.num_images(split) for split in HELD_OUT_SPLITS)
     return TEXT.format(
-        command=f"PYTHONPATH=tests python {' '.join(sys.argv)}",
+        command=f"PYTHONPATH=tests python tests/benchmarks/privacy_gate.py {file} --num-steps {results[-1].num_steps}",
         machine=machine("torch", "numpy"),
         setup=f"{images.num_images('train')} training and {num_held_out} held-out {kind} of {images.size_px} px;"
         f" {study.samples.num_samples} samples of each generator.",

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
-BENCHMARKS := phantom_findings reading_speed training_speed sampling_speed copy_search memory_growth serving_speed interval_coverage
+BENCHMARKS := phantom_findings reading_speed training_speed sampling_speed copy_search memory_growth serving_speed interval_coverage seed_quantiles
 
 .PHONY: help install demo check test test-cluster bench lock clean
 

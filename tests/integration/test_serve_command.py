@@ -38,8 +38,12 @@ def serving(study: FinishedStudy, *options: str) -> Iterator[tuple["subprocess.P
 
 
 def finish_under_way(process: "subprocess.Popen[str]", url: str, key: str, signals: list[signal.Signals]) -> Outcome:
-    """Send signals while a request is under way, which finishes after one signal, and is cut by two."""
-    headers, request = {"Authorization": f"Bearer {key}"}, {"steps": 500, "n": 2}
+    """Send signals while a request is under way, which finishes after one signal, and is cut by two.
+
+    A request that is cut is long, so that it does not finish before the second signal.
+    """
+    request = {"steps": 1000, "n": 2 if len(signals) == 1 else 20}
+    headers = {"Authorization": f"Bearer {key}"}
     with ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(httpx.post, f"{url}/v1/generate", json=request, headers=headers, timeout=120)
         time.sleep(1)

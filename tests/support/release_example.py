@@ -1,6 +1,7 @@
 """A release of the samples of `samples_example`, with example metrics, for tests of what publishing writes."""
 
-from support.metrics_example import example_annotator_metrics, example_metrics
+from support.annotator_metrics_example import example_annotator_metrics
+from support.metrics_example import example_metrics
 from support.samples_example import FOLDER
 from synfundus.digests import digest_of, sha256_hex
 from synfundus.evaluation.privacy_gate import privacy_verdict

@@ -6,7 +6,9 @@ import pytest
 from scipy.stats import binomtest
 
 from support.copies_example import EXAMPLE_METRICS
-from support.metrics_example import example_attack, example_audit, example_metrics, measure, measure_around
+from support.measure_example import measure, measure_around
+from support.metrics_example import example_metrics
+from support.privacy_example import example_attack, example_audit
 from synfundus.evaluation.privacy_gate import (
     MAX_AUC,
     MAX_EXCESS,

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
-from support.metrics_example import IMAGE_ID, example_attack, example_audit, example_metrics, measure
+from support.measure_example import measure
+from support.metrics_example import example_metrics
 from support.origin_example import only, release_origin
+from support.privacy_example import IMAGE_ID, example_attack, example_audit
 from synfundus.evaluation.privacy_gate import privacy_verdict
 from synfundus.evaluation.privacy_page import NOT_COVERED, render_privacy_page
 from synfundus.measures.editions import is_public, withhold

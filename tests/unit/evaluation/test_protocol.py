@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from support.annotator_metrics_example import example_annotator_metrics
 from support.copies_example import example_gate, untrained_encoder
-from support.metrics_example import example_annotator_metrics, example_attack, example_judge
+from support.judge_example import example_judge
+from support.privacy_example import example_attack
 from synfundus.errors import WrongInputError
 from synfundus.evaluation.config import EvaluationConfig
 from synfundus.evaluation.diversity_section import ANATOMY

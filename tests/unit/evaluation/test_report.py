@@ -12,15 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from support.metrics_example import (
-    IMAGE_ID,
-    UNUSABLE,
-    UNUSABLE_REASON,
-    example_annotator_metrics,
-    example_metrics,
-    judged,
-)
+from support.annotator_metrics_example import example_annotator_metrics
+from support.judge_example import judged
+from support.measure_example import UNUSABLE, UNUSABLE_REASON
+from support.metrics_example import example_metrics
 from support.origin_example import only, release_origin
+from support.privacy_example import IMAGE_ID
 from synfundus.evaluation import report_tables
 from synfundus.evaluation.data_uri import image_uri
 from synfundus.evaluation.figures.training import LossCurves

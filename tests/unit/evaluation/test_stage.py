@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from support.data_manifest import data_manifest
-from support.metrics_example import example_metrics, judged
+from support.judge_example import judged
+from support.metrics_example import example_metrics
 from support.report_example import report_manifest
 from support.transfer_example import example_transfer
 from synfundus.diffusion.config import ScheduleConfig

@@ -5,7 +5,8 @@ from functools import cache
 
 import pytest
 
-from support.metrics_example import NO_TRANSFER, example_annotator_metrics, example_metrics
+from support.annotator_metrics_example import example_annotator_metrics
+from support.metrics_example import NO_TRANSFER, example_metrics
 from support.transfer_example import example_transfer
 from synfundus.evaluation.report import ReportContent, render_report
 from synfundus.evaluation.report_summary import summary_tiles

@@ -6,16 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
-from support.metrics_example import (
-    NO_TRANSFER,
-    UNUSABLE,
-    example_annotator_metrics,
-    example_attack,
-    example_audit,
-    example_metrics,
-    judged,
-)
+from support.annotator_metrics_example import example_annotator_metrics
+from support.judge_example import judged
+from support.measure_example import UNUSABLE
+from support.metrics_example import NO_TRANSFER, example_metrics
 from support.origin_example import only, release_origin
+from support.privacy_example import example_attack, example_audit
 from support.samples_example import FOLDER, phantom_samples
 from support.transfer_example import example_transfer
 from synfundus.diagnosis.operating_points import OperatingPoint

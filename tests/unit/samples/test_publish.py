@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from support.metrics_example import example_audit, example_metrics
+from support.metrics_example import example_metrics
+from support.privacy_example import example_audit
 from support.release_example import RELEASE, copying_metrics, publish_example
 from support.samples_example import (
     ANNOTATOR,

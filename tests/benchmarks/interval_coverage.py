@@ -192,7 +192,8 @@ def _single_arm() -> list[Estimand]:
         quality, spread = qualities.get(name, 1.5), 0.05 if name == "quadratic_kappa" else 0.2
         design = Design(name, 120, quality, num_seeds=3, seed_sd=spread, overconfidence=1.5)
         out.append(_designed(f"{name}, mean of 3 seeds, 120 patients", design))
-    return out
+    few = Design("auc", 27, 2.9, num_seeds=3, seed_sd=0.4, prevalence=0.5)
+    return [*out, _designed("AUC 0.98, mean of 3 seeds, 27 patients", few)]
 
 
 def _differences() -> list[Estimand]:
@@ -211,6 +212,9 @@ def _differences() -> list[Estimand]:
         one = Design(name, 120, first, second, overconfidence=1.5)
         three = Design(name, 120, first, second, num_seeds=3, seed_sd=spread, overconfidence=1.5)
         out += [_designed(f"difference of {name}", one), _designed(f"difference of {name}, 3 seeds", three)]
+    for words, second in (("none", 2.9), ("0.98 and 0.92", 2.0)):
+        few = Design("auc", 27, 2.9, second, num_seeds=3, seed_sd=0.4, prevalence=0.5)
+        out.append(_designed(f"difference of AUC, {words}, 3 seeds, 27 patients", few))
     return out
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from synfundus.measures.crossed import NO_VARIANCE, CrossedMean
-from synfundus.measures.intervals import logit_interval
+from synfundus.measures.intervals import stretched_logit_interval
 
 LARGEST_QUANTILE = 40.0
 """Quantile beyond which a P value is not searched."""
@@ -33,11 +33,14 @@ def joined_difference(
         return None
     covariance = (errors[0] ** 2 + errors[1] ** 2 - difference.standard_error**2) / 2.0
     correlation = float(np.clip(covariance / (errors[0] * errors[1]), -1.0, 1.0))
+    logit_quantile = difference.logit_quantile
 
     def ends(quantile: float) -> tuple[float, float]:
         """Return the interval of this quantile."""
         (a_low, a_high), (b_low, b_high) = (
-            np.abs(np.array(logit_interval(auc.value, auc.standard_error, quantile)) - auc.value)
+            np.abs(
+                np.array(stretched_logit_interval(auc.value, auc.standard_error, quantile, logit_quantile)) - auc.value
+            )
             for auc in (first, second)
         )
         below, above = (
@@ -53,7 +56,7 @@ def _p_value(ends: Callable[[float], tuple[float, float]], difference: CrossedMe
     """Return the two-sided level at which the interval ends at 0."""
     from scipy.optimize import brentq  # takes a second to import, which each worker would pay when it starts
 
-    if difference.value == 0.0:
+    if abs(difference.value) <= NO_VARIANCE:  # equal but for the rounding of a mean
         return 1.0
 
     def nearer_end(quantile: float) -> float:

@@ -44,6 +44,14 @@ class CrossedMean:
         """Two-sided 95 % quantile."""
         return self._quantile(0.025)
 
+    @property
+    def logit_quantile(self) -> float:
+        """Quantile up to which the interval of a share or an AUC is one on the logit scale; infinite with one seed.
+
+        It is the 95 % quantile for new patients alone. See `intervals.stretched_logit_interval`.
+        """
+        return float("inf") if self.seed_share == 0.0 else float(-stdtrit(self.patient_freedom, 0.025))
+
     def freedom_at(self, level: float) -> float:
         """Return the degrees of freedom of the Student's t that has the same quantile at a two-sided level.
 

@@ -91,6 +91,21 @@ def logit_interval(value: float, standard_error: float, quantile: float, lower_e
     return float(low), float(high)
 
 
+def stretched_logit_interval(
+    value: float, standard_error: float, quantile: float, logit_quantile: float, lower_end: float = 0.0
+) -> tuple[float, float]:
+    """Return the logit interval up to `logit_quantile`; beyond it, both ends move on in proportion to the quantile.
+
+    The scale makes an interval as skewed as the distribution of the estimate. The quantile of three seeds is large for
+    another reason: their variance is uncertain. On the logit scale it would skew the interval of an AUC near 1 far more
+    than the estimate is, down to 0.4 where 0.9 is meant. See `logit_interval` for the other arguments.
+    """
+    at_most = min(quantile, logit_quantile)
+    low, high = logit_interval(value, standard_error, at_most, lower_end)
+    stretch = quantile / at_most if at_most > 0.0 else 1.0
+    return max(value - stretch * (value - low), lower_end), min(value + stretch * (high - value), 1.0)
+
+
 def percentile_interval(values: Floats) -> tuple[float, float]:
     """Return the 2.5th and the 97.5th percentile of bootstrap values."""
     low, high = np.nanpercentile(values, (2.5, 97.5))

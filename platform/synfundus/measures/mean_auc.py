@@ -16,7 +16,7 @@ from synfundus.measures.crossed import NO_VARIANCE
 from synfundus.measures.difference import Difference
 from synfundus.measures.estimates import Estimates, difference_of_estimates, difference_without_variance
 from synfundus.measures.inputs import Floats, Groups, group_index
-from synfundus.measures.intervals import logit_interval
+from synfundus.measures.intervals import stretched_logit_interval
 from synfundus.measures.measure import Measure
 from synfundus.measures.paired import seed_mean
 from synfundus.measures.roc import AucResiduals, auc, auc_residuals
@@ -67,7 +67,7 @@ def mean_auc(images: LabelledImages, scores_SNK: Floats) -> Measure:
     mean = estimates.mean()
     if mean.standard_error <= NO_VARIANCE or mean.value in (0.0, 1.0):
         return _mean_of_intervals(images, scores_SNK)
-    low, high = logit_interval(mean.value, mean.standard_error, mean.quantile)
+    low, high = stretched_logit_interval(mean.value, mean.standard_error, mean.quantile, mean.logit_quantile)
     return Measure.measured(mean.value, low, high, images.num_images)
 
 

@@ -20,7 +20,7 @@ from synfundus.measures.estimates import (
     difference_without_variance,
 )
 from synfundus.measures.inputs import Floats, Groups, binary_labels, group_index
-from synfundus.measures.intervals import bootstrap, logit_interval
+from synfundus.measures.intervals import bootstrap, stretched_logit_interval
 from synfundus.measures.measure import Measure
 from synfundus.measures.metric_names import MetricName
 from synfundus.measures.performance import Statistic
@@ -79,7 +79,9 @@ def seed_mean(metric: MetricName, y_true: ArrayLike, predictions_SN: ArrayLike, 
         return first  # all seeds agree, so each has this value and its interval
     else:
         lower_end = -1.0 if metric == "quadratic_kappa" else 0.0
-        low, high = logit_interval(mean.value, mean.standard_error, mean.quantile, lower_end)
+        low, high = stretched_logit_interval(
+            mean.value, mean.standard_error, mean.quantile, mean.logit_quantile, lower_end
+        )
     return Measure.measured(mean.value, low, high, n)
 
 

@@ -1,5 +1,7 @@
 """The interval of a difference of AUCs is MOVER's with correlation, and its P value inverts it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
@@ -8,6 +10,7 @@ from scipy.stats import t as student
 from synfundus.measures.auc_difference import joined_difference
 from synfundus.measures.crossed import CrossedMean
 from synfundus.measures.difference import independent_difference
+from synfundus.measures.intervals import logit_interval, stretched_logit_interval
 from synfundus.measures.measure import Measure
 
 
@@ -56,6 +59,46 @@ def test_far_from_1_it_is_nearly_student_s_t() -> None:
     assert joined[2] == pytest.approx(difference.p_value, abs=0.01)
 
 
+def test_arms_that_are_equal_but_for_rounding_have_a_p_value_of_1() -> None:
+    first, second, difference = arms(0.9, 0.9, 0.5)
+    joined = joined_difference(first, second, replace(difference, value=3e-17))
+    assert joined is not None
+    assert joined[2] == 1.0
+
+
 def test_a_perfect_arm_has_no_logit_interval() -> None:
     perfect = CrossedMean(1.0, 0.0, 60.0)
     assert joined_difference(perfect, CrossedMean(0.9, 0.02, 60.0), CrossedMean(0.1, 0.02, 60.0)) is None
+
+
+def test_the_uncertain_variance_of_three_seeds_does_not_skew_the_interval_of_nearly_perfect_arms() -> None:
+    """On the logit scale alone, the interval would reach from -0.93 to 0.69."""
+    patients, seeds = 26.0, 2.0
+    first, second = (CrossedMean(value, 0.001, patients, seeds, 0.9) for value in (0.9996, 0.9995))
+    difference = CrossedMean(0.0001, 0.0012, patients, seeds, 0.95)
+    joined = joined_difference(first, second, difference)
+    assert joined is not None
+    low, high, p_value = joined
+    assert -0.2 < low < 0.0 < high < 0.2
+    assert p_value > 0.05
+
+
+def test_one_seed_has_no_quantile_beyond_which_its_interval_is_stretched() -> None:
+    assert CrossedMean(0.9, 0.01, 26.0).logit_quantile == np.inf
+    three = CrossedMean(0.9, 0.01, 26.0, 2.0, 0.5)
+    assert three.logit_quantile == pytest.approx(student.ppf(0.975, 26))
+    assert three.logit_quantile < three.quantile
+
+
+@pytest.mark.parametrize("lower_end", [0.0, -1.0])
+def test_an_interval_is_stretched_in_proportion_beyond_its_logit_quantile_and_stays_in_its_range(
+    lower_end: float,
+) -> None:
+    value, error = 0.9, 0.02
+    at_two, low, high = (stretched_logit_interval(value, error, q, 2.0, lower_end) for q in (2.0, 1.5, 4.0))
+    assert at_two == logit_interval(value, error, 2.0, lower_end)
+    assert low == logit_interval(value, error, 1.5, lower_end)
+    assert value - high[0] == pytest.approx(2.0 * (value - at_two[0]))
+    assert high[1] - value == pytest.approx(2.0 * (at_two[1] - value))
+    assert stretched_logit_interval(value, error, 400.0, 2.0, lower_end) == (lower_end, 1.0)
+    assert stretched_logit_interval(value, error, 0.0, 2.0, lower_end) == pytest.approx((value, value))

@@ -50,7 +50,12 @@ TRANSFER_MEANINGS: Mapping[str, str] = {
     "Detectable": "Smallest true difference that the comparison finds with 80 % power at the strictest level of Holm's"
     " correction, 0.05 over the size of the family. It follows from the standard error, so from the number of patients"
     " and seeds, not from the observed difference. None: no possible difference is large enough; more seeds or patients"
-    " are needed.",
+    " are needed. Compare it with the largest gain possible, 1 minus the reference's value: above that, even a perfect"
+    " arm would have been missed.",
+    "Shuffled labels": "A control. Its models are selected on validation patients with true labels, like all others, so"
+    " it may lie above chance.",
+    "What is random": "Patients and the seeds of the classifiers. Generator, annotator and set of samples are those of"
+    " one study: how much another training of the generator would change the results is not in any interval.",
     "No difference shown": "The interval or the correction does not exclude 0. That is not the same as equal: the"
     " interval says which differences remain possible.",
     "Accuracy, precision, recall, F1": "Decisions at the threshold that was chosen on validation patients.",

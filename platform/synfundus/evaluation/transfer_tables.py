@@ -22,10 +22,13 @@ from synfundus.measures.transfer_text import (
     SHOWN,
     contrast_title,
     detectable_text,
+    labels_of_the_mean,
+    largest_gain,
     metric_title,
     nothing_survives,
     patients_text,
     percent_of_patients,
+    surviving_secondary,
     what_was_compared,
 )
 from synfundus.measures.wording import format_measure, format_number, format_p
@@ -72,6 +75,8 @@ class DifferenceRow:
     p_value: str
     adjusted: str
     detectable: str
+    largest_gain: str
+    """1 - the reference's value: a detectable difference above it would miss even a perfect arm."""
     verdict: Verdict
     reason: str | None
 
@@ -132,6 +137,10 @@ class TransferSection:
     counts: list[CountRow]
     findings: list[Findings]
     """Surviving differences of the primary endpoint, and those by target."""
+    labels_of_the_mean: str
+    """Labels whose AUCs the primary endpoint averages."""
+    surviving_secondary: str
+    """Surviving differences in secondary metrics; empty if there is none."""
     families: list[FamilyRow]
     contrasts: list[ContrastTable]
     metric_titles: list[str]
@@ -148,6 +157,8 @@ def transfer_section(transfer: ComputedTransfer) -> TransferSection:
         training=[_training_text(row) for row in transfer.training],
         counts=[_count_row(transfer, row) for row in transfer.counts],
         findings=[_findings(transfer, contrasts, role) for role in SHOWN],
+        labels_of_the_mean=labels_of_the_mean(transfer),
+        surviving_secondary=surviving_secondary(transfer),
         families=_family_rows(transfer),
         contrasts=[table for table in contrasts if table.rows],
         metric_titles=list(METRIC_TITLES.values()),
@@ -238,6 +249,7 @@ def _difference_rows(transfer: ComputedTransfer, entries: Sequence[ArmDifference
             p_value=format_p(found.difference.p_value),
             adjusted=format_p(found.adjusted_p_value),
             detectable="none" if found.detectable is None else format_number(found.detectable),
+            largest_gain="" if (gain := largest_gain(transfer, entry, metric)) is None else format_number(gain),
             verdict=found.verdict,
             reason=found.difference.measure.reason,
         )

@@ -44,7 +44,10 @@ def sensitivity_at(false_positive_rate: float, y_true: ArrayLike, score: ArrayLi
     independent = _independent(s[~positive] > threshold, select_groups(groups, ~positive))
     needed = negatives_needed(false_positive_rate)
     if independent < needed:
-        text = f"{independent} independent negatives; a false positive rate of {false_positive_rate:.3%} needs {needed}"
+        text = (
+            f"{len(negatives):,} negatives count as {independent:,} independent ones at this threshold;"
+            f" {100.0 * false_positive_rate:g} % false positives need {needed:,}"
+        )
         return Measure.not_measurable(text, num_positive)
     hit = (s[positive] > threshold).astype(np.float64)
     value, effective = float(hit.mean()), effective_n(hit, select_groups(groups, positive))

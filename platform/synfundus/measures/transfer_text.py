@@ -1,7 +1,7 @@
 """Results of the transfer in words, for the report, the dataset card and the summary of a stage."""
 
 from synfundus.measures.metric_names import MetricName
-from synfundus.measures.transfer_metrics import ArmDifference, ComputedTransfer, Family, Role
+from synfundus.measures.transfer_metrics import ArmDifference, ComputedTransfer, Family, Role, family_role
 from synfundus.measures.wording import NOT_MEASURABLE, format_measure, format_number, format_p
 
 METRIC_TITLES: dict[MetricName, str] = {
@@ -83,22 +83,68 @@ def finding_text(transfer: ComputedTransfer, entry: ArmDifference, metric: Metri
     )
 
 
+def labels_of_the_mean(transfer: ComputedTransfer) -> str:
+    """Return the labels whose AUCs the primary endpoint averages, by name."""
+    return ", ".join(target.title for target in transfer.targets.values() if target.kind == "binary")
+
+
+def largest_gain(transfer: ComputedTransfer, entry: ArmDifference, metric: MetricName) -> float | None:
+    """Return by how much a perfect arm would exceed the reference, 1 - its value; None if not measurable."""
+    reference = transfer.contrasts[entry.contrast].reference
+    place = (reference, entry.test_set, entry.target, entry.architecture)
+    for score in transfer.scores:
+        if (score.arm, score.test_set, score.target, score.architecture) == place and score.fraction in (
+            entry.fraction,
+            None,
+        ):
+            measure = score.measures[metric]
+            return 1.0 - measure.interval[0] if measure.measurable else None
+    return None
+
+
+def num_hopeless(transfer: ComputedTransfer, role: Role) -> int:
+    """Return the measured differences of a role in which even a perfect arm would have been missed.
+
+    The detectable difference exceeds what the reference leaves to gain.
+    """
+    hopeless = 0
+    for entry in transfer.differences:
+        metric = transfer.main_metric(entry.target)
+        found = entry.metrics[metric]
+        if family_role(transfer.targets[entry.target].kind, metric) == role and found.difference.measurable:
+            gain = largest_gain(transfer, entry, metric)
+            hopeless += gain is not None and (found.detectable is None or found.detectable > gain)
+    return hopeless
+
+
 def nothing_survives(transfer: ComputedTransfer, role: Role) -> str:
     """Return the statement for a study in which no difference of a role survives."""
     number = transfer.num_measured(role)
     if not number:
         return "No planned difference is measurable."
-    of = "of the primary endpoint" if role == "primary" else "by target"
+    of = f"of the primary endpoint (mean AUC of: {labels_of_the_mean(transfer)})" if role == "primary" else "by target"
+    hopeless = num_hopeless(transfer, role)
+    missed = f" In {hopeless} of them even a perfect first arm would have been missed." if hopeless else ""
     return (
         f"None of the {number} measured differences {of} survives the correction. That does not show that the arms are"
-        " equal: the detectable differences say what these patients and seeds could have shown."
+        f" equal: the detectable differences say what these patients and seeds could have shown.{missed}"
     )
+
+
+def surviving_secondary(transfer: ComputedTransfer) -> str:
+    """Return which differences in secondary metrics survive, in one sentence; empty if none does."""
+    found = [
+        f"{contrast_title(transfer, entry.contrast)}, {transfer.targets[entry.target].title}: {METRIC_TITLES[metric]}"
+        for entry, metric in transfer.surviving("secondary")
+    ]
+    listed = "; ".join(dict.fromkeys(found))
+    return f"In secondary metrics, which decide nothing, {len(found)} survive: {listed}." if found else ""
 
 
 def detectable_text(family: Family) -> str:
     """Return `AUC 0.080 to 0.310` for each metric of a family, and how many differences are not detectable."""
     parts = [
-        f"{METRIC_TITLES[metric]} {format_number(found.low)} to {format_number(found.high)}"
+        f"{METRIC_TITLES[metric]} {' to '.join(dict.fromkeys(map(format_number, (found.low, found.high))))}"
         for metric, found in family.detectable.items()
     ]
     if family.num_undetectable:

@@ -168,7 +168,9 @@ FEW = "Does the release give away a few people of the training?"
 def small_hospital(auc: float) -> MembershipAttack:
     """Return an attack with so few other people that no low share of false accusations is measurable."""
     attack = example_attack("a", auc)
-    unmeasured = Measure.not_measurable("40 independent negatives; a false positive rate of 1.000% needs 368", 300)
+    unmeasured = Measure.not_measurable(
+        "60 negatives count as 40 independent ones at this threshold; 1 % false positives need 368", 300
+    )
     return attack.model_copy(
         update={"rates": tuple(rate.model_copy(update={"sensitivity": unmeasured}) for rate in attack.rates)}
     )
@@ -178,7 +180,10 @@ def test_low_rates_that_are_not_measurable_are_no_pass_and_do_not_block() -> Non
     verdict = privacy_verdict(privacy(), example_audit(attack_on_images=small_hospital(0.5)))
     check = check_of(verdict, FEW)
     assert (check.status, check.required) == ("not measurable", False)
-    assert "not measurable: 40 independent negatives; a false positive rate of 1.000% needs 368" in check.finding
+    assert (
+        "not measurable: 60 negatives count as 40 independent ones at this threshold; 1 % false positives need 368"
+        in check.finding
+    )
     assert verdict.passed("images")
     assert verdict.gaps == [check]
     assert not privacy_verdict(privacy(), example_audit(attack_on_images=small_hospital(0.9))).passed("images")

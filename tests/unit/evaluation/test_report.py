@@ -245,7 +245,10 @@ def test_variety_has_a_section_in_both_editions() -> None:
         assert "<td>5 %, by definition</td><td>12 % (9 to 15)</td>" in page
         assert "93 % (91 to 95) have a combination that also occurs among 1200 training photographs" in page
         assert "<th>Glaucoma + Pathological myopia</th>" in page
-        assert "100 combinations are not named, because fewer than 10 patients share each of them." in page
+        assert (
+            "100 of these combinations are not named, because by experts' labels fewer than 10 patients share one."
+            in page
+        )
         assert "found in 4 held-out photographs and 380 samples; needs 20 of each" in page
         assert '<span class="chip bad">differs</span>' in page
         assert "1.5 % of the field, 1.0 px" in page

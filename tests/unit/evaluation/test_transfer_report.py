@@ -13,6 +13,12 @@ from synfundus.evaluation.report_summary import summary_tiles
 from synfundus.evaluation.transfer_tables import transfer_section
 from synfundus.measures.editions import Edition
 from synfundus.measures.transfer_metrics import ComputedTransfer, Role, Transfer
+from synfundus.measures.transfer_text import (
+    labels_of_the_mean,
+    largest_gain,
+    nothing_survives,
+    surviving_secondary,
+)
 
 EDITIONS: tuple[Edition, ...] = ("private", "public")
 
@@ -95,12 +101,57 @@ def test_every_planned_difference_has_a_row_with_patients_and_detectable_differe
 @pytest.mark.parametrize("edition", EDITIONS)
 def test_a_report_without_survivors_says_so_and_does_not_call_the_arms_equal(edition: Edition) -> None:
     text = section(edition, "none")
-    roles: tuple[tuple[Role, str], ...] = (("primary", "of the primary endpoint"), ("by target", "by target"))
+    labels = labels_of_the_mean(example_transfer())
+    roles: tuple[tuple[Role, str], ...] = (
+        ("primary", f"of the primary endpoint (mean AUC of: {labels})"),
+        ("by target", "by target"),
+    )
     for role, of in roles:
         measured = example_transfer().num_measured(role)
         assert f"None of the {measured} measured differences {of} survives the correction." in text
     assert "That does not show that the arms are equal" in text
     assert re.search(r"AUC 0\.\d+ to 0\.\d+; Quadratic kappa 0\.\d+ to \d\.\d+; none for \d+ of \d+", text)
+
+
+def test_a_row_says_what_the_reference_leaves_to_gain() -> None:
+    transfer = example_transfer()
+    (score,) = [
+        score
+        for score in transfer.scores
+        if (score.arm, score.test_set, score.target, score.architecture, score.fraction)
+        == ("real", "test", "eye_side", "resnet10t", 0.1)
+    ]
+    (entry,) = [
+        entry
+        for entry in transfer.differences
+        if (entry.contrast, entry.test_set, entry.target, entry.architecture, entry.fraction)
+        == ("pretrained-against-real", "test", "eye_side", "resnet10t", 0.1)
+    ]
+    assert largest_gain(transfer, entry, "auc") == pytest.approx(1.0 - score.measures["auc"].interval[0])
+    for table in transfer_section(transfer).contrasts:
+        assert all(re.fullmatch(r"\d\.\d+", row.largest_gain) for row in table.rows)
+
+
+def test_differences_in_which_even_a_perfect_arm_would_have_been_missed_are_counted() -> None:
+    transfer = without_survivors(example_transfer())
+    hopeless = [
+        row
+        for table in transfer_section(transfer).contrasts
+        for row in table.rows
+        if row.role == "by target" and (row.detectable == "none" or float(row.detectable) > float(row.largest_gain))
+    ]
+    assert 0 < len(hopeless) < transfer.num_measured("by target")
+    missed = f"In {len(hopeless)} of them even a perfect first arm would have been missed."
+    assert missed in nothing_survives(transfer, "by target")
+    assert missed in section("public", "none")
+
+
+def test_survivors_in_secondary_metrics_are_named_beside_the_endpoints() -> None:
+    transfer = example_transfer()
+    found = list(transfer.surviving("secondary"))
+    assert found
+    assert f"In secondary metrics, which decide nothing, {len(found)} survive: " in section("public")
+    assert surviving_secondary(without_survivors(transfer)) == ""
 
 
 @pytest.mark.parametrize("edition", EDITIONS)

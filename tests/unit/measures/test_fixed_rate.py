@@ -38,7 +38,9 @@ def test_fewer_negatives_are_not_measurable() -> None:
     y = np.repeat([0, 1], [367, 50])
     measure = sensitivity_at(0.01, y, rng.normal(y, 1.0))
     assert not measure.measurable
-    assert measure.reason == "367 independent negatives; a false positive rate of 1.000% needs 368"
+    assert measure.reason == (
+        "367 negatives count as 367 independent ones at this threshold; 1 % false positives need 368"
+    )
     assert sensitivity_at(0.01, np.r_[y, 0], rng.normal(np.r_[y, 0], 1.0)).measurable
     assert not sensitivity_at(0.1, [1, 1], [0.0, 1.0]).measurable
 

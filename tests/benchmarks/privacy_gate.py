@@ -215,13 +215,13 @@ def planted_rows(
 
 
 def precision(planted: Planted) -> str:
-    """Say how many of the images that are taken for copies are copies, if few images are."""
-    shares = {title: share.interval[0] for title, _, share in planted}
-    found = PLANTED_SHARE * shares[MIXED]
-    wrong = (1 - PLANTED_SHARE) * shares[FALSE_REJECTIONS]
+    """Say how many of the images that are taken for copies are copies, within the interval of the false rejections."""
+    shares = {title: share.interval for title, _, share in planted}
+    found = PLANTED_SHARE * shares[MIXED][0]
+    low, high = (found / (found + (1 - PLANTED_SHARE) * wrong) for wrong in reversed(shares[FALSE_REJECTIONS][1:]))
     return (
-        f"If one image in {1 / PLANTED_SHARE:g} is a copy, {found / (found + wrong):.0%} of the images that are taken"
-        f" for copies are copies ({MIXED})."
+        f"If one image in {1 / PLANTED_SHARE:g} is a copy, {low:.0%} to {high:.0%} of the images that are taken for"
+        f" copies are copies ({MIXED}; the range is that of the false rejections)."
     )
 
 

@@ -40,13 +40,13 @@ def satterthwaite(seed_part: Floats, patient_part: Floats, seed_freedom: float, 
     """Return the quantile with the degrees of freedom that follow the estimated parts of the variance."""
     variance = seed_part + patient_part
     freedom = variance**2 / (seed_part**2 / seed_freedom + patient_part**2 / (NUM_PATIENTS - 1))
-    return -np.asarray(stdtrit(freedom, tail))
+    return -np.asarray(stdtrit(freedom, tail), np.float64)
 
 
 def cochran_cox(seed_part: Floats, patient_part: Floats, seed_freedom: float, tail: float) -> Floats:
     """Return the mean of the two quantiles of Student's t, weighted by the estimated parts of the variance."""
     of_seeds, of_patients = -stdtrit([seed_freedom, NUM_PATIENTS - 1], tail)
-    return (seed_part * of_seeds + patient_part * of_patients) / (seed_part + patient_part)
+    return np.asarray((seed_part * of_seeds + patient_part * of_patients) / (seed_part + patient_part), np.float64)
 
 
 def check_product(seed_part: float, patient_part: float, seed_freedom: float) -> None:

@@ -133,12 +133,13 @@ def nothing_survives(transfer: ComputedTransfer, role: Role) -> str:
 
 def surviving_secondary(transfer: ComputedTransfer) -> str:
     """Return which differences in secondary metrics survive, in one sentence; empty if none does."""
-    found = [
-        f"{contrast_title(transfer, entry.contrast)}, {transfer.targets[entry.target].title}: {METRIC_TITLES[metric]}"
-        for entry, metric in transfer.surviving("secondary")
-    ]
-    listed = "; ".join(dict.fromkeys(found))
-    return f"In secondary metrics, which decide nothing, {len(found)} survive: {listed}." if found else ""
+    found: dict[str, list[str]] = {}
+    for entry, metric in transfer.surviving("secondary"):
+        place = f"{contrast_title(transfer, entry.contrast)}, {transfer.targets[entry.target].title}"
+        found.setdefault(place, []).append(METRIC_TITLES[metric])
+    number = sum(map(len, found.values()))
+    listed = "; ".join(f"{place}: {', '.join(dict.fromkeys(metrics))}" for place, metrics in found.items())
+    return f"In secondary metrics, which decide nothing, {number} survive: {listed}." if found else ""
 
 
 def detectable_text(family: Family) -> str:

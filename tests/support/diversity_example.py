@@ -52,6 +52,7 @@ def _requested_finding(title: str, diameter: float) -> RequestedFinding:
 
 
 def example_diversity() -> Diversity:
+    """Return samples that vary less than photographs."""
     return Diversity(
         vendi={
             "annotator": VendiComparison(

@@ -65,6 +65,7 @@ def _comparison(n: int, scale: float) -> Comparison:
 
 
 def example_fidelity() -> Fidelity:
+    """Return one computed space of features and two that are not."""
     few = FidelityMeasures.not_measurable(Measure.not_measurable("12 images, needs 50", 12))
     too_small = Comparison(n=12, effective_dimension=None, held_out=few, synthetic=few, difference=few)
     return Fidelity(
@@ -101,6 +102,7 @@ def _extrapolation() -> Extrapolation:
 
 
 def example_spectrum() -> PowerSpectrum:
+    """Return four octaves, in which samples lose power."""
     powers = ((2.0, 4.0, 9000.0, 9100.0), (4.0, 8.0, 800.0, 780.0), (8.0, 16.0, 60.0, 48.0), (16.0, 32.0, 5.0, 3.4))
     return PowerSpectrum(
         octaves=tuple(

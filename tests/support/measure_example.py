@@ -8,6 +8,7 @@ UNUSABLE_REASON = "the annotator cannot predict this label"
 
 
 def measure(value: float, half_width: float, n: int) -> Measure:
+    """Return a measure whose interval does not go below 0."""
     return Measure.measured(value, max(0.0, value - half_width), value + half_width, n)
 
 

@@ -20,6 +20,7 @@ def _bell(centre: float, width: float) -> tuple[int, ...]:
 
 
 def example_privacy() -> MeasuredPrivacy:
+    """Return 3 of 803 samples near a training image, none of them released."""
     return MeasuredPrivacy(
         num_training=1200,
         num_held_out=800,

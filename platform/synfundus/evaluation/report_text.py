@@ -51,7 +51,7 @@ TRANSFER_MEANINGS: Mapping[str, str] = {
     " correction, 0.05 over the size of the family. It follows from the standard error, so from the number of patients"
     " and seeds, not from the observed difference. None: no possible difference is large enough; more seeds or patients"
     " are needed. Compare it with the largest gain possible, 1 minus the reference's value: above that, even a perfect"
-    " arm would have been missed.",
+    " arm is found with less than 80 % power.",
     "Shuffled labels": "A control. Its models are selected on validation patients with true labels, like all others, so"
     " it may lie above chance.",
     "What is random": "Patients and the seeds of the classifiers. Generator, annotator and set of samples are those of"

@@ -76,7 +76,7 @@ class DifferenceRow:
     adjusted: str
     detectable: str
     largest_gain: str
-    """1 - the reference's value: a detectable difference above it would miss even a perfect arm."""
+    """1 - the reference's value. Below the detectable difference, even a perfect arm has less than 80 % power."""
     verdict: Verdict
     reason: str | None
 

@@ -98,7 +98,13 @@ def stretched_logit_interval(
 
     The scale makes an interval as skewed as the distribution of the estimate. The quantile of three seeds is large for
     another reason: their variance is uncertain. On the logit scale it would skew the interval of an AUC near 1 far more
-    than the estimate is, down to 0.4 where 0.9 is meant. See `logit_interval` for the other arguments.
+    than the estimate is. The rule is our own; docs/statistics.md has its coverage in simulations.
+
+    Args:
+        quantile: two-sided quantile, at least 0.
+        logit_quantile: quantile up to which the scale applies, above 0; may be infinite.
+
+    See `logit_interval` for the other arguments.
     """
     at_most = min(quantile, logit_quantile)
     low, high = logit_interval(value, standard_error, at_most, lower_end)

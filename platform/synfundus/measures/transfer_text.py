@@ -102,19 +102,19 @@ def largest_gain(transfer: ComputedTransfer, entry: ArmDifference, metric: Metri
     return None
 
 
-def num_hopeless(transfer: ComputedTransfer, role: Role) -> int:
-    """Return the measured differences of a role in which even a perfect arm would have been missed.
+def num_underpowered(transfer: ComputedTransfer, role: Role) -> int:
+    """Return the number of measured differences of a role whose detectable difference exceeds the largest gain.
 
-    The detectable difference exceeds what the reference leaves to gain.
+    Even a perfect arm is found there with less than 80 % power.
     """
-    hopeless = 0
+    underpowered = 0
     for entry in transfer.differences:
         metric = transfer.main_metric(entry.target)
         found = entry.metrics[metric]
         if family_role(transfer.targets[entry.target].kind, metric) == role and found.difference.measurable:
             gain = largest_gain(transfer, entry, metric)
-            hopeless += gain is not None and (found.detectable is None or found.detectable > gain)
-    return hopeless
+            underpowered += gain is not None and (found.detectable is None or found.detectable > gain)
+    return underpowered
 
 
 def nothing_survives(transfer: ComputedTransfer, role: Role) -> str:
@@ -123,11 +123,15 @@ def nothing_survives(transfer: ComputedTransfer, role: Role) -> str:
     if not number:
         return "No planned difference is measurable."
     of = f"of the primary endpoint (mean AUC of: {labels_of_the_mean(transfer)})" if role == "primary" else "by target"
-    hopeless = num_hopeless(transfer, role)
-    missed = f" In {hopeless} of them even a perfect first arm would have been missed." if hopeless else ""
+    underpowered = num_underpowered(transfer, role)
+    limit = (
+        f" In {underpowered} of them even a perfect first arm is found with less than 80 % power."
+        if underpowered
+        else ""
+    )
     return (
         f"None of the {number} measured differences {of} survives the correction. That does not show that the arms are"
-        f" equal: the detectable differences say what these patients and seeds could have shown.{missed}"
+        f" equal: the detectable differences say what these patients and seeds could have shown.{limit}"
     )
 
 
